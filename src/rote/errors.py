@@ -1,0 +1,61 @@
+"""Every exception that rote raises on purpose, as one tree.
+
+RoteError
+├── InputError          what the user gave cannot be used (exit code 2); lists every problem at once
+│   ├── FactsError      the table of facts or a prompt made from it
+│   ├── ModelRefused    the model cannot be served exactly
+│   └── SettingsError   a setting is out of range
+├── NotApplicable       a value that does not exist for this model or table; becomes an `absent` entry
+├── MeasurementError    work had begun and a number came out wrong (exit code 1)
+└── RunError            the run folder is stale or in use (exit code 3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class RoteError(Exception):
+    """The root: catch this to catch everything that rote raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(RoteError):
+    """Input refused before any work; `problems` holds one sentence for each thing that is wrong."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class FactsError(InputError):
+    """A table of facts, or a prompt made from it, cannot be used."""
+
+
+class ModelRefused(InputError):
+    """A model that rote cannot serve exactly, with the reason."""
+
+
+class SettingsError(InputError):
+    """A setting outside its range."""
+
+
+class NotApplicable(RoteError):
+    """A value that does not exist here; the reason is what the `absent` table shows."""
+
+    @property
+    def reason(self) -> str:
+        return str(self)
+
+
+class MeasurementError(RoteError):
+    """A measurement failed after work had begun, for instance non-finite activations."""
+
+
+class RunError(RoteError):
+    """A run folder that is stale, in use, or not a run folder."""
+
+    exit_code = 3
