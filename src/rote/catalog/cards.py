@@ -1,0 +1,38 @@
+"""The experiments in study order."""
+
+from __future__ import annotations
+
+from rote.catalog.facts_and_heads import (
+    DIRECT_EFFECTS,
+    HEAD_ATTENTION,
+    KEY_OR_VALUE,
+    KNOWN_FACTS,
+    VALUE_INPUTS,
+)
+from rote.catalog.mlps import KNOWN_NORMS, LAYER_PROBES, LINEAR_STRUCTURE, PATH_ABLATION
+from rote.catalog.name_position import CONCATENATION, EFFECTIVE_MODEL, LOOKUP_WINDOW, READOUT
+from rote.catalog.types import ExperimentCard
+
+CARDS: tuple[ExperimentCard, ...] = (
+    KNOWN_FACTS,
+    DIRECT_EFFECTS,
+    HEAD_ATTENTION,
+    VALUE_INPUTS,
+    KEY_OR_VALUE,
+    READOUT,
+    CONCATENATION,
+    LOOKUP_WINDOW,
+    EFFECTIVE_MODEL,
+    LAYER_PROBES,
+    PATH_ABLATION,
+    LINEAR_STRUCTURE,
+    KNOWN_NORMS,
+)
+
+
+def card(name: str) -> ExperimentCard:
+    """The card of one experiment; KeyError with the names there are."""
+    for found in CARDS:
+        if found.name == name:
+            return found
+    raise KeyError(f"no experiment is called {name!r}; there are {', '.join(c.name for c in CARDS)}")

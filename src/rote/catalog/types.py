@@ -1,0 +1,100 @@
+"""The shapes of a card: posts and sources, statistics with units, published values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STACKS: tuple[str, ...] = ("model", "effective")
+
+UNITS: tuple[str, ...] = ("fraction", "nats", "logit", "count", "layer", "rank", "ratio", "SD")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post:
+    """One post of the Fact Finding study."""
+
+    number: int
+    title: str
+
+
+POSTS: tuple[Post, ...] = (
+    Post(
+        number=1,
+        title="Fact Finding: Attempting to Reverse-Engineer Factual Recall on the Neuron Level (Post 1)",
+    ),
+    Post(number=2, title="Fact Finding: Simplifying the Circuit (Post 2)"),
+    Post(number=3, title="Fact Finding: Trying to Mechanistically Understanding Early MLPs (Post 3)"),
+    Post(number=4, title="Fact Finding: How to Think About Interpreting Memorisation (Post 4)"),
+    Post(number=5, title="Fact Finding: Do Early Layers Specialise in Local Processing? (Post 5)"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the study treats a thing: the post's number and what that part of it is about."""
+
+    post: int
+    section: str
+
+    def __str__(self) -> str:
+        return f"Fact Finding, post {self.post} ({self.section})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatisticCard:
+    """One statistic of the public format: its name, unit, meaning in words, and formula."""
+
+    name: str
+    unit: str
+    meaning: str
+    formula: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedValue:
+    """A value that the study gives for Pythia-2.8B: shown beside a measured one, never used in a computation.
+
+    Either `value` or the range `low`..`high` is set, or neither where the study says it in words only.
+    `condition`, `site`, `source_node`, `layer` and `head` select the measured row to set beside it.
+    """
+
+    statistic: str
+    text: str
+    source: Source
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    condition: str | None = None
+    site: str | None = None
+    source_node: str | None = None
+    layer: int | None = None
+    head: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentCard:
+    """One experiment: its question, its method in two sentences, its statistics and its source.
+
+    `applies_to` names the stacks it runs on ("model": full forward passes, "effective": the distilled
+    stack of MLPs). `needs` says what must exist first: "two_token_names" (entities of exactly two tokens),
+    "known_facts" (enough facts that the model knows), "lookup_window" (MLP layers found to look facts up).
+    """
+
+    name: str
+    title: str
+    question: str
+    method: str
+    source: Source
+    statistics: tuple[StatisticCard, ...]
+    applies_to: tuple[str, ...]
+    published: tuple[PublishedValue, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def statistic(self, name: str) -> StatisticCard:
+        """The card of one statistic; KeyError with the names there are."""
+        for found in self.statistics:
+            if found.name == name:
+                return found
+        raise KeyError(
+            f"{self.name} has no statistic {name!r}; it has {', '.join(s.name for s in self.statistics)}"
+        )
