@@ -1,0 +1,13 @@
+"""Any causal language model as named sites: load, read, edit, replay, and the weights as linear algebra."""
+
+from rote.model.edits import Edit, EditLike, FunctionEdit
+from rote.model.load import load_model
+from rote.model.model import Activations, Model, Recording
+from rote.model.selfcheck import Check, self_check
+from rote.model.sites import Read, Site, SiteLike
+from rote.model.weights import HeadWeights, MLPWeights, NormWeights
+
+__all__ = [
+    "Activations", "Check", "Edit", "EditLike", "FunctionEdit", "HeadWeights", "MLPWeights", "Model",
+    "NormWeights", "Read", "Recording", "Site", "SiteLike", "load_model", "self_check",
+]

@@ -1,0 +1,78 @@
+"""One attention function for every family, registered with transformers, that shows and edits what it does.
+
+It computes exactly what the families' eager attention computes. The mask function is registered beside it:
+without one, transformers passes no causal mask to an implementation that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+NAME = "rote"
+
+# (site name, layer, activation) -> activation; called for q, k, v, scores and pattern
+Tap = Callable[[str, int, Tensor], Tensor]
+_TAP: ContextVar[Tap | None] = ContextVar("rote_attention_tap", default=None)
+
+
+@contextmanager
+def tapped(tap: Tap) -> Iterator[None]:
+    """Within this context, attention shows its parts to `tap` and goes on with what that returns."""
+    token = _TAP.set(tap)
+    try:
+        yield
+    finally:
+        _TAP.reset(token)
+
+
+def attention(
+    module: nn.Module,
+    query: Float[Tensor, "row head query d_head"],
+    key: Float[Tensor, "row kv_head key d_head"],
+    value: Float[Tensor, "row kv_head key d_head"],
+    attention_mask: Float[Tensor, "row 1 query key"] | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Float[Tensor, "row query head d_head"], Float[Tensor, "row head query key"]]:
+    """softmax(softcap(q·kᵀ·scaling) + mask)·v, with keys and values repeated to the query heads."""
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    query, key, value = (_show(n, module, x) for n, x in (("q", query), ("k", key), ("v", value)))
+    scores = torch.matmul(query, key.transpose(-1, -2)) * (scaling or query.shape[-1] ** -0.5)
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if attention_mask is not None:
+        scores = scores + attention_mask
+    scores = _show("scores", module, scores)
+    pattern = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    pattern = _show("pattern", module, pattern)
+    return torch.matmul(pattern, value).transpose(1, 2).contiguous(), pattern
+
+
+def _show(name: str, module: nn.Module, x: Tensor) -> Tensor:
+    tap = _TAP.get()
+    if tap is None:
+        return x
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    if name in ("scores", "pattern"):
+        return tap(name, layer, x)
+    return tap(name, layer, x.transpose(1, 2)).transpose(1, 2)
+
+
+def register() -> None:
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, eager_mask)
+
+
+register()

@@ -1,0 +1,144 @@
+"""Edits: what an intervention changes, as data that can be sliced by row together with its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from rote.errors import InputError
+from rote.model.sites import ATTENTION_SQUARES, PER_HEAD, Site, SiteLike, parse_site
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Edit:
+    """One change at one site.
+
+    `replace` puts `value` there, `add` adds it, `forbid` (site `scores` only) sets the attention logit from
+    `position` to `key_position` to minus infinity before the softmax. `position` holds one position per row
+    (None: all positions), `head` one or several heads (None: all). `value` has the shape of what it touches,
+    with or without a leading row dimension.
+    """
+
+    site: Site
+    change: Literal["replace", "add", "forbid"] = "replace"
+    value: Float[Tensor, "..."] | None = None
+    position: Int[Tensor, "row"] | None = None
+    key_position: Int[Tensor, "row"] | None = None
+    head: int | Sequence[int] | None = None
+    neuron: int | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.site.name == "resid_mid":
+            problems.append("resid_mid can be read but not edited; edit attn_out or mlp_in instead")
+        if (self.change == "forbid") != (self.site.name == "scores"):
+            problems.append(f"site {self.site} with change {self.change!r}; `forbid` and `scores` go together")
+        if (self.change == "forbid") != (self.value is None):
+            problems.append(f"change {self.change!r} {'needs a' if self.value is None else 'takes no'} value")
+        if self.change == "forbid" and (self.position is None or self.key_position is None):
+            problems.append("`forbid` needs position and key_position, one of each per row")
+        if self.head is not None and self.site.name not in PER_HEAD + ATTENTION_SQUARES:
+            problems.append(f"site {self.site} has no head dimension; leave `head` out")
+        if self.position is not None and self.site.name == "pattern":
+            problems.append("a pattern edit replaces whole patterns; leave `position` out")
+        if problems:
+            raise InputError(problems)
+
+    @property
+    def _value_has_rows(self) -> bool:
+        if self.value is None:
+            return False
+        trailing = 3 if self.site.name == "pattern" else 2 if self.site.name in PER_HEAD else 1
+        if isinstance(self.head, int) or self.neuron is not None:
+            trailing -= 1
+        if self.position is None and self.site.name != "pattern":
+            return self.value.dim() > trailing + 1
+        return self.value.dim() > trailing
+
+    def take(self, rows: Int[Tensor, "new_row"]) -> Edit:
+        """The same edit for a selection (or repetition) of its rows."""
+        return replace(
+            self,
+            value=self.value[rows] if self.value is not None and self._value_has_rows else self.value,
+            position=None if self.position is None else self.position[rows],
+            key_position=None if self.key_position is None else self.key_position[rows],
+        )
+
+    def apply(self, x: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
+        """A changed copy of the site's activation (heads, where there are any, as `Site` says)."""
+        x = x.clone()
+        index = self._index(x)
+        if self.change == "forbid":
+            x[index] = float("-inf")
+        elif self.change == "add":
+            x[index] = x[index] + self._fitted(x[index])
+        else:
+            x[index] = self._fitted(x[index]).to(x.dtype)
+        return x
+
+    def _fitted(self, target: Tensor) -> Tensor:
+        assert self.value is not None
+        try:
+            return self.value.expand_as(target)
+        except RuntimeError as error:
+            raise InputError(
+                f"the edit at {self.site} has a value of shape {tuple(self.value.shape)}; "
+                f"what it changes has shape {tuple(target.shape)}"
+            ) from error
+
+    def _index(self, x: Tensor) -> tuple[object, ...]:
+        rows = torch.arange(x.shape[0], device=x.device)
+        head: object = slice(None)
+        if self.head is not None:
+            head = self.head if isinstance(self.head, int) else torch.as_tensor(self.head, device=x.device)
+        if self.change == "forbid":
+            position, key = self._on(self.position, x), self._on(self.key_position, x)
+            if isinstance(head, Tensor):
+                return rows[:, None], head[None], position[:, None], key[:, None]
+            return rows, head, position, key
+        if self.site.name == "pattern":
+            return (slice(None), head)
+        index: list[object] = [slice(None), slice(None)]
+        if self.position is not None:
+            index = [rows, self._on(self.position, x)]
+        if self.head is not None:
+            if isinstance(head, Tensor) and self.position is not None:
+                index = [rows[:, None], self._on(self.position, x)[:, None]]
+            index.append(head)
+        if self.neuron is not None:
+            index.append(self.neuron)
+        return tuple(index)
+
+    @staticmethod
+    def _on(position: Tensor | None, x: Tensor) -> Tensor:
+        assert position is not None
+        return position.to(x.device)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FunctionEdit:
+    """Any function of a site's activation; it cannot be sliced by row, so it serves `Model.run` only."""
+
+    site: Site
+    function: Callable[[Tensor], Tensor]
+
+    def take(self, rows: Int[Tensor, "new_row"]) -> FunctionEdit:
+        return self
+
+    def apply(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+AnyEdit = Edit | FunctionEdit
+EditLike = AnyEdit | tuple[SiteLike, Callable[[Tensor], Tensor]]
+
+
+def parse_edit(edit: EditLike) -> AnyEdit:
+    if isinstance(edit, (Edit, FunctionEdit)):
+        return edit
+    return FunctionEdit(site=parse_site(edit[0]), function=edit[1])

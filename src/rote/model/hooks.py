@@ -1,0 +1,172 @@
+"""Which module shows which site, and the hooks that read and edit there for one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from rote.errors import InputError, MeasurementError
+from rote.model import attention
+from rote.model.edits import AnyEdit
+from rote.model.families import Family
+from rote.model.sites import Read, Site
+
+_IN_ATTENTION = ("q", "k", "v", "scores", "pattern")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """The input or the output of one module; `split` tells how many heads its last dimension holds."""
+
+    module: nn.Module
+    side: Literal["input", "output"]
+    split: int | None = None
+
+
+class Stop(Exception):  # noqa: N818 - a signal, not an error
+    """Ends a forward pass early, once everything that is to be read has been read."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Wiring:
+    """Resolves sites to points for one loaded module."""
+
+    module: nn.Module
+    family: Family
+    n_heads: int
+    parallel: bool
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        blocks = self.module.get_submodule(self.family.blocks)
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks
+
+    @property
+    def final_norm(self) -> nn.Module:
+        return self.module.get_submodule(self.family.final_norm)
+
+    def part(self, layer: int, path: str | None) -> nn.Module | None:
+        return None if path is None else self.blocks[layer].get_submodule(path)
+
+    def point(self, site: Site) -> Point:
+        """Where a site shows; InputError for a site or layer that this model has not."""
+        if site.name == "embed":
+            return Point(module=self.blocks[0], side="input")
+        if site.name == "final":
+            return Point(module=self.final_norm, side="output")
+        layer = site.layer
+        if layer is None or not 0 <= layer < len(self.blocks):
+            raise InputError(f"site {site}: this model has layers 0 to {len(self.blocks) - 1}")
+        found = self._block_point(site.name, layer)
+        if found is None:
+            kind = "parallel blocks" if self.parallel else f"family {self.family.model_type}"
+            raise InputError(f"site {site} does not exist in {kind}")
+        return found
+
+    def _block_point(self, name: str, layer: int) -> Point | None:
+        family, block = self.family, self.blocks[layer]
+        whole: dict[str, Point] = {
+            "resid_pre": Point(module=block, side="input"),
+            "resid_post": Point(module=block, side="output"),
+        }
+        if name in whole:
+            return whole[name]
+        if name == "resid_mid" and self.parallel:
+            return None
+        path, side = {
+            "attn_in": (family.attention_norm or family.attention, "input"),
+            "z": (family.attention_out, "input"),
+            "attn_out": (family.attention_out, "output"),
+            "attn_out_post": (family.attention_out_norm, "output"),
+            "resid_mid": (family.mlp_norm or family.mlp, "input"),
+            "mlp_in": (family.mlp_norm or family.mlp, "input"),
+            "mlp_pre": (family.mlp_gate or family.mlp_in, "output"),
+            "mlp_post": (family.mlp_out, "input"),
+            "mlp_out": (family.mlp, "output"),
+            "mlp_out_post": (family.mlp_out_norm, "output"),
+        }[name]
+        module = self.part(layer, path)
+        if module is None:
+            return None
+        return Point(module=module, side=side, split=self.n_heads if name == "z" else None)  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class Session:
+    """The reads and edits of one forward pass, and what has been read so far."""
+
+    wiring: Wiring
+    reads: Sequence[Read]
+    edits: Sequence[AnyEdit]
+    read_values: dict[Site, Tensor] = field(default_factory=dict)
+
+    def visit(self, site: Site, x: Tensor) -> Tensor:
+        """Apply the edits of a site, in their order, then read the result."""
+        for edit in self.edits:
+            if edit.site == site:
+                x = edit.apply(x)
+        for read in self.reads:
+            if read.site == site:
+                if not torch.isfinite(x).all() and site.name != "scores":
+                    raise MeasurementError(
+                        f"non-finite activations at {site}; a wider dtype (float32 or bfloat16) usually helps"
+                    )
+                self.read_values[site] = x if read.position is None else _gather(x, read.position)
+        return x
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Every site that a read or an edit names, once, in order of appearance."""
+        return tuple(dict.fromkeys([r.site for r in self.reads] + [e.site for e in self.edits]))
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        """Hooks for all sites, removed at the end whatever happens."""
+        with ExitStack() as stack:
+            stack.enter_context(attention.tapped(self._tap))
+            for site in self.sites:
+                if site.name in (*_IN_ATTENTION, "logits"):
+                    self.wiring.blocks[site.layer or 0]  # an unknown layer fails here, before any work
+                    continue
+                handle = _install(self.wiring.point(site), self._visitor(site))
+                stack.callback(handle.remove)
+            yield
+
+    def _visitor(self, site: Site) -> Callable[[Tensor], Tensor]:
+        return lambda x: self.visit(site, x)
+
+    def _tap(self, name: str, layer: int, x: Tensor) -> Tensor:
+        return self.visit(Site(name, layer), x)
+
+
+def _gather(x: Tensor, position: Tensor) -> Tensor:
+    return x[torch.arange(x.shape[0], device=x.device), position.to(x.device)]
+
+
+def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> Any:
+    def through(x: Tensor) -> Tensor:
+        if point.split is None:
+            return visit(x)
+        return visit(x.unflatten(-1, (point.split, -1))).flatten(-2)
+
+    if point.side == "input":
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                return (through(args[0]), *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": through(kwargs["hidden_states"])}
+
+        return point.module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (through(output[0]), *output[1:])
+        return through(output)
+
+    return point.module.register_forward_hook(after)

@@ -1,0 +1,101 @@
+"""Loading: a hub id, a folder, or a module that is already in memory becomes a checked `Model`."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from rote.errors import ModelRefused
+from rote.model.families import family_of
+from rote.model.model import Model
+from rote.model.selfcheck import self_check
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load_model(
+    source: str | Path | nn.Module,
+    *,
+    tokenizer: Any = None,
+    revision: str | None = None,
+    dtype: str = "float32",
+    device: str | None = None,
+    device_map: Any = None,
+    check: bool = True,
+) -> Model:
+    """Load a causal language model and prove that rote serves it exactly.
+
+    Args:
+        source: a hub id, a local folder, or a loaded transformers module (then `dtype`, `device` and
+            `revision` are the module's own and `tokenizer` has to be given).
+        check: run the self-check and refuse a model that fails it.
+
+    Raises:
+        ModelRefused: unknown family, missing files, pickled weights, or a failed check with its figure.
+    """
+    if isinstance(source, nn.Module):
+        module, name = source, str(getattr(source.config, "_name_or_path", "") or type(source).__name__)
+        family = family_of(module.config)
+        if tokenizer is None:
+            raise ModelRefused("a loaded module came without a tokenizer; pass tokenizer=...")
+    else:
+        name = str(source)
+        module, tokenizer = _read(name, revision, dtype, device, device_map, tokenizer)
+        family = family_of(module.config)
+    model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision)
+    if check:
+        failed = [c for c in self_check(model) if not c.passed]
+        if failed:
+            raise ModelRefused(f"{name} failed the self-check: {c.name} is {c.figure:.3g}; {c.expected}" for c in failed)
+    return model
+
+
+def _read(
+    name: str, revision: str | None, dtype: str, device: str | None, device_map: Any, tokenizer: Any
+) -> tuple[nn.Module, Any]:
+    if dtype not in DTYPES:
+        raise ModelRefused(f"dtype {dtype!r} is not known; choose one of {', '.join(DTYPES)}")
+    if dtype == "float16":
+        warnings.warn("float16 overflows in some models (Pythia-70m from layer 3); bfloat16 does not", stacklevel=3)
+    _check_folder(name)
+    try:
+        config = AutoConfig.from_pretrained(name, revision=revision)
+        family_of(config)
+        module = AutoModelForCausalLM.from_pretrained(
+            name, revision=revision, dtype=DTYPES[dtype], device_map=device_map, use_safetensors=True
+        )
+        tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelRefused(
+            f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
+            "and a fast tokenizer"
+        ) from error
+    if device is not None and device_map is None:
+        module = module.to(device)
+    return module.eval(), tokenizer
+
+
+def _check_folder(name: str) -> None:
+    """A path that is plainly meant as one fails here, by name, before the hub is asked."""
+    path = Path(name)
+    if path.is_dir() and not (path / "config.json").exists():
+        raise ModelRefused(f"folder {name} has no config.json; expected a checkpoint in Hugging Face layout")
+    looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")
+    if looks_like_path and not path.exists():
+        raise ModelRefused(f"no folder {name}; expected an existing folder or a hub id such as EleutherAI/pythia-2.8b")
+
+
+def weights_hash(model: Model) -> str:
+    """sha256 over the names, shapes and bytes of all parameters, so that a run knows whose records it holds."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.module.named_parameters()):
+        digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,329 @@
+"""`Model`: one loaded causal language model, run forward with reads and edits, or replayed from a block on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from rote.errors import InputError
+from rote.model import attention, weights
+from rote.model.edits import EditLike, parse_edit
+from rote.model.families import Family
+from rote.model.hooks import Session, Stop, Wiring
+from rote.model.sites import Read, Site, SiteLike, parse_read, parse_site
+from rote.model.weights import HeadWeights, MLPWeights, NormWeights
+
+
+class Activations(Mapping[Site, Tensor]):
+    """What one forward pass read; index it by Site, name, (name, layer) or TransformerLens name."""
+
+    def __init__(self, values: Mapping[Site, Tensor]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, site: SiteLike) -> Tensor:
+        return self._values[parse_site(site)]
+
+    def __iter__(self) -> Iterator[Site]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def logits(self) -> Tensor:
+        return self._values[Site("logits")]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{site}: {tuple(x.shape)}" for site, x in self._values.items())
+        return f"Activations({shapes})"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """A forward pass kept for replay: the residual stream before every block and each block's arguments."""
+
+    resid_pre: tuple[Float[Tensor, "row pos d_model"], ...]
+    arguments: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.resid_pre[0].shape[0])
+
+    def take(self, rows: Int[Tensor, "new_row"]) -> Recording:
+        """The recording of a selection, or a repetition, of its rows."""
+        return Recording(
+            resid_pre=tuple(x[rows] for x in self.resid_pre),
+            arguments=tuple((_rows(a, rows, self.n_rows), _rows(k, rows, self.n_rows)) for a, k in self.arguments),
+        )
+
+
+def _rows(value: Any, rows: Tensor, n: int) -> Any:
+    """Index whatever runs over the rows, in nested tuples and dicts; what broadcasts over rows stays."""
+    if isinstance(value, Tensor):
+        return value[rows] if value.dim() > 0 and value.shape[0] == n and n > 1 else value
+    if isinstance(value, (tuple, list)):
+        return type(value)(_rows(item, rows, n) for item in value)
+    if isinstance(value, dict):
+        return {key: _rows(item, rows, n) for key, item in value.items()}
+    return value
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A Hugging Face causal language model as it is: no weight is copied, folded or rewritten.
+
+    Shapes are read from the configuration. `parallel` tells whether attention and MLP of a block read the
+    same residual stream (GPT-NeoX, GPT-J) or one after the other.
+    """
+
+    module: nn.Module
+    tokenizer: Any
+    family: Family
+    name: str
+    revision: str | None = None
+
+    # ------------------------------------------------------------------ shapes
+    @property
+    def config(self) -> Any:
+        return self.module.config
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.wiring.blocks)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.config.hidden_size)
+
+    @property
+    def n_heads(self) -> int:
+        return int(self.config.num_attention_heads)
+
+    @property
+    def n_kv_heads(self) -> int:
+        return int(getattr(self.config, "num_key_value_heads", None) or self.n_heads)
+
+    @property
+    def d_head(self) -> int:
+        return int(getattr(self.config, "head_dim", None) or self.d_model // self.n_heads)
+
+    @property
+    def d_mlp(self) -> int:
+        return int(self.mlp(0).w_out.shape[0])
+
+    @property
+    def parallel(self) -> bool:
+        return self.family.parallel(self.config)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.module.parameters()).dtype
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def wiring(self) -> Wiring:
+        return Wiring(module=self.module, family=self.family, n_heads=self.n_heads, parallel=self.parallel)
+
+    # ----------------------------------------------------------------- forward
+    def run(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        mask: Bool[Tensor, "row pos"] | None = None,
+        *,
+        read: Sequence[Read | SiteLike] = ("logits",),
+        edit: Sequence[EditLike] = (),
+    ) -> Activations:
+        """One forward pass with edits, reading the named sites; it stops once the last of them is read."""
+        session = self._session(read, edit)
+        logits = _logits_read(session)
+        stop = None if logits else self._last_block(session)
+        with torch.no_grad(), self._serving(), session.hooked(), self._stopping_after(stop):
+            try:
+                final = self._final(tokens, mask)
+            except Stop:
+                return Activations(session.read_values)
+            if logits:
+                self._read_logits(session, final, logits)
+        return Activations(session.read_values)
+
+    def record(self, tokens: Int[Tensor, "row pos"], mask: Bool[Tensor, "row pos"] | None = None) -> Recording:
+        """A clean forward pass, kept so that blocks can be run again from any of them."""
+        residuals: list[Tensor] = []
+        arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            rest = dict(kwargs)
+            residuals.append(args[0] if args else rest.pop("hidden_states"))
+            arguments.append((args[1:], rest))
+
+        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in self.wiring.blocks]
+        try:
+            with torch.no_grad(), self._serving():
+                self._final(tokens, mask)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return Recording(resid_pre=tuple(residuals), arguments=tuple(arguments))
+
+    def replay(
+        self,
+        recording: Recording,
+        start: int,
+        *,
+        resid: Float[Tensor, "row pos d_model"] | None = None,
+        read: Sequence[Read | SiteLike] = ("logits",),
+        edit: Sequence[EditLike] = (),
+    ) -> Activations:
+        """Run blocks `start`.. again, from the recorded residual stream or from `resid`, with edits."""
+        session = self._session(read, edit)
+        early = [e.site for e in session.edits if e.site.layer is not None and e.site.layer < start]
+        if early:
+            raise InputError(f"replay starts at block {start}; it cannot edit {', '.join(map(str, early))}")
+        logits = _logits_read(session)
+        last = None if logits else self._last_block(session)
+        x = recording.resid_pre[start] if resid is None else resid
+        with torch.no_grad(), self._serving(), session.hooked():
+            for layer in range(start, self.n_layers if last is None else last + 1):
+                args, kwargs = recording.arguments[layer]
+                x = _first(self.wiring.blocks[layer](x, *args, **kwargs))
+            if last is None:
+                final = self.wiring.final_norm(x)
+                if logits:
+                    self._read_logits(session, final, logits)
+        return Activations(session.read_values)
+
+    def _session(self, read: Sequence[Read | SiteLike], edit: Sequence[EditLike]) -> Session:
+        reads, edits = [parse_read(r) for r in read], [parse_edit(e) for e in edit]
+        if any(e.site.name == "logits" for e in edits):
+            raise InputError("logits can be read but not edited; edit `final` or change the logits you were given")
+        return Session(wiring=self.wiring, reads=reads, edits=edits)
+
+    def _last_block(self, session: Session) -> int | None:
+        """The block after which nothing is read any more; None when the final norm has to run."""
+        layers = [read.site.layer for read in session.reads]
+        names = {read.site.name for read in session.reads}
+        if not layers or "final" in names or "logits" in names:
+            return None
+        return max(0 if layer is None else layer for layer in layers)
+
+    @contextmanager
+    def _stopping_after(self, layer: int | None) -> Iterator[None]:
+        if layer is None:
+            yield
+            return
+
+        def stop(module: nn.Module, args: Any, output: Any) -> None:
+            raise Stop
+
+        handle = self.wiring.blocks[layer].register_forward_hook(stop)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _final(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        """The final residual stream, after the final norm, by Hugging Face's own forward pass."""
+        base = self.module.base_model
+        ids = tokens.to(self.device)
+        attend = None if mask is None else mask.to(self.device).long()
+        return base(input_ids=ids, attention_mask=attend, use_cache=False).last_hidden_state  # type: ignore
+
+    def _read_logits(self, session: Session, final: Tensor, reads: Iterable[Read]) -> None:
+        for read in reads:
+            x = final
+            if read.position is not None:
+                x = x[torch.arange(len(x), device=x.device), read.position.to(x.device)]
+            session.read_values[read.site] = self.unembed(x)
+
+    @contextmanager
+    def _serving(self) -> Iterator[None]:
+        """rote's attention function and evaluation mode, for as long as a pass takes; then as it was."""
+        config, training = self.config, [m for m in self.module.modules() if m.training]
+        before = config._attn_implementation
+        config._attn_implementation = attention.NAME
+        self.module.eval()
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
+            for module in training:
+                module.training = True
+
+    # ----------------------------------------------------------------- weights
+    def unembed(self, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
+        """Logits of a residual stream that has passed the final norm, soft-capped where the family does."""
+        logits: Tensor = self.module.get_output_embeddings()(final)  # type: ignore[operator]
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return logits if cap is None else torch.tanh(logits / cap) * cap
+
+    def unembed_columns(self, tokens: Int[Tensor, "cls"]) -> Float[Tensor, "d_model cls"]:
+        """The unembedding's columns of some tokens (before any soft-capping)."""
+        weight: Tensor = self.module.get_output_embeddings().weight  # type: ignore[operator, assignment]
+        return weight[tokens.to(weight.device)].T
+
+    def attention_norm(self, layer: int) -> NormWeights | None:
+        return self._norm(self.wiring.part(layer, self.family.attention_norm))
+
+    def attention_out_norm(self, layer: int) -> NormWeights | None:
+        return self._norm(self.wiring.part(layer, self.family.attention_out_norm))
+
+    def mlp_norm(self, layer: int) -> NormWeights | None:
+        return self._norm(self.wiring.part(layer, self.family.mlp_norm))
+
+    def mlp_out_norm(self, layer: int) -> NormWeights | None:
+        return self._norm(self.wiring.part(layer, self.family.mlp_out_norm))
+
+    def final_norm(self) -> NormWeights:
+        norm = self._norm(self.wiring.final_norm)
+        assert norm is not None
+        return norm
+
+    def _norm(self, module: nn.Module | None) -> NormWeights | None:
+        return None if module is None else weights.norm_weights(module, self.family.norm_offset)
+
+    def mlp(self, layer: int) -> MLPWeights:
+        return weights.mlp_weights(self.wiring.blocks[layer], self.family)
+
+    def head(self, layer: int, head: int) -> HeadWeights:
+        return weights.head_weights(
+            self.wiring.blocks[layer], self.family, head, self.n_heads, self.n_kv_heads, self.d_head
+        )
+
+    @property
+    def attn_contribution(self) -> str:
+        """The site at which attention's output is added to the residual stream."""
+        return "attn_out_post" if self.family.attention_out_norm else "attn_out"
+
+    @property
+    def mlp_contribution(self) -> str:
+        return "mlp_out_post" if self.family.mlp_out_norm else "mlp_out"
+
+    def __repr__(self) -> str:
+        blocks = "parallel" if self.parallel else "sequential"
+        return (
+            f"Model({self.name!r}, {self.family.model_type}, {self.n_layers} {blocks} blocks, "
+            f"d_model {self.d_model}, {self.n_heads} heads, {str(self.dtype).removeprefix('torch.')})"
+        )
+
+
+
+def _logits_read(session: Session) -> list[Read]:
+    return [read for read in session.reads if read.site.name == "logits"]
+
+
+def _first(output: Any) -> Tensor:
+    result: Tensor = output[0] if isinstance(output, tuple) else output
+    return result

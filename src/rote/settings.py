@@ -1,0 +1,98 @@
+"""Every documented threshold and size of a study, in one frozen object that is part of the run's identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rote.errors import SettingsError
+
+_FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "test_share")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Choices that EXPERIMENTS leaves open, each with its default; changing one makes another study.
+
+    Attributes:
+        known_probability: a fact is known when p(first token of the answer) exceeds this.
+        min_known: fewer known facts than this end the study early, with that finding.
+        n_top_heads: how many heads count as top heads.
+        n_resamples_ablation: random facts of another class drawn for each resample ablation.
+        readout_tolerance: the fewest heads whose readout is within this accuracy of the best are taken.
+        window_keep: ablating attention from a layer on must keep this share of the readout's accuracy.
+        window_plateau: the look-up ends where the readout reaches this share of its plateau.
+        window_drop: removing the window's MLPs must take away this share of the model's accuracy above
+            what a linear model on E_first + E_last reaches, else there is no MLP window.
+        product_side: names per side of the product on which main effects are measured for the model.
+        product_partners: partners per name where the product is too large to be complete.
+        max_entities: two-token entities used by the stack experiments.
+        n_pairs, n_pair_draws: pairs of linear_structure and the unknown names drawn for each.
+        n_probe_seeds, test_share: splits of layer_probes.
+        n_bootstrap: resamples behind every interval.
+        batch_size: prompts per forward pass; part of the batch plan, so of the fingerprint.
+    """
+
+    known_probability: float = 0.5
+    min_known: int = 24
+    n_top_heads: int = 6
+    n_resamples_ablation: int = 2
+    readout_tolerance: float = 0.01
+    window_keep: float = 0.9
+    window_plateau: float = 0.9
+    window_drop: float = 0.5
+    product_side: int = 100
+    product_partners: int = 16
+    max_entities: int = 400
+    n_pairs: int = 400
+    n_pair_draws: int = 16
+    n_probe_seeds: int = 10
+    test_share: float = 0.2
+    n_bootstrap: int = 2000
+    batch_size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):
+                problems.append(f"setting {field.name} is {value!r}; expected a whole number")
+            elif not isinstance(value, (int, float)):
+                problems.append(f"setting {field.name} is {value!r}; expected a number")
+            elif field.name in _FRACTIONS and not 0 < value < 1:
+                problems.append(f"setting {field.name} is {value}; expected a fraction between 0 and 1")
+            elif field.name not in _FRACTIONS and field.name not in ("seed", "readout_tolerance") and value < 1:
+                problems.append(f"setting {field.name} is {value}; expected at least 1")
+            elif value < 0:
+                problems.append(f"setting {field.name} is {value}; expected 0 or more")
+        if problems:
+            raise SettingsError(problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from a mapping; unknown names are refused together with those that exist."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise SettingsError(
+                f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Settings:
+        """Settings from a JSON file that holds one object."""
+        try:
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise SettingsError(f"cannot read settings from {path}: {error}; expected a JSON object") from error
+        if not isinstance(values, dict):
+            raise SettingsError(f"{path} holds a {type(values).__name__}; expected one JSON object of settings")
+        return cls.of(values)
