@@ -1,0 +1,8 @@
+"""Where shards of work run. Receives functions, emits events, knows no science and nothing of records."""
+
+from __future__ import annotations
+
+from rote.execute.abstract import Event, Executor, Failed, Finished, Interrupted, OnEvent, Started, ignore
+from rote.execute.inline import Inline
+
+__all__ = ["Event", "Executor", "Failed", "Finished", "Inline", "Interrupted", "OnEvent", "Started", "ignore"]

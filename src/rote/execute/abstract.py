@@ -1,0 +1,71 @@
+"""What every executor does, and the events it tells of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+State = TypeVar("State")
+ShardT = TypeVar("ShardT", bound=Hashable)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """Work on a shard begins."""
+
+    shard: Hashable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A shard is done; `seconds` is the wall-clock time of its work, without the setup."""
+
+    shard: Hashable
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Work on a shard raised; the exception follows. `shard` is None when the setup raised."""
+
+    shard: Hashable | None
+    error: Exception
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """Ctrl-C; the KeyboardInterrupt follows. `shard` is the one in flight, None during the setup."""
+
+    shard: Hashable | None
+
+
+Event = Started | Finished | Failed | Interrupted
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The listener that does nothing."""
+
+
+class Executor(ABC):
+    """Runs `work(state, shard)` for every shard and yields each result as it is there."""
+
+    @abstractmethod
+    def execute(
+        self,
+        setup: Callable[[], State],
+        work: Callable[[State, ShardT], Result],
+        shards: Sequence[ShardT],
+        *,
+        on_event: OnEvent = ignore,
+    ) -> Iterator[tuple[ShardT, Result]]:
+        """Yield (shard, result) in the order of `shards`.
+
+        `setup()` makes the state that shards share, once per worker and not at all where there are no shards.
+        An exception in `setup` or `work` follows its `Failed` event, a KeyboardInterrupt its `Interrupted` event.
+        Nothing runs before the first result is asked for.
+        """

@@ -1,0 +1,31 @@
+"""The run folder: tidy rows, tables, fingerprints, atomic writes, resume. Knows nothing of models or statistics."""
+
+from __future__ import annotations
+
+from rote.records.folder import RunFolder
+from rote.records.rows import (
+    ABSENT_FIELDS,
+    KEY_FIELDS,
+    SUMMARY_FIELDS,
+    Absent,
+    Record,
+    Row,
+    absent_frame,
+    canonical_json,
+    summary_frame,
+)
+from rote.records.shards import Shard
+
+__all__ = [
+    "ABSENT_FIELDS",
+    "KEY_FIELDS",
+    "SUMMARY_FIELDS",
+    "Absent",
+    "Record",
+    "Row",
+    "RunFolder",
+    "Shard",
+    "absent_frame",
+    "canonical_json",
+    "summary_frame",
+]

@@ -1,0 +1,158 @@
+"""Bytes on disk: atomic writes, parquet and JSON that are equal byte for byte where their content is equal."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rote.records.rows import FLOAT_FIELDS, INTEGER_FIELDS
+
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
+
+
+def file_name(name: str) -> str:
+    """A file name for any string: itself where it is plain, else a slug of it and ten digits of its hash.
+
+    Plain means lower-case letters, digits, `_`, `.`, `-`, at most 80 of them; so no name leaves its folder, and two
+    names that differ only in case stay apart on every file system.
+    """
+    if _PLAIN_NAME.fullmatch(name) and not name.endswith("."):
+        return name
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-")
+    return f"{slug or 'x'}-{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file as one step: whoever reads, at any moment and after any crash, sees the old bytes or the new.
+
+    Written to a temporary name in the same folder, synced, renamed, and the folder synced.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # noqa: PTH105 (the three steps stand side by side)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in a folder survive a power cut (a no-op where folders cannot be opened)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A JSON list with one row on each line, floats in their shortest form that reads back exactly."""
+    lines = [json.dumps(dict(row), ensure_ascii=False, allow_nan=False) for row in rows]
+    return ("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n").encode("utf-8")
+
+
+def rows_table(rows: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> pa.Table:
+    """Rows of the public format as an arrow table with fixed types, also where a column is wholly null."""
+    listed = list(rows)
+    schema = pa.schema([(name, _arrow_type(name)) for name in names])
+    return pa.table({name: [row[name] for row in listed] for name in names}, schema=schema)
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    return pa.int64() if name in INTEGER_FIELDS else pa.float64() if name in FLOAT_FIELDS else pa.string()
+
+
+def frame_table(frame: pd.DataFrame) -> pa.Table:
+    """A DataFrame as an arrow table: no index, categories as their values, NaN as null."""
+    categories = {
+        name: frame[name].astype(object)
+        for name in frame
+        if isinstance(frame[name].dtype, pd.CategoricalDtype)
+    }
+    table = pa.Table.from_pandas(frame.assign(**categories), preserve_index=False)
+    return table.replace_schema_metadata(None)
+
+
+def concatenate(tables: list[pa.Table]) -> pa.Table:
+    """Tables one below the other; a column that is missing or wholly null in one of them is null there."""
+    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as parquet: the bytes depend on the content alone (no clock, no version of pandas)."""
+    buffer = io.BytesIO()
+    described = table.replace_schema_metadata({b"pandas": _pandas_metadata(table)})
+    pq.write_table(described, buffer, compression="zstd", version="2.6", row_group_size=1 << 20)
+    return buffer.getvalue()
+
+
+def _pandas_metadata(table: pa.Table) -> bytes:
+    """Tells pandas to read integers and booleans with gaps as Int64 and boolean instead of as floats and objects."""
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = _pandas_type(column)
+        columns.append(
+            {
+                "name": name,
+                "field_name": name,
+                "pandas_type": kind.lower(),
+                "numpy_type": kind,
+                "metadata": None,
+            }
+        )
+    described = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
+    return json.dumps(described, ensure_ascii=True).encode("ascii")
+
+
+def _pandas_type(column: pa.ChunkedArray) -> str:
+    gaps = column.null_count > 0
+    if pa.types.is_signed_integer(column.type):
+        return f"Int{column.type.bit_width}" if gaps else str(column.type)
+    if pa.types.is_boolean(column.type):
+        return "boolean" if gaps else "bool"
+    return "object"
+
+
+def read_frame(source: Path | bytes) -> pd.DataFrame:
+    """A parquet file of this module as a DataFrame: text as str or None, integers with gaps as Int64."""
+    table = pq.read_table(io.BytesIO(source) if isinstance(source, bytes) else source)
+    return table_frame(table)
+
+
+def table_frame(table: pa.Table) -> pd.DataFrame:
+    """An arrow table as a DataFrame, under any version of pandas with the same types."""
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = _pandas_type(column)
+        if (
+            pa.types.is_string(column.type)
+            or pa.types.is_large_string(column.type)
+            or pa.types.is_null(column.type)
+        ):
+            columns[name] = pd.Series(column.to_pylist(), dtype=object)
+        elif kind.startswith("Int") or kind == "boolean":
+            columns[name] = pd.Series(column.to_pylist(), dtype=kind)  # type: ignore[call-overload]
+        else:
+            columns[name] = column.to_pandas()
+    return pd.DataFrame(columns, columns=list(table.column_names))

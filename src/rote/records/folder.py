@@ -1,0 +1,299 @@
+"""The run folder: one study, its finished shards, and the tables made from them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rote.errors import InputError, RunError
+from rote.records import shards as shard_files
+from rote.records.contents import clear, foreign, remove_temporaries, written_by_rote
+from rote.records.files import (
+    concatenate,
+    file_name,
+    frame_table,
+    json_lines,
+    parquet_bytes,
+    read_frame,
+    rows_table,
+    write_atomically,
+)
+from rote.records.rows import (
+    ABSENT_FIELDS,
+    SUMMARY_FIELDS,
+    Absent,
+    Record,
+    Row,
+    canonical_json,
+    plain,
+    refuse_repeated_keys,
+    row_dict,
+)
+from rote.records.shards import Shard, StaleShard
+from rote.records.study import FORMAT_VERSION, differences, read_study
+
+_log = logging.getLogger(__name__)
+DERIVED = ("outcomes.json", "report.html")
+
+
+class RunFolder:
+    """A study's folder. Make one with `RunFolder.open` (measure) or `RunFolder.read_only` (judge, report).
+
+    `study` is what decides every number of the run: model, facts, settings, seed, versions, batch plan. Its sha256
+    is the `fingerprint` that every shard carries; a shard with another fingerprint, or whose checksum does not
+    match, counts as not done, and the log says why.
+    """
+
+    def __init__(
+        self, path: Path, study: Mapping[str, Any], *, writable: bool, discarded: tuple[str, ...] = ()
+    ) -> None:
+        self.path = path
+        self.study = study
+        self.writable = writable
+        self.discarded = discarded
+
+    @classmethod
+    def open(cls, folder: str | Path, study: Mapping[str, object], *, fresh: bool = False) -> RunFolder:
+        """Make a run folder, or go on with the one that is there.
+
+        `study` holds JSON values only (numpy scalars and tuples are converted). With `fresh`, everything that rote
+        wrote there is deleted first (listed in `.discarded` and in the log) and everything else is kept.
+        Raises RunError where the folder holds another study (every field that differs is shown), or files that are
+        not rote's, or cannot be written.
+        """
+        path = Path(folder)
+        wanted = {"format_version": FORMAT_VERSION, **plain(study, "study")}
+        if wanted["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"study.format_version is {wanted['format_version']!r}: leave it to the run folder"
+            )
+        try:
+            return cls._open(path, wanted, fresh=fresh)
+        except OSError as error:
+            raise RunError(
+                f"{path} cannot be used as a run folder: {error}. Choose another folder."
+            ) from error
+
+    @classmethod
+    def _open(cls, path: Path, wanted: dict[str, Any], *, fresh: bool) -> RunFolder:
+        path.mkdir(parents=True, exist_ok=True)
+        found = read_study(path)
+        discarded: tuple[str, ...] = ()
+        if found is None:
+            others = foreign(path)
+            if others:
+                raise RunError(
+                    f"{path} is not a run folder: it has no study.json but holds {', '.join(others[:5])}"
+                    f"{' and more' if len(others) > 5 else ''}. Choose a new or an empty folder."
+                )
+        elif fresh:
+            discarded = clear(path)
+            _log.info("discarded %d files in %s: %s", len(discarded), path, ", ".join(discarded))
+        else:
+            _refuse_other_study(path, found, wanted)
+        remove_temporaries(path)
+        if found is None or fresh:
+            text = json.dumps(wanted, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            write_atomically(path / "study.json", text.encode("utf-8"))
+        return cls(path, wanted, writable=True, discarded=discarded)
+
+    @classmethod
+    def read_only(cls, folder: str | Path) -> RunFolder:
+        """A run folder to judge and report: nothing that was measured can be written."""
+        path = Path(folder)
+        found = read_study(path) if path.is_dir() else None
+        if found is None:
+            raise RunError(
+                f"{path} is not a run folder: expected a folder with study.json, as `rote study` makes it."
+            )
+        return cls(path, found, writable=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of the study's canonical JSON."""
+        return sha256(canonical_json(self.study).encode("utf-8")).hexdigest()
+
+    @property
+    def log(self) -> Path:
+        """The path of the run's log."""
+        return self.path / "log.txt"
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r}, fingerprint {self.fingerprint[:12]})"
+
+    def would_discard(self) -> tuple[str, ...]:
+        """What `fresh` would delete here: the files that rote wrote."""
+        return tuple(str(path.relative_to(self.path)) for path in written_by_rote(self.path))
+
+    # shards
+
+    def done(self, shard: Shard) -> bool:
+        """Whether the shard's record is there, whole, and of this study."""
+        content = self._content(shard)
+        if content is None:
+            return False
+        try:
+            shard_files.check(content, shard, self.fingerprint)
+        except StaleShard as reason:
+            _log.warning("the record of %s is not reused: %s", shard, reason)
+            return False
+        return True
+
+    def write(self, shard: Shard, record: Record) -> None:
+        """Store what a shard yielded, as one step that a crash cannot halve."""
+        self._must_be_writable()
+        path = self.path / shard.relative_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, shard_files.encode(shard, record, self.fingerprint))
+
+    def read(self, shard: Shard) -> Record:
+        """What a shard yielded. Raises RunError where it is not done (see `done`)."""
+        content = self._content(shard)
+        if content is None:
+            raise RunError(
+                f"{self.path} has no record of {shard}: run the study again, it goes on where it was."
+            )
+        try:
+            return shard_files.decode(content, shard, self.fingerprint)
+        except StaleShard as reason:
+            raise RunError(
+                f"the record of {shard} in {self.path} cannot be used: {reason}. Run the study again."
+            ) from None
+
+    def _content(self, shard: Shard) -> bytes | None:
+        path = self.path / shard.relative_path
+        return path.read_bytes() if path.is_file() else None
+
+    # the compared tables
+
+    def assemble(self, order: Iterable[Shard]) -> None:
+        """Make summary, absent values and tables from the shards, one after another in the given order.
+
+        Equal shards give equal bytes, whatever the order in which they were computed. Raises RunError where shards
+        are missing, ValueError where two shards have a value for one key.
+        """
+        self._must_be_writable()
+        shards = list(order)
+        missing = [str(shard) for shard in shards if not self.done(shard)]
+        if missing:
+            raise RunError(
+                f"{self.path} lacks {len(missing)} of {len(shards)} records ({', '.join(missing[:5])}"
+                f"{', …' if len(missing) > 5 else ''}): run the study again, it goes on where it was."
+            )
+        rows: list[Row] = []
+        absent: list[Absent] = []
+        tables: dict[tuple[str, str], list[Any]] = {}
+        for shard in shards:
+            record = self.read(shard)
+            rows.extend(record.rows)
+            absent.extend(record.absent)
+            for name, frame in record.tables.items():
+                tables.setdefault((shard.experiment, name), []).append(frame_table(frame))
+        refuse_repeated_keys(rows)
+        for (experiment, name), parts in tables.items():
+            write_atomically(self._table_path(experiment, name), parquet_bytes(concatenate(parts)))
+        self._write_rows("absent", [row_dict(row) for row in absent], ABSENT_FIELDS)
+        self._write_rows("summary", [row_dict(row) for row in rows], SUMMARY_FIELDS)
+
+    def _write_rows(self, name: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+        write_atomically(self.path / f"{name}.parquet", parquet_bytes(rows_table(rows, columns)))
+        write_atomically(self.path / f"{name}.json", json_lines(rows))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run's tables have been made."""
+        return (self.path / "summary.json").is_file()
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """One row per value, in the public format (version 1)."""
+        return self._read_rows("summary")
+
+    @property
+    def absent(self) -> pd.DataFrame:
+        """One row per value that cannot be computed, with its reason."""
+        return self._read_rows("absent")
+
+    def _read_rows(self, name: str) -> pd.DataFrame:
+        path = self.path / f"{name}.parquet"
+        if not path.is_file():
+            raise RunError(
+                f"{self.path} has no {path.name}: the study is not finished; run it again, it goes on."
+            )
+        return read_frame(path)
+
+    def tables(self) -> tuple[tuple[str, str], ...]:
+        """(experiment, table) for every long table of the run, sorted, by their file names."""
+        found = (self.path / "records").glob("*/*.parquet")
+        return tuple(sorted((path.parent.name, path.stem) for path in found))
+
+    def table(self, experiment: str, name: str | None = None) -> pd.DataFrame:
+        """A long table of an experiment; `name` may be left out where there is one only.
+
+        Raises InputError with the tables that there are.
+        """
+        names = [table for folder, table in self.tables() if folder == file_name(experiment)]
+        chosen = file_name(name) if name is not None else names[0] if len(names) == 1 else None
+        if chosen is None or chosen not in names:
+            known = ", ".join(f"{folder}/{table}" for folder, table in self.tables()) or "none"
+            asked = experiment if name is None else f"{experiment}/{name}"
+            raise InputError(f"{self.path} has no table {asked!r}, or more than one; there are: {known}")
+        return read_frame(self.path / "records" / file_name(experiment) / f"{chosen}.parquet")
+
+    def _table_path(self, experiment: str, name: str) -> Path:
+        return self.path / "records" / file_name(experiment) / f"{file_name(name)}.parquet"
+
+    # outside the compared tables
+
+    def add_timing(self, shard: Shard, seconds: float) -> None:
+        """Note how long a shard took."""
+        self._must_be_writable()
+        timings = [
+            *self.timings,
+            {"experiment": shard.experiment, "item": shard.item, "seconds": round(seconds, 6)},
+        ]
+        write_atomically(self.path / "timings.json", json_lines(timings))
+
+    @property
+    def timings(self) -> list[dict[str, Any]]:
+        """(experiment, item, seconds) of every shard that was computed here, in the order of their ends."""
+        path = self.path / "timings.json"
+        if not path.is_file():
+            return []
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError:
+            _log.warning("%s cannot be read and is begun anew", path)
+            return []
+        return list(found)
+
+    def write_derived(self, name: str, text: str) -> Path:
+        """Write what is made from the tables (`outcomes.json`, `report.html`), also in a read-only run."""
+        if name not in DERIVED:
+            raise ValueError(f"{name!r} is not derived from a run: expected one of {', '.join(DERIVED)}")
+        write_atomically(self.path / name, text.encode("utf-8"))
+        return self.path / name
+
+    def _must_be_writable(self) -> None:
+        if not self.writable:
+            raise RunError(
+                f"{self.path} was opened to be read: open it with RunFolder.open to write records."
+            )
+
+
+def _refuse_other_study(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    changed = differences(found, wanted)
+    if changed:
+        raise RunError(
+            f"{path} holds another study; these differ (there -> now):\n"
+            + "\n".join(f"  {line}" for line in changed)
+            + "\nGo on with the same settings, choose another folder, or start over here with --fresh (fresh=True), "
+            "which deletes the records in it."
+        )

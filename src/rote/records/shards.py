@@ -1,0 +1,93 @@
+"""One file per shard: rows, absent values and tables of one finished piece of work, with what produced them.
+
+Layout of the file: the line `rote shard 1`, a line with the sha256 of all that follows, a line of JSON
+(fingerprint, experiment, item, rows, absent, names and lengths of the tables), then the tables as parquet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from rote.records.files import file_name, frame_table, parquet_bytes, read_frame
+from rote.records.rows import Record, absent_from_dict, row_dict, row_from_dict
+
+_MAGIC = b"rote shard 1"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The address of one piece of work: an experiment and the slice of it (`item`), both any text."""
+
+    experiment: str
+    item: str = "all"
+
+    @property
+    def relative_path(self) -> Path:
+        """Where the shard lies in a run folder."""
+        return Path("records") / file_name(self.experiment) / "shards" / f"{file_name(self.item)}.shard"
+
+    def __str__(self) -> str:
+        return f"{self.experiment}/{self.item}"
+
+
+class StaleShard(Exception):
+    """A shard's file that must not be reused, with the reason; the run folder treats it as not done."""
+
+
+def encode(shard: Shard, record: Record, fingerprint: str) -> bytes:
+    """A record as the bytes of its file; equal content gives equal bytes."""
+    blobs = {name: parquet_bytes(frame_table(frame)) for name, frame in record.tables.items()}
+    header = {
+        "fingerprint": fingerprint,
+        "experiment": shard.experiment,
+        "item": shard.item,
+        "rows": [row_dict(row) for row in record.rows],
+        "absent": [row_dict(row) for row in record.absent],
+        "tables": {name: len(blob) for name, blob in blobs.items()},
+    }
+    text = json.dumps(header, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    body = text + b"\n" + b"".join(blobs.values())
+    return b"\n".join((_MAGIC, sha256(body).hexdigest().encode("ascii"), body))
+
+
+def _header(content: bytes, shard: Shard, fingerprint: str) -> tuple[Mapping[str, Any], bytes]:
+    """The checked header and the bytes after it; raises StaleShard with what does not match."""
+    magic, _, rest = content.partition(b"\n")
+    checksum, _, body = rest.partition(b"\n")
+    if magic != _MAGIC:
+        raise StaleShard(f"it begins with {magic[:20]!r}, expected {_MAGIC.decode()!r}")
+    if sha256(body).hexdigest().encode("ascii") != checksum:
+        raise StaleShard("its checksum does not match its content (cut short or changed on disk)")
+    text, _, blobs = body.partition(b"\n")
+    header = json.loads(text)
+    if header["fingerprint"] != fingerprint:
+        raise StaleShard(
+            f"another study wrote it (fingerprint {header['fingerprint'][:12]}, not {fingerprint[:12]})"
+        )
+    if (header["experiment"], header["item"]) != (shard.experiment, shard.item):
+        raise StaleShard(f"it belongs to {header['experiment']}/{header['item']}")
+    return header, blobs
+
+
+def check(content: bytes, shard: Shard, fingerprint: str) -> None:
+    """Raise StaleShard unless the bytes are this shard's, whole, and written by this study."""
+    _header(content, shard, fingerprint)
+
+
+def decode(content: bytes, shard: Shard, fingerprint: str) -> Record:
+    """The record in a file's bytes; raises StaleShard where it must not be reused."""
+    header, blobs = _header(content, shard, fingerprint)
+    tables, start = {}, 0
+    for name, length in header["tables"].items():
+        tables[name] = read_frame(blobs[start : start + length])
+        start += length
+    return Record(
+        rows=tuple(row_from_dict(values) for values in header["rows"]),
+        absent=tuple(absent_from_dict(values) for values in header["absent"]),
+        tables=tables,
+    )

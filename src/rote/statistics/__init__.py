@@ -1,0 +1,57 @@
+"""Intervals, comparisons, fixed effects and baselines: pure functions of arrays, with explicit generators."""
+
+from __future__ import annotations
+
+from rote.statistics.bootstrap import Bootstrap, ObservationBootstrap, PigeonholeBootstrap
+from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
+from rote.statistics.estimates import Estimate, EstimateFields
+from rote.statistics.randomness import rng, stratified_halves
+from rote.statistics.token_baselines import (
+    additive_fit,
+    additive_held_out,
+    baseline_first,
+    baseline_last,
+    baseline_majority,
+)
+from rote.statistics.two_way import (
+    TwoWay,
+    TwoWayFit,
+    adjusted_by_fixed_effects,
+    two_way_least_squares,
+    two_way_main_effects,
+)
+from rote.statistics.weighted import (
+    balanced_accuracy,
+    weighted_auc,
+    weighted_cohens_d,
+    weighted_mean,
+    weighted_median,
+)
+
+__all__ = [
+    "Bootstrap",
+    "Estimate",
+    "EstimateFields",
+    "ObservationBootstrap",
+    "PigeonholeBootstrap",
+    "TwoWay",
+    "TwoWayFit",
+    "additive_fit",
+    "additive_held_out",
+    "adjusted_by_fixed_effects",
+    "auc",
+    "balanced_accuracy",
+    "baseline_first",
+    "baseline_last",
+    "baseline_majority",
+    "benjamini_hochberg",
+    "cohens_d",
+    "rng",
+    "stratified_halves",
+    "two_way_least_squares",
+    "two_way_main_effects",
+    "weighted_auc",
+    "weighted_cohens_d",
+    "weighted_mean",
+    "weighted_median",
+]

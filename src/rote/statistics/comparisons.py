@@ -1,0 +1,65 @@
+"""Two groups compared, and many tests at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from rote.errors import NotApplicable
+from rote.statistics.weighted import weighted_auc, weighted_cohens_d
+
+
+def auc(scores: Float[np.ndarray, " obs"], labels: Bool[np.ndarray, " obs"]) -> float:
+    """Area under the ROC curve, rank based, ties averaged: P(score of a True > score of a False) + ½ P(equal).
+
+    Raises NotApplicable where one of the groups is empty. Source: Hanley & McNeil (1982).
+    """
+    scores, labels = _paired(scores, labels)
+    if labels.all() or not labels.any():
+        raise NotApplicable(
+            f"an AUC needs both groups: there are {labels.sum()} and {(~labels).sum()} of them"
+        )
+    return float(weighted_auc(scores, labels, np.ones(len(scores))))
+
+
+def cohens_d(a: Float[np.ndarray, " a"], b: Float[np.ndarray, " b"]) -> float:
+    """(mean a − mean b) / pooled SD, with SD² = (SSₐ + SS_b) / (nₐ + n_b − 2).
+
+    Raises NotApplicable where a group is empty, both have one value, or nothing varies. Source: Cohen (1988).
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    values, labels = _paired(np.concatenate([a, b]), np.arange(len(a) + len(b)) < len(a))
+    d = float(weighted_cohens_d(values, labels, np.ones(len(values)))) if len(values) else np.nan
+    if np.isnan(d):
+        raise NotApplicable(
+            f"an effect size needs two groups that vary: there are {len(a)} and {len(b)} values"
+        )
+    return d
+
+
+def _paired(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, labels = np.asarray(values, dtype=float), np.asarray(labels, dtype=bool)
+    if values.shape != labels.shape or values.ndim != 1:
+        raise ValueError(
+            f"values have the shape {values.shape} and labels {labels.shape}: expected [obs] for both"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{np.sum(~np.isfinite(values))} of {len(values)} values are not finite: leave them out first"
+        )
+    return values, labels
+
+
+def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
+    """P-values adjusted for the false discovery rate: min over j ≥ i of p₍ⱼ₎·m/j, at most 1, in the order given.
+
+    Source: Benjamini & Hochberg (1995).
+    """
+    p = np.asarray(p, dtype=float)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("expected a vector of probabilities, each in [0, 1]")
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted

@@ -1,0 +1,55 @@
+"""Randomness from (seed, experiment, item), never from the order in which things run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+
+
+def rng(seed: int, experiment: str, item: str | int = "") -> np.random.Generator:
+    """The generator of one item of one experiment: PCG64 seeded with sha256 of the JSON list [seed, experiment, item].
+
+    The same in every process and on every platform, and independent between items.
+    """
+    return np.random.Generator(np.random.PCG64(int.from_bytes(_digest(seed, experiment, item), "big")))
+
+
+def _digest(seed: int, experiment: str, item: str | int) -> bytes:
+    item = item if isinstance(item, str) else int(item)
+    return sha256(json.dumps([int(seed), experiment, item]).encode("ascii")).digest()
+
+
+def stratified_halves(
+    cls: Shaped[np.ndarray, " entity"], *, ids: Sequence[str], seed: int, experiment: str = "halves"
+) -> Bool[np.ndarray, " entity"]:
+    """True for the selection half, False for the report half, stratified by class.
+
+    Within each class the entities are sorted by sha256 of (seed, experiment, id) and the first half is taken, so
+    the split depends on ids and classes alone, not on the order of the table. Of classes of odd size the odd one
+    goes to the selection half and to the report half by turns, so the halves differ by at most one entity in all.
+    Raises ValueError for ids that repeat (one entity could fall into both halves).
+    """
+    cls = np.asarray(cls)
+    if len(ids) != len(cls):
+        raise ValueError(f"{len(ids)} ids for {len(cls)} classes: expected one id for each entity")
+    repeated = len(ids) - len(set(ids))
+    if repeated:
+        raise ValueError(
+            f"{repeated} ids repeat: expected one row for each entity, so that no entity is in both halves"
+        )
+    keys = np.array([_digest(seed, experiment, str(name)).hex() for name in ids], dtype=str)
+    selection = np.zeros(len(cls), dtype=bool)
+    odd_to_selection = True
+    for value in np.unique(cls):
+        members = np.flatnonzero(cls == value)
+        members = members[np.argsort(keys[members])]
+        size = len(members) // 2
+        if len(members) % 2:
+            size += odd_to_selection
+            odd_to_selection = not odd_to_selection
+        selection[members[:size]] = True
+    return selection

@@ -1,0 +1,97 @@
+"""Statistics of weighted observations, for many vectors of weights at once, so that no interval refits a model.
+
+`weights` has the shape [... obs]; results have the shape [...]. A result is NaN where it is undefined under its
+weights (no weight, or a class without weight): the bootstrap drops and counts such resamples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+
+def weighted_mean(
+    values: Float[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
+) -> Float[np.ndarray, "..."]:
+    """Σ w·v / Σ w; exactly the constant where `values` is constant."""
+    values = np.asarray(values, dtype=float)
+    origin = values[0] if len(values) else 0.0
+    return origin + ratio(weights @ (values - origin), weights.sum(axis=-1))
+
+
+def ratio(above: Float[np.ndarray, "..."], below: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """above / below, NaN where below is 0."""
+    above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+
+
+def weighted_median(
+    values: Float[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
+) -> Float[np.ndarray, "..."]:
+    """The value with half of the weight below it; halfway between two values where the weight splits evenly.
+
+    With equal weights this is the ordinary median; with whole weights, the median of the repeated values.
+    """
+    values = np.asarray(values, dtype=float)
+    order = np.argsort(values, kind="stable")
+    ordered, cumulative = values[order], np.cumsum(weights[..., order], axis=-1)
+    if not len(values):
+        return np.full(cumulative.shape[:-1], np.nan)
+    total = cumulative[..., -1:]
+    low = np.argmax(cumulative >= total / 2, axis=-1)  # the first that reaches half
+    high = np.argmax(cumulative > total / 2, axis=-1)  # the first that passes it
+    middle = ordered[low] + (ordered[high] - ordered[low]) / 2
+    return np.where(total[..., 0] > 0, middle, np.nan)
+
+
+def balanced_accuracy(
+    correct: Bool[np.ndarray, " obs"], cls: Shaped[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
+) -> Float[np.ndarray, "..."]:
+    """Mean over classes of the accuracy within the class (recall); NaN where a class has no weight."""
+    correct, cls = np.asarray(correct, dtype=float), np.asarray(cls)
+    recalls = [weighted_mean(correct[cls == value], weights[..., cls == value]) for value in np.unique(cls)]
+    if not recalls:
+        return np.full(weights.shape[:-1], np.nan)
+    return np.mean(np.stack(recalls), axis=0)
+
+
+def weighted_auc(
+    scores: Float[np.ndarray, " obs"], labels: Bool[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
+) -> Float[np.ndarray, "..."]:
+    """Area under the ROC curve: the weighted share of (positive, negative) pairs in the right order, ties one half.
+
+    Σᵢⱼ wᵢ wⱼ (1[sᵢ > sⱼ] + ½·1[sᵢ = sⱼ]) / (Σᵢ wᵢ · Σⱼ wⱼ), i over positives, j over negatives.
+    NaN where one of the two has no weight.
+    """
+    scores, labels = np.asarray(scores, dtype=float), np.asarray(labels, dtype=bool)
+    if not len(scores):
+        return np.full(weights.shape[:-1], np.nan)
+    order = np.argsort(scores, kind="stable")
+    ordered, positive, weights = scores[order], labels[order], weights[..., order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # runs of tied scores
+    above = np.add.reduceat(weights * positive, starts, axis=-1)
+    below = np.add.reduceat(weights * ~positive, starts, axis=-1)
+    won = (above * (np.cumsum(below, axis=-1) - below / 2)).sum(axis=-1)
+    return ratio(won, above.sum(axis=-1) * below.sum(axis=-1))
+
+
+def weighted_cohens_d(
+    values: Float[np.ndarray, " obs"], labels: Bool[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
+) -> Float[np.ndarray, "..."]:
+    """(mean of True − mean of False) / pooled SD, weights as frequencies: SD² = (SS₁ + SS₀) / (W₁ + W₀ − 2).
+
+    NaN where a group has no weight, the weights sum to 2 or less, or nothing varies within the groups.
+    """
+    values, labels = np.asarray(values, dtype=float), np.asarray(labels, dtype=bool)
+    values = values - values.mean() if len(values) else values  # the difference of squares below needs it
+    means, squares, totals = [], [], []
+    for group in (labels, ~labels):
+        part, weight = values[group], weights[..., group]
+        total = weight.sum(axis=-1)
+        mean = weighted_mean(part, weight)
+        means.append(mean)
+        squares.append(np.maximum(weight @ part**2 - total * mean**2, 0.0))
+        totals.append(total)
+    variance = ratio(squares[0] + squares[1], np.maximum(totals[0] + totals[1] - 2, 0.0))
+    tiny = (64 * np.finfo(float).eps) ** 2 * (np.square(values).max() if len(values) else 0.0)
+    return ratio(means[0] - means[1], np.sqrt(np.where(variance > tiny, variance, 0.0)))
