@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -91,9 +91,9 @@ class Edit:
                 f"what it changes has shape {tuple(target.shape)}"
             ) from error
 
-    def _index(self, x: Tensor) -> tuple[object, ...]:
+    def _index(self, x: Tensor) -> Any:
         rows = torch.arange(x.shape[0], device=x.device)
-        head: object = slice(None)
+        head: Any = slice(None)
         if self.head is not None:
             head = self.head if isinstance(self.head, int) else torch.as_tensor(self.head, device=x.device)
         if self.change == "forbid":
@@ -103,7 +103,7 @@ class Edit:
             return rows, head, position, key
         if self.site.name == "pattern":
             return (slice(None), head)
-        index: list[object] = [slice(None), slice(None)]
+        index: list[Any] = [slice(None), slice(None)]
         if self.position is not None:
             index = [rows, self._on(self.position, x)]
         if self.head is not None:

@@ -153,7 +153,7 @@ def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> Any:
     def through(x: Tensor) -> Tensor:
         if point.split is None:
             return visit(x)
-        return visit(x.unflatten(-1, (point.split, -1))).flatten(-2)
+        return visit(x.view(*x.shape[:-1], point.split, -1)).flatten(-2)
 
     if point.side == "input":
 

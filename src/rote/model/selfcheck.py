@@ -109,7 +109,7 @@ def _heads(model: Model, tokens: Tensor) -> float:
     for layer in range(model.n_layers):
         acts = model.run(tokens, read=[("z", layer), ("attn_out", layer)])
         z, out = acts["z", layer], acts["attn_out", layer]
-        total = sum(z[:, :, h] @ model.head(layer, h).w_o for h in range(model.n_heads))
+        total = torch.stack([z[:, :, h] @ model.head(layer, h).w_o for h in range(model.n_heads)]).sum(0)
         bias = getattr(model.wiring.part(layer, model.family.attention_out), "bias", None)
         worst = max(worst, relative(total if bias is None else total + bias, out))
     return worst

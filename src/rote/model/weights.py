@@ -84,14 +84,18 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def matrix(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """(in × out, bias) of an nn.Linear or of transformers' Conv1D, as views."""
-    weight, bias = module.weight, getattr(module, "bias", None)
-    assert isinstance(weight, Tensor)
+    weight, bias = _parameters(module)
     return (weight if type(module).__name__ == "Conv1D" else weight.T), bias
 
 
-def norm_weights(module: nn.Module, offset: float) -> NormWeights:
+def _parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
+    return weight.detach(), None if bias is None else bias.detach()
+
+
+def norm_weights(module: nn.Module, offset: float) -> NormWeights:
+    weight, bias = _parameters(module)
     eps = next((getattr(module, name) for name in ("eps", "variance_epsilon") if hasattr(module, name)), None)
     if eps is None:
         raise ModelRefused(f"norm {type(module).__name__} shows no epsilon; rote cannot write it as linear algebra")

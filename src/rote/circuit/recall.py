@@ -1,0 +1,155 @@
+"""`Recall`: the facts of one relation that a model knows, as they are put to it, split into two halves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rote.circuit.prompts import Forward, PromptSet, tensor
+from rote.errors import NotApplicable
+from rote.facts import RelationPrompts
+from rote.model import Edit, Model, Read, Site
+from rote.settings import Settings
+from rote.statistics import rng, stratified_halves
+
+ABLATIONS = ("mean", "resample")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recall:
+    """Known facts of one relation with the model that knows them.
+
+    `selection` marks the half of the entities on which choices are made; the others are reported on.
+    `table_names` holds the token pairs of every two-token name in the table, known or not.
+    """
+
+    model: Model
+    prompts: RelationPrompts
+    settings: Settings
+    table_names: frozenset[tuple[int, int]]
+
+    # ------------------------------------------------------------------ facts
+    def __len__(self) -> int:
+        return len(self.prompts.facts)
+
+    @property
+    def relation(self) -> str:
+        return self.prompts.relation.name
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(fact.entity for fact in self.prompts.facts)
+
+    @cached_property
+    def selection(self) -> Bool[np.ndarray, "fact"]:
+        halves: Bool[np.ndarray, "fact"] = stratified_halves(
+            self.prompts.cls, ids=self.names, seed=self.settings.seed
+        )
+        return halves
+
+    @property
+    def cls(self) -> Int[np.ndarray, "fact"]:
+        return self.prompts.cls
+
+    @cached_property
+    def others(self) -> Int[Tensor, "draw fact"]:
+        """For each fact, random facts of another class: the sources of every resample ablation."""
+        generator = rng(self.settings.seed, "resample", self.relation)
+        pools = [np.flatnonzero(self.cls != c) for c in range(len(self.prompts.classes))]
+        draws = self.settings.n_resamples_ablation
+        picked = np.stack([generator.choice(pools[c], size=draws) for c in self.cls], axis=1)
+        return tensor(picked)
+
+    @cached_property
+    def two_token(self) -> Int[np.ndarray, "two_token"]:
+        """Indices of the facts whose name has exactly two tokens."""
+        return np.flatnonzero(self.prompts.n_name_tokens == 2)
+
+    def require_two_token(self) -> Int[np.ndarray, "two_token"]:
+        """The two-token facts, or NotApplicable where too few have such names."""
+        if len(self.two_token) < self.settings.min_known:
+            raise NotApplicable(
+                f"{len(self.two_token)} of {len(self)} known entities have two-token names; "
+                f"at least {self.settings.min_known} are needed"
+            )
+        return self.two_token
+
+    # ---------------------------------------------------------------- prompts
+    @cached_property
+    def full(self) -> PromptSet:
+        p = self.prompts
+        return self._prompt_set(p.tokens, p.mask, p.subject_first, p.subject_last, p.end)
+
+    @cached_property
+    def name_only(self) -> PromptSet:
+        """`<bos>` and the name; `end` is the name's last token."""
+        tokens, mask, last = self.prompts.name_only()
+        first = last - self.prompts.n_name_tokens + 1
+        return self._prompt_set(tokens, mask, first, last, last)
+
+    def _prompt_set(
+        self, tokens: np.ndarray, mask: np.ndarray, first: np.ndarray, last: np.ndarray, end: np.ndarray
+    ) -> PromptSet:
+        return PromptSet(
+            model=self.model,
+            tokens=tensor(tokens),
+            mask=tensor(mask),
+            subject_first=tensor(first),
+            subject_last=tensor(last),
+            end=tensor(end),
+            class_tokens=tensor(self.prompts.class_tokens),
+            cls=tensor(self.cls),
+            batch_size=self.settings.batch_size,
+        )
+
+    @cached_property
+    def clean(self) -> Forward:
+        """The unedited pass over the full prompts."""
+        return self.full.forward()
+
+    def at_subject(
+        self, name: str, layers: range | tuple[int, ...], *, name_only: bool = False
+    ) -> dict[int, Float[Tensor, "fact d_model"]]:
+        """A residual-stream site of several layers at subject_last, in clean runs."""
+        prompts = self.name_only if name_only else self.full
+        reads = [Read(site=Site(name, layer), position=prompts.subject_last) for layer in layers]
+        values = prompts.read(reads) if reads else {}
+        return {site.layer: value for site, value in values.items() if site.layer is not None}
+
+    # -------------------------------------------------------------- ablations
+    def ablated_values(
+        self, clean: Float[Tensor, "fact ..."], how: str
+    ) -> list[Float[Tensor, "fact ..."]]:
+        """What replaces a value: its mean over the facts, or each draw from facts of another class."""
+        if how == "mean":
+            return [clean.mean(0, keepdim=True).expand_as(clean)]
+        return [clean[draw.to(clean.device)] for draw in self.others]
+
+    def ablations(
+        self, clean: dict[Site, Float[Tensor, "fact d_model"]], how: str, position: Int[Tensor, "fact"]
+    ) -> list[list[Edit]]:
+        """For each draw, the edits that ablate all the given sites at one position."""
+        values = {site: self.ablated_values(value, how) for site, value in clean.items()}
+        n_draws = 1 if how == "mean" else len(self.others)
+        return [
+            [Edit(site=site, value=v[draw], position=position) for site, v in values.items()]
+            for draw in range(n_draws)
+        ]
+
+    def contributions(
+        self, part: str, layers: range | tuple[int, ...], *, name_only: bool = False
+    ) -> dict[Site, Float[Tensor, "fact d_model"]]:
+        """What attention (`attn`) or the MLP (`mlp`) of some layers adds at subject_last in clean runs."""
+        name = self.model.attn_contribution if part == "attn" else self.model.mlp_contribution
+        return {Site(name, layer): x for layer, x in self.at_subject(name, layers, name_only=name_only).items()}
+
+
+def class_difference(logits: Float[Tensor, "fact cls"], cls: Tensor, other: Tensor) -> Float[Tensor, "fact"]:
+    """logit[clean class] − logit[other class], per fact."""
+    rows = torch.arange(len(logits), device=logits.device)
+    return logits[rows, cls.to(logits.device)] - logits[rows, other.to(logits.device)]

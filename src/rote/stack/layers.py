@@ -1,0 +1,57 @@
+"""One MLP layer of a stack, and the permutation of its weights that the study uses as its null."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rote.model import MLPWeights, NormWeights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StackLayer:
+    """One block reduced to its MLP, with attention's output frozen at its mean.
+
+    `number` is the layer's number in the model; `attention` is what attention adds on average (zero for the
+    first layer of a sequential stack, whose input already holds it).
+    """
+
+    number: int
+    attention: Float[Tensor, "d_model"]
+    norm: NormWeights | None
+    mlp: MLPWeights
+    out_norm: NormWeights | None
+    parallel: bool
+
+    def pre(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... neuron"]:
+        """Pre-activations for the residual stream x as the MLP reads it."""
+        return self.mlp.pre(x if self.norm is None else self.norm(x))
+
+    def post(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... neuron"]:
+        return self.mlp.post(x if self.norm is None else self.norm(x))
+
+    def mlp_out(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        """What the MLP adds to the residual stream, for the residual stream x as it reads it."""
+        out = self.mlp(x if self.norm is None else self.norm(x))
+        return out if self.out_norm is None else self.out_norm(out)
+
+
+def permuted(layer: StackLayer, generator: np.random.Generator) -> StackLayer:
+    """Each weight matrix and bias of the MLP permuted entrywise; norms and attention stay.
+
+    Source: Fact Finding, post 3, the shuffled-weights baseline.
+    """
+
+    def shuffle(x: Tensor | None) -> Tensor | None:
+        if x is None:
+            return None
+        order = torch.as_tensor(generator.permutation(x.numel()), device=x.device)
+        return x.flatten()[order].reshape(x.shape)
+
+    mlp = layer.mlp
+    names = ("w_in", "b_in", "w_gate", "b_gate", "w_out", "b_out")
+    return replace(layer, mlp=replace(mlp, **{name: shuffle(getattr(mlp, name)) for name in names}))
