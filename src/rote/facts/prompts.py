@@ -1,0 +1,335 @@
+"""From a relation's facts to token arrays: prompts, name spans, answers, position categories."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from rote.errors import FactsError
+from rote.facts.spans import Tokenizer, name_span, prefix_tokens, tokens_of
+from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation, shortened
+
+POSITIONS: tuple[str, ...] = ("bos", "prefix", "name_early", "subject_last", "relation_words", "end")
+
+
+class NamePrompts(NamedTuple):
+    """`<bos>` + the name's tokens, right-padded; `last` = position of the name's last token."""
+
+    tokens: Int[np.ndarray, "fact pos"]
+    mask: Bool[np.ndarray, "fact pos"]
+    last: Int[np.ndarray, " fact"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RelationPrompts:
+    """Every fact of a relation that can be asked, as token arrays; positions are inclusive, bos included.
+
+    Attributes:
+        relation: whose attributes are the classes.
+        asked: whose template and prefix the prompts have; `relation` unless `asked_as` was given.
+        facts: in the table's order; the `fact` axis.
+        classes: attributes, sorted; the `cls` axis.
+        class_tokens: first token id of each class as the prompt's continuation.
+        cls: index into `classes` per fact.
+        tokens: `<bos>` + prefix + template with the entity, right-padded.
+        mask: True where `tokens` holds the prompt.
+        length: tokens of the prompt; `end` = length − 1, where the answer is predicted.
+        subject_first, subject_last: the name's first and last token.
+        prefix_stop: first position after bos and prefix.
+        n_name_tokens: subject_last − subject_first + 1.
+        first, last: token ids at subject_first and subject_last.
+        name_tokens: the name's token ids as they stand in the prompt.
+        bos: id of the bos token put first, None when the tokenizer has none.
+        pad: id that fills `tokens` beyond `length`.
+        shared_first_tokens: pairs of classes with one first token; empty unless they were allowed.
+        left_out: facts that cannot be asked, with reasons, after those of the table.
+    """
+
+    relation: Relation
+    asked: Relation
+    facts: tuple[Fact, ...]
+    classes: tuple[str, ...]
+    class_tokens: Int[np.ndarray, " cls"]
+    cls: Int[np.ndarray, " fact"]
+    tokens: Int[np.ndarray, "fact pos"]
+    mask: Bool[np.ndarray, "fact pos"]
+    length: Int[np.ndarray, " fact"]
+    subject_first: Int[np.ndarray, " fact"]
+    subject_last: Int[np.ndarray, " fact"]
+    end: Int[np.ndarray, " fact"]
+    prefix_stop: Int[np.ndarray, " fact"]
+    n_name_tokens: Int[np.ndarray, " fact"]
+    first: Int[np.ndarray, " fact"]
+    last: Int[np.ndarray, " fact"]
+    name_tokens: tuple[tuple[int, ...], ...]
+    bos: int | None
+    pad: int
+    shared_first_tokens: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.facts)
+
+    def __repr__(self) -> str:
+        return (
+            f"RelationPrompts({self.relation.name!r}: {len(self)} facts, classes {', '.join(self.classes)}; "
+            f"{len(self.left_out)} left out)"
+        )
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """The entity of each fact."""
+        return tuple(fact.entity for fact in self.facts)
+
+    def take(
+        self, index: Sequence[int] | Int[np.ndarray, " k"] | Bool[np.ndarray, " fact"]
+    ) -> RelationPrompts:
+        """The facts at `index` (positions or a mask), in that order; classes and padded width stay."""
+        chosen = np.asarray(index)
+        if chosen.size == 0:
+            chosen = chosen.astype(np.int64)
+        rows = np.arange(len(self))[chosen]
+        arrays = {name: getattr(self, name)[rows] for name in _PER_FACT}
+        return replace(
+            self,
+            facts=tuple(self.facts[i] for i in rows),
+            name_tokens=tuple(self.name_tokens[i] for i in rows),
+            **arrays,
+        )
+
+    def name_only(self) -> NamePrompts:
+        """`<bos>` + the very token ids that the name has in the prompt, right-padded."""
+        front = [] if self.bos is None else [self.bos]
+        tokens, mask = _padded([[*front, *name] for name in self.name_tokens], self.pad)
+        return NamePrompts(tokens, mask, mask.sum(axis=1) - 1)
+
+    def spans(self) -> dict[str, Bool[np.ndarray, "fact pos"]]:
+        """Which positions are bos, prefix, name_early, subject_last, relation_words, end.
+
+        The six are disjoint and together `mask`. Template words before the name are relation_words too; where
+        the template ends in the name, the last position is subject_last and `end` is empty.
+        """
+        place = np.arange(self.tokens.shape[1])[None, :]
+        first, last = self.subject_first[:, None], self.subject_last[:, None]
+        start, end = int(self.bos is not None), self.end[:, None]
+        name = (place >= first) & (place <= last)
+        spans = {
+            "bos": np.broadcast_to(place < start, self.mask.shape).copy(),
+            "prefix": (place >= start) & (place < self.prefix_stop[:, None]),
+            "name_early": name & (place != last),
+            "subject_last": place == last,
+            "relation_words": (place >= self.prefix_stop[:, None]) & (place < end) & ~name,
+            "end": (place == end) & ~name,
+        }
+        return {category: spans[category] for category in POSITIONS}
+
+
+_PER_FACT: tuple[str, ...] = (
+    "cls", "tokens", "mask", "length", "subject_first", "subject_last", "end", "prefix_stop", "n_name_tokens",
+    "first", "last",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One fact's prompt as lists; positions count from bos."""
+
+    fact: Fact
+    tokens: tuple[int, ...]
+    first: int
+    last: int
+    prefix_stop: int
+    answer: int
+
+
+def build_prompts(
+    table: FactTable,
+    relation: str,
+    tokenizer: Tokenizer,
+    *,
+    max_length: int | None = None,
+    asked_as: Relation | None = None,
+    allow_shared_first_tokens: bool = False,
+) -> RelationPrompts:
+    """The prompts of one relation's facts: `<bos>` + prefix + template with the entity.
+
+    - bos is put first as an id, once, when the tokenizer has one, also where the tokenizer itself would add
+      none; special tokens of the tokenizer's own are never added.
+    - The answer's first token is found by continuation: tokens of prompt + " " + attribute, which must begin
+      with the prompt's tokens. Blanks at the template's end belong to the answer; after a line break no
+      blank is put.
+    - Facts that cannot be asked are left out with a reason: no exact name span, words that the tokenizer does
+      not know, an answer that merges with the prompt, more than `max_length` tokens.
+
+    Args:
+        max_length: longest prompt in tokens, bos included.
+        asked_as: puts the same facts into another relation's template and prefix.
+        allow_shared_first_tokens: keeps a relation whose attributes share first tokens, for showing that a
+            model predicts not even those; classes are not told apart then.
+
+    Errors: `FactsError` for an unknown relation, fewer than two classes, or attributes that share their first
+    token (all such pairs are named).
+    """
+    described = table.relation(relation)
+    asked = described if asked_as is None else asked_as
+    known: list[_Asked] = []
+    left_out = [left for left in table.left_out if left.relation in (relation, "")]
+    for fact in table.of(relation):
+        found = _ask(tokenizer, asked, fact, max_length)
+        if isinstance(found, str):
+            left_out.append(LeftOut(entity=fact.entity, relation=relation, reason=found))
+        else:
+            known.append(found)
+    tokens_of_class = _class_tokens(known)
+    for item in known:
+        if item.answer != tokens_of_class[item.fact.attribute]:
+            reason = f"its answer {item.fact.attribute!r} begins with another token than in the other prompts"
+            left_out.append(LeftOut(entity=item.fact.entity, relation=relation, reason=reason))
+    known = [item for item in known if item.answer == tokens_of_class[item.fact.attribute]]
+    shared = _shared(tokens_of_class)
+    problems = _class_problems(relation, tokens_of_class, left_out)
+    if shared and not allow_shared_first_tokens:
+        problems += _shared_problems(tokenizer, relation, shared, tokens_of_class)
+    if problems:
+        raise FactsError(problems)
+    return _arrays(tokenizer, described, asked, known, tokens_of_class, shared, left_out)
+
+
+def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None) -> _Asked | str:
+    """One fact's prompt, or the reason why it cannot be asked."""
+    text = asked.prompt(fact.entity).rstrip(" ")
+    start = len(asked.prefix) + asked.template.index(SLOT)
+    ids, offsets = tokens_of(tokenizer, text)
+    first, last, problem = name_span(tokenizer, text, ids, offsets, start, start + len(fact.entity))
+    if problem:
+        return problem
+    unk = tokenizer.unk_token_id
+    if unk is not None and unk in ids:
+        unknown = [text[a:b] for i, (a, b) in zip(ids, offsets, strict=True) if i == unk]
+        return f"the tokenizer's vocabulary does not have {', '.join(map(repr, unknown))}"
+    bos = getattr(tokenizer, "bos_token_id", None)
+    shift = 0 if bos is None else 1
+    if max_length is not None and len(ids) + shift > max_length:
+        return f"its prompt has {len(ids) + shift} tokens; at most {max_length} fit"
+    answer = _answer(tokenizer, text, ids, fact.attribute)
+    if isinstance(answer, str):
+        return answer
+    return _Asked(
+        fact=fact,
+        tokens=tuple(ids) if bos is None else (bos, *ids),
+        first=first + shift,
+        last=last + shift,
+        prefix_stop=prefix_tokens(offsets, len(asked.prefix)) + shift if asked.prefix else shift,
+        answer=answer,
+    )
+
+
+def _answer(tokenizer: Tokenizer, text: str, ids: list[int], attribute: str) -> int | str:
+    """The first token of the attribute as the prompt's continuation, or the reason why there is none."""
+    joint = "" if text[-1:].isspace() else " "
+    whole, _ = tokens_of(tokenizer, text + joint + attribute)
+    if whole[: len(ids)] != ids or len(whole) == len(ids):
+        return f"the answer {attribute!r} merges with the prompt's last token"
+    if whole[len(ids)] == tokenizer.unk_token_id:
+        return f"the tokenizer's vocabulary does not have the answer {attribute!r}"
+    return whole[len(ids)]
+
+
+def _class_tokens(known: Sequence[_Asked]) -> dict[str, int]:
+    """Each class's usual first token, classes sorted; the commonest where prompts differ."""
+    votes: dict[str, Counter[int]] = {}
+    for item in known:
+        votes.setdefault(item.fact.attribute, Counter())[item.answer] += 1
+    return {name: votes[name].most_common(1)[0][0] for name in sorted(votes)}
+
+
+def _shared(class_tokens: dict[str, int]) -> tuple[tuple[str, str], ...]:
+    return tuple((a, b) for a, b in combinations(class_tokens, 2) if class_tokens[a] == class_tokens[b])
+
+
+def _class_problems(relation: str, class_tokens: dict[str, int], left_out: Sequence[LeftOut]) -> list[str]:
+    if len(class_tokens) > 1:
+        return []
+    reasons = Counter(left.reason for left in left_out).most_common(5)
+    why = "".join(f"; left out {count} times: {reason}" for reason, count in reasons)
+    seen = ", ".join(map(repr, class_tokens)) or "none"
+    return [
+        f"relation {relation!r} has {len(class_tokens)} classes that can be asked ({seen}); expected "
+        f"at least two: add facts with other attributes{why}"
+    ]
+
+
+def _shared_problems(
+    tokenizer: Tokenizer, relation: str, pairs: Sequence[tuple[str, str]], class_tokens: dict[str, int]
+) -> list[str]:
+    problems = [
+        f"attributes {a!r} and {b!r} of relation {relation!r} share their first token "
+        f"{tokenizer.convert_ids_to_tokens([class_tokens[a]])[0]!r}; expected different ones, since an "
+        "answer is recognised by its first token: reword or take out one of them"
+        for a, b in pairs
+    ]
+    return shortened(problems, limit=200)
+
+
+def _arrays(
+    tokenizer: Tokenizer,
+    relation: Relation,
+    asked: Relation,
+    known: Sequence[_Asked],
+    class_tokens: dict[str, int],
+    shared: tuple[tuple[str, str], ...],
+    left_out: Sequence[LeftOut],
+) -> RelationPrompts:
+    bos = getattr(tokenizer, "bos_token_id", None)
+    spare = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
+    pad = next((token for token in spare if token is not None), 0)
+    tokens, mask = _padded([item.tokens for item in known], pad)
+    classes = tuple(class_tokens)
+    index = {name: i for i, name in enumerate(classes)}
+    names = tuple(item.tokens[item.first : item.last + 1] for item in known)
+    length = mask.sum(axis=1)
+    return RelationPrompts(
+        relation=relation,
+        asked=asked,
+        facts=tuple(item.fact for item in known),
+        classes=classes,
+        class_tokens=_ints(class_tokens.values()),
+        cls=_ints(index[item.fact.attribute] for item in known),
+        tokens=tokens,
+        mask=mask,
+        length=length,
+        subject_first=_ints(item.first for item in known),
+        subject_last=_ints(item.last for item in known),
+        end=length - 1,
+        prefix_stop=_ints(item.prefix_stop for item in known),
+        n_name_tokens=_ints(len(name) for name in names),
+        first=_ints(name[0] for name in names),
+        last=_ints(name[-1] for name in names),
+        name_tokens=names,
+        bos=bos,
+        pad=pad,
+        shared_first_tokens=shared,
+        left_out=tuple(left_out),
+    )
+
+
+def _ints(values: Any) -> Int[np.ndarray, " n"]:
+    return np.array(list(values), dtype=np.int64)
+
+
+def _padded(
+    rows: Sequence[Sequence[int]], pad: int
+) -> tuple[Int[np.ndarray, "fact pos"], Bool[np.ndarray, "fact pos"]]:
+    """(tokens, mask) of rows filled up on the right."""
+    lengths = _ints(len(row) for row in rows)
+    width = int(lengths.max(initial=0))
+    tokens = np.full((len(rows), width), pad, dtype=np.int64)
+    for i, row in enumerate(rows):
+        tokens[i, : len(row)] = row
+    return tokens, np.arange(width)[None, :] < lengths[:, None]

@@ -1,0 +1,116 @@
+"""`read_facts`: a built-in name, a file, a folder or a DataFrame as a table of facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from rote.errors import FactsError
+from rote.facts.readers import FILE_READERS, read_lre_folder, rows_of_frame
+from rote.facts.readers.columns import SPORT_PREFIX, SPORT_TEMPLATE
+from rote.facts.rows import RawFact, assemble
+from rote.facts.table import FactTable, Relation
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltIn:
+    """A table that comes with rote: a file beside this module and how its relations are asked."""
+
+    name: str
+    file: str
+    relations: tuple[Relation, ...]
+
+
+BUILT_IN: tuple[BuiltIn, ...] = (
+    BuiltIn(
+        name="athletes",
+        file="athletes.csv",
+        relations=(
+            Relation(name="sport", template=SPORT_TEMPLATE, prefix=SPORT_PREFIX),
+            Relation(name="league", template="Fact: {} plays in the league"),
+        ),
+    ),
+)
+
+
+def read_facts(
+    source: str | Path | pd.DataFrame,
+    *,
+    relation: str | Sequence[str] | None = None,
+    template: str | None = None,
+    prefix: str | None = None,
+) -> FactTable:
+    """A table of facts from a built-in name, a file, a folder of LRE relations or a DataFrame.
+
+    Files: .csv, .tsv, .json, .jsonl, .parquet, in UTF-8. Tables are long (entity, attribute[, relation,
+    template, prefix]) or wide (entity and one column per relation); the entity's column may also be called
+    athlete, subject or name. JSON may be rote's own layout, CounterFact's, EasyEdit's, known_1000's, an LRE
+    relation, or a list of records. A relation without a template is asked `Fact: The <relation> of {} is`.
+
+    Args:
+        source: a built-in name wins over a file of that name; write ./athletes for the file.
+        relation: the relations to take, all when None; in a table without relation names, its one name.
+        template: asks the relation this way instead, with exactly one `{}`; for a single relation only.
+        prefix: put before the template instead of the source's; "" = none.
+
+    Errors: `FactsError`, which holds one sentence per problem. Rows that are no usable fact are no error:
+    they are in `left_out` with their reason, unless nothing else is left.
+    """
+    if isinstance(source, pd.DataFrame):
+        name, rows = "table", rows_of_frame(source)
+    else:
+        built_in = next((table for table in BUILT_IN if table.name == source), None)
+        if built_in is not None:
+            return _built_in(built_in, relation, template, prefix)
+        path = _existing(source)
+        name = path.stem if path.is_file() else path.resolve().name
+        rows = read_lre_folder(path) if path.is_dir() else _reader(path)(path)
+    return assemble(name, rows, relation=relation, template=template, prefix=prefix)
+
+
+def _built_in(
+    built_in: BuiltIn, relation: str | Sequence[str] | None, template: str | None, prefix: str | None
+) -> FactTable:
+    path = Path(__file__).parent / built_in.file
+    if not path.is_file():
+        raise FactsError(f"the built-in table {built_in.name!r} is missing at {path}; install rote again")
+    table = assemble(built_in.name, _reader(path)(path))
+    asked = FactTable(
+        name=table.name,
+        relations=tuple(r for r in built_in.relations if r.name in {known.name for known in table.relations}),
+        facts=table.facts,
+        left_out=table.left_out,
+    )
+    if relation is not None:
+        asked = asked.select(relation)
+    return asked.with_prompts(template, prefix)
+
+
+def _existing(source: str | Path) -> Path:
+    """The path of an existing file or folder; `FactsError` naming the built-in tables otherwise."""
+    try:
+        path = Path(source)
+        exists = path.exists()
+    except (OSError, TypeError, ValueError):
+        exists = False
+    if not exists:
+        built_in = ", ".join(table.name for table in BUILT_IN)
+        raise FactsError(
+            f"there is no table of facts {str(source)!r}: it is no built-in table (there is {built_in}) and "
+            f"no file or folder, seen from {Path.cwd()}; give a built-in name or the path of a "
+            f"{', '.join(reader.suffix for reader in FILE_READERS)} file"
+        )
+    return path
+
+
+def _reader(path: Path) -> Callable[[Path], tuple[RawFact, ...]]:
+    for reader in FILE_READERS:
+        if reader.suffix == path.suffix.lower():
+            return reader.rows
+    raise FactsError(
+        f"{path} has the suffix {path.suffix!r}; expected one of "
+        f"{', '.join(reader.suffix for reader in FILE_READERS)}: rename or convert it"
+    )

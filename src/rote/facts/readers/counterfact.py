@@ -1,0 +1,44 @@
+"""CounterFact (Meng et al. 2022) as published."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rote.facts.readers.objects import cells, first_has, objects_of
+from rote.facts.rows import RawFact
+
+LOOKS = (
+    '[{"requested_rewrite": {"prompt": "… {} …", "relation_id": "P103", "subject": "…", '
+    '"target_true": {"str": "…"}}}]'
+)
+
+
+def matches(data: Any) -> bool:
+    """Whether a parsed document is in this layout."""
+    return first_has(data, "requested_rewrite")
+
+
+def rows(data: list[Any], source: str) -> tuple[RawFact, ...]:
+    """`subject` and the true target (never `target_new`), by `relation_id`; a relation asked by several
+    prompts becomes one relation per prompt."""
+    return tuple(_row(number, item) for number, item in enumerate(objects_of(data, source), 1))
+
+
+def _row(number: int, item: dict[str, Any]) -> RawFact:
+    rewrite = item.get("requested_rewrite")
+    rewrite = rewrite if isinstance(rewrite, dict) else {}
+    target = rewrite.get("target_true")
+    target = target.get("str") if isinstance(target, dict) else target
+    entity, attribute, problem = cells(item, rewrite.get("subject"), target)
+    template = rewrite.get("prompt")
+    relation = rewrite.get("relation_id")
+    if not isinstance(template, str) or not isinstance(relation, str):
+        problem = problem or "requested_rewrite has no prompt or no relation_id; expected both as text"
+    return RawFact(
+        entity=entity,
+        relation=relation.strip() if isinstance(relation, str) else "",
+        attribute=attribute,
+        where=f"case {item.get('case_id', number)}",
+        template=template if isinstance(template, str) else None,
+        problem=problem,
+    )

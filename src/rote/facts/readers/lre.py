@@ -1,0 +1,44 @@
+"""Relation files of the LRE data set (Hernandez et al. 2023), one relation per file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rote.errors import FactsError
+from rote.facts.readers.objects import cells, objects_of
+from rote.facts.rows import RawFact
+
+LOOKS = '{"name": "…", "prompt_templates": ["… {} …"], "samples": [{"subject": "…", "object": "…"}]}'
+
+
+def matches(data: Any) -> bool:
+    """Whether a parsed document is in this layout."""
+    return isinstance(data, dict) and "samples" in data
+
+
+def rows(data: dict[str, Any], source: str) -> tuple[RawFact, ...]:
+    """Every sample as a fact of the relation `name`, asked by the first of `prompt_templates`."""
+    templates = data.get("prompt_templates")
+    problems = []
+    if not isinstance(data.get("name"), str) or not data["name"].strip():
+        problems.append(f"{source}: the relation's name is {data.get('name')!r}; expected text, {LOOKS}")
+    if not isinstance(templates, list) or not templates or not isinstance(templates[0], str):
+        problems.append(f"{source}: prompt_templates is {templates!r}; expected a list of templates, {LOOKS}")
+    if not isinstance(data["samples"], list):
+        problems.append(f"{source}: samples is a {type(data['samples']).__name__}; expected a list, {LOOKS}")
+    if problems or not isinstance(templates, list):
+        raise FactsError(problems)
+    found = []
+    for number, item in enumerate(objects_of(data["samples"], source), 1):
+        entity, attribute, problem = cells(item, item.get("subject"), item.get("object"))
+        found.append(
+            RawFact(
+                entity=entity,
+                relation=data["name"].strip(),
+                attribute=attribute,
+                where=f"sample {number}",
+                template=templates[0],
+                problem=problem,
+            )
+        )
+    return tuple(found)

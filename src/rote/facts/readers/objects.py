@@ -1,0 +1,47 @@
+"""What the JSON layouts share: lists of objects, cells by path, templates from full prompts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rote.errors import FactsError
+from rote.facts.rows import cell_text
+from rote.facts.table import SLOT, shortened
+
+
+def objects_of(data: list[Any], source: str) -> list[dict[str, Any]]:
+    """The list's objects; `FactsError` naming every item that is none."""
+    problems = [
+        f"{source}, item {number}: a {type(item).__name__}; expected an object like the first"
+        for number, item in enumerate(data, 1)
+        if not isinstance(item, dict)
+    ]
+    if problems:
+        raise FactsError(shortened(problems))
+    return data
+
+
+def first_has(data: Any, *keys: str) -> bool:
+    """Whether `data` is a list whose first item is an object with these keys."""
+    return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and set(keys) <= set(data[0])
+
+
+def cells(item: dict[str, Any], entity: object, attribute: object) -> tuple[str, str, str]:
+    """(entity, attribute, problem) of one object's two cells."""
+    name, name_problem = cell_text(entity, "entity")
+    value, value_problem = cell_text(attribute, "attribute")
+    return name, value, name_problem or value_problem
+
+
+def template_of_prompt(prompt: object, subject: str) -> tuple[str | None, str]:
+    """(template, problem): the prompt with its subject replaced by the slot.
+
+    A prompt that holds the subject never or several times, or a slot of its own, gives a problem: which
+    part of it is the name would be a guess.
+    """
+    if not isinstance(prompt, str):
+        return None, f"the prompt is a {type(prompt).__name__}; expected text"
+    count = prompt.count(subject) if subject else 0
+    if count != 1 or SLOT in prompt:
+        return None, f"the prompt {prompt!r} holds the subject {subject!r} {count} times; expected once"
+    return prompt.replace(subject, SLOT), ""
