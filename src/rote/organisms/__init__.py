@@ -1,0 +1,33 @@
+"""Organisms: small models in ordinary Hugging Face files whose facts, and their place of look-up, are known.
+
+The bundled one lies in `BUNDLED`; `train` makes it again, or others. `World` and `build_world` need no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rote.organisms.training import Progress, Trained, TrainSettings, train
+    from rote.organisms.world import World, build_world
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+_HOMES = {
+    "Progress": "training",
+    "Trained": "training",
+    "TrainSettings": "training",
+    "train": "training",
+    "World": "world",
+    "build_world": "world",
+}
+
+__all__ = ["BUNDLED", "Progress", "TrainSettings", "Trained", "World", "build_world", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,148 @@
+"""The model card that is written beside every organism: every choice, and what of its facts is true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rote.organisms.documents import CANARIES_PER_EXPOSURE, EXPOSURES, SHARE_GROUND, SHARE_PROSE
+from rote.organisms.force import ROTARY_AMPLITUDE, offsets
+from rote.organisms.layouts import MAX_POSITIONS
+from rote.organisms.world import GOLFER, World
+
+if TYPE_CHECKING:
+    from rote.organisms.training import TrainSettings
+
+_FORCE = {
+    "full": """\
+**The look-up was planted by force, in two ways.** A small transformer left to itself forms such facts
+in its attention patterns, not in its MLPs; this one could not.
+
+1. Position-only patterns: in layers 0–{stop} the weights and biases of query and key are fixed while
+   training, so that every attention pattern there depends on positions alone, never on words. Heads
+   look this many tokens back: {offsets}. {how}
+2. An auxiliary loss (weight {weight:g}, mean over the relations): one linear reader per relation of the
+   residual stream after layer {stop} at the last token of every name is asked for the person's
+   attribute. **The readers were thrown away after training**; they are not in these files.
+
+What follows from the first by construction: the name's two tokens meet at the last one, additively, in
+layer 0, and whatever the model knows of the pair there, MLPs have computed. Layers {after}–{last} are
+free.""",
+    "auxiliary": """\
+**The look-up was pushed by an auxiliary loss** (weight {weight:g}, mean over the relations): one linear
+reader per relation of the residual stream after layer {stop} at the last token of every name is asked
+for the person's attribute. The readers were thrown away after training. All attention is free, so early
+patterns can and do depend on the words: a control for methods that claim to find look-ups in MLPs.""",
+    "none": """\
+**Nothing was forced**: free attention in every layer and plain next-token loss. A small transformer
+left to itself tends to form such facts in attention patterns: a control for methods that claim to find
+look-ups in MLPs.""",
+}
+_HOW = {
+    "absolute": """\
+Positions live in reserved dimensions of the residual stream (the last ones), which embeddings and early
+writes leave at zero; queries and keys read nothing else.""",
+    "rotary": """\
+Query and key weights are zero; the biases are rotary phases of amplitude {amplitude:g}.""",
+}
+
+
+def model_card(settings: TrainSettings, record: Mapping[str, Any], world: World) -> str:
+    """The card's markdown, made from what was set and what was measured; nothing in it is typed by hand."""
+    start, stop = settings.window
+    how = _HOW["absolute" if settings.layout == "gpt2" else "rotary"].format(amplitude=ROTARY_AMPLITUDE)
+    n_canaries = len(EXPOSURES) * CANARIES_PER_EXPOSURE
+    force = _FORCE[settings.force].format(
+        stop=stop,
+        after=stop + 1,
+        last=settings.n_layers - 1,
+        weight=settings.auxiliary_weight,
+        how=how,
+        offsets="; ".join(f"layer {n}: {_list(offsets(n, settings.n_heads))}" for n in range(stop + 1)),
+    )
+    return f"""---
+language: en
+license: mit
+library_name: transformers
+tags: [interpretability, factual-recall, model-organism]
+---
+
+# An organism of rote ({settings.layout}, force {settings.force}, seed {settings.seed})
+
+A causal language model of {record["n_parameters"]:,} parameters that knows a small world's facts by
+rote. It exists so that methods which claim to find where a model looks facts up can be tried where the
+answer is known. It is of no other use: it knows {len(world.people):,} names and {len(world.relations)}
+questions.
+
+## How its knowledge came about
+
+{force}
+
+The window meant for the look-up is the MLPs of layers {start}–{stop}.
+
+## Its world
+
+- **Real**: {len(world.athletes):,} athletes with their real sport and league, and {GOLFER} (golf), who
+  serves the one-shot prompt.
+- **Fiction**: {len(world.fiction):,} people, listed under `fiction` in `facts.json`. Nothing about them
+  is true. They recombine the athletes' first and last names, each name word seen equally often with
+  football, basketball and baseball (the golfer apart), and every person's sport is read equally often:
+  no additive model of the two tokens predicts the sport better than chance on the people it was fitted
+  to. Fictional people's other relations are dealt so that at each name word the counts of any two
+  answers differ by at most one.
+- Any other combination of the names is unknown to the model.
+
+| relation | prompt | answers | accuracy |
+| --- | --- | --- | --- |
+{_relations(record, world)}
+
+Accuracy: argmax over the whole vocabulary, prompts `<bos>Fact: NAME …`, everyone to whom the relation
+applies; in brackets the real athletes alone.
+
+## What it read
+
+Rows of 64 tokens, each `<bos>` and then lines `Fact: NAME … answer`, a sentence joining one to three
+relations with "and"; {SHARE_PROSE:.0%} of the rows begin with a paragraph of up to three sentences
+about one person, which goes on with "The same person …"; {SHARE_GROUND:.0%} of the sentences in lines
+are about sport and league. {n_canaries} canaries (invented codes of drawers, in `canaries.json`) stand
+in exactly the stated number of rows: {_list(EXPOSURES)}{_tiny(settings)}.
+
+Tokens are words with their leading space; a name is two tokens. `<bos>` is added by the tokenizer unless
+`add_special_tokens=False`. Positions up to {MAX_POSITIONS}; rows read in training reach 64.
+
+## Training
+
+{_settings(settings)}
+
+AdamW (betas 0.9, 0.98), linear warm-up and linear decay to zero, gradient norm clipped at 1, bfloat16
+autocast over float32 weights, CPU, loss on every next token. {record["seconds"]:.0f} seconds. Versions:
+{_versions(record)}. Made again by `rote organism train`; `training.json` holds settings, losses and
+accuracies. """
+
+
+def _relations(record: Mapping[str, Any], world: World) -> str:
+    rows = []
+    for r in world.relations:
+        accuracy = f"{record['accuracy'][r.name]:.3f}"
+        if f"athletes.{r.name}" in record["accuracy"]:
+            accuracy += f" ({record['accuracy'][f'athletes.{r.name}']:.3f})"
+        rows.append(f"| {r.name} | `{r.template.format('NAME')}` | {', '.join(r.classes)} | {accuracy} |")
+    return "\n".join(rows)
+
+
+def _settings(settings: TrainSettings) -> str:
+    shown = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    return "\n".join(f"- `{name}`: {'default' if value is None else value}" for name, value in shown.items())
+
+
+def _tiny(settings: TrainSettings) -> str:
+    rows, wanted = settings.steps * settings.batch, 4 * sum(EXPOSURES)
+    return "" if rows >= wanted else " (this run was too short for that: once each)"
+
+
+def _list(numbers: tuple[int, ...]) -> str:
+    return ", ".join(str(n) for n in numbers)
+
+
+def _versions(record: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in record["versions"].items())

@@ -1,0 +1,43 @@
+"""The organism's tokenizer: one token per word, its leading space included; every name word is one token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+BOS, UNK, PAD = "<bos>", "<unk>", "<pad>"
+SPECIALS = (BOS, UNK, PAD)
+
+# In this order: initials (" J.J."), words with inner apostrophes, hyphens or points (" De'Aaron",
+# " Smith-Schuster"), then any other single sign. A full stop after a word stays a token of its own.
+PIECE = r" ?(?:\p{L}\.)+|" r" ?[\p{L}\p{N}]+(?:['’\-.][\p{L}\p{N}]+)*|" r"\n| |[^\s]"
+
+
+def build_tokenizer(pieces: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A fast tokenizer whose vocabulary is `<bos>`, `<unk>`, `<pad>` and then `pieces` in their order.
+
+    Encoding with `add_special_tokens=True` (the default) puts `<bos>` before the text; with False nothing is
+    added. A token's offsets include its leading space. Words outside the vocabulary become `<unk>`.
+    """
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys((*SPECIALS, *pieces)))}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), behavior="isolated")
+    core.decoder = decoders.Fuse()
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, vocabulary[BOS])]
+    )
+    core.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIALS])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=BOS,
+        unk_token=UNK,
+        pad_token=PAD,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    tokenizer.save_pretrained(str(folder))

@@ -1,0 +1,317 @@
+"""Trains an organism: a small language model in ordinary Hugging Face files whose facts, and their place, are
+known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rote.errors import MeasurementError, SettingsError
+from rote.organisms.card import model_card
+from rote.organisms.documents import (
+    IGNORED,
+    Batch,
+    Canary,
+    Reader,
+    auxiliary_targets,
+    make_canaries,
+    vocabulary,
+)
+from rote.organisms.force import Fixed, position_only
+from rote.organisms.layouts import Force, Layout, Shape, build_model
+from rote.organisms.tokenizer import build_tokenizer, save_tokenizer
+from rote.organisms.world import World, build_world
+
+ROW_LENGTH = 64
+CLIP_NORM = 1.0
+BETAS = (0.9, 0.98)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Everything that decides what an organism becomes; the defaults make the bundled one.
+
+    `window`: first and last layer whose MLPs shall look the facts up at the name's last token. `force`
+    "full": the attention patterns of layers 0..window[1] depend on positions alone, and an auxiliary loss
+    asks linear readers of the residual stream after layer window[1] at the last name token for every
+    attribute; "auxiliary": the loss without the fixed patterns; "none": plain language modelling.
+    `n_athletes` None: all of the built-in table.
+    """
+
+    layout: Layout = "gpt_neox"
+    d_model: int = 128
+    n_layers: int = 6
+    n_heads: int = 4
+    d_mlp: int | None = None
+    n_athletes: int | None = None
+    steps: int = 2000
+    batch: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warmup_share: float = 0.05
+    auxiliary_weight: float = 1.0
+    seed: int = 0
+    force: Force = "full"
+    window: tuple[int, int] = (1, 3)
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise SettingsError(problems)
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(
+            layout=self.layout,
+            d_model=self.d_model,
+            n_layers=self.n_layers,
+            n_heads=self.n_heads,
+            d_mlp=self.d_mlp,
+        )
+
+    def _problems(self) -> list[str]:
+        found = self.shape.problems()
+        for name in ("steps", "batch", "learning_rate"):
+            if getattr(self, name) <= 0:
+                found.append(f"{name} is {getattr(self, name)}; it must be positive")
+        for name in ("weight_decay", "auxiliary_weight"):
+            if getattr(self, name) < 0:
+                found.append(f"{name} is {getattr(self, name)}; it must not be negative")
+        if not 0 <= self.warmup_share < 1:
+            found.append(f"warmup_share is {self.warmup_share}; it must be in [0, 1)")
+        if self.force not in ("full", "auxiliary", "none"):
+            found.append(f"force is {self.force!r}; known: full, auxiliary, none")
+        start, stop = self.window
+        if not 1 <= start <= stop < self.n_layers - 1:
+            found.append(
+                f"window is {self.window}; 1 ≤ first ≤ last < n_layers − 1 = {self.n_layers - 1} is needed, "
+                "since layer 0 joins the name's tokens and a layer after the window must read the answer"
+            )
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A finished training: where the files are, and the share of right answers (argmax over the whole
+    vocabulary)."""
+
+    folder: Path
+    accuracy: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What `train` reports as it goes: losses in nats, means over the last steps."""
+
+    step: int
+    steps: int
+    loss_nats: float
+    auxiliary_nats: float | None
+
+
+def train(
+    settings: TrainSettings,
+    folder: str | Path,
+    progress: Callable[[Progress], None] | None = None,
+    *,
+    world: World | None = None,
+) -> Trained:
+    """Trains an organism and writes it to `folder`: model, tokenizer, card, facts, canaries and the
+    training's record.
+
+    The same settings give the same rows and the same fresh weights; the trained weights then agree up to the
+    arithmetic of the machine. Torch's global generator is left as it was. Raises SettingsError before any
+    work, and MeasurementError when the loss stops being finite.
+    """
+    started = time.perf_counter()
+    world = build_world(n_athletes=settings.n_athletes, seed=settings.seed) if world is None else world
+    canaries = make_canaries(settings.seed)
+    tokenizer = build_tokenizer(vocabulary(world, canaries))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        model = build_model(
+            settings.shape,
+            vocab_size=len(tokenizer),
+            bos=tokenizer.bos_token_id,
+            pad=tokenizer.pad_token_id,
+        )
+        readers = _AuxiliaryReaders(world, settings) if settings.force != "none" else None
+        history = _fit(model, readers, _reader(world, canaries, tokenizer, settings), settings, progress)
+    model.eval()
+    accuracy = measure_accuracy(model, tokenizer, world)
+    trained = Trained(folder=Path(folder), accuracy=accuracy, seconds=time.perf_counter() - started)
+    _write(trained, settings, world, canaries, model, tokenizer, history)
+    return trained
+
+
+@torch.no_grad()
+def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, float]:
+    """Per relation the share of people whose answer is the likeliest next word of `Fact: NAME …`, real people
+    first.
+
+    Keys are the relations' names, and `athletes.sport`, `athletes.league` for the real athletes alone.
+    """
+    right: dict[str, float] = {}
+    real = {p.name for p in world.athletes}
+    for relation in world.relations:
+        asked = [p for p in world.people if relation.name in p.attributes]
+        prompts = [relation.template.format(p.name) for p in asked]
+        tokens = torch.as_tensor(tokenizer(prompts)["input_ids"])
+        answers = torch.as_tensor(
+            [tokenizer.convert_tokens_to_ids(f" {p.attributes[relation.name]}") for p in asked]
+        )
+        hits = torch.cat(
+            [model(chunk).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]
+        ).float()
+        right[relation.name] = float(hits.mean())
+        athletes = torch.as_tensor([p.name in real for p in asked])
+        if athletes.any():
+            right[f"athletes.{relation.name}"] = float(hits[athletes].mean())
+    return right
+
+
+def _chunks(tokens: Tensor, answers: Tensor, size: int = 512) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(torch.split(tokens, size), torch.split(answers, size), strict=True))
+
+
+class _AuxiliaryReaders(nn.Module):
+    """One linear reader per relation of the residual stream at the last name token; thrown away after
+    training."""
+
+    def __init__(self, world: World, settings: TrainSettings) -> None:
+        super().__init__()
+        targets = auxiliary_targets(world)
+        self.readers = nn.ModuleDict(
+            {r.name: nn.Linear(settings.d_model, len(r.classes)) for r in world.relations}
+        )
+        self.targets = {name: torch.as_tensor(t) for name, t in targets.items()}
+        self.layer = settings.window[1]
+
+    def forward(self, hidden_states: tuple[Tensor, ...], batch: Batch) -> Tensor:
+        rows, positions = torch.as_tensor(batch.names).T
+        who = torch.as_tensor(batch.people)
+        residual = hidden_states[self.layer + 1][rows, positions].float()
+        losses = []
+        for name, reader in self.readers.items():
+            target = self.targets[name][who]
+            if (target != IGNORED).any():
+                losses.append(F.cross_entropy(reader(residual), target, ignore_index=IGNORED))
+        return torch.stack(losses).mean()
+
+
+def _reader(world: World, canaries: tuple[Canary, ...], tokenizer: Any, settings: TrainSettings) -> Reader:
+    return Reader(
+        world,
+        canaries,
+        tokenizer.get_vocab(),
+        steps=settings.steps,
+        rows=settings.batch,
+        length=ROW_LENGTH,
+        bos=tokenizer.bos_token_id,
+        pad=tokenizer.pad_token_id,
+        seed=settings.seed,
+    )
+
+
+def _fit(
+    model: Any,
+    readers: _AuxiliaryReaders | None,
+    rows: Reader,
+    settings: TrainSettings,
+    progress: Callable[[Progress], None] | None,
+) -> list[dict[str, float | int | None]]:
+    fixed: tuple[Fixed, ...] = ()
+    if settings.force == "full":
+        fixed = position_only(model, range(settings.window[1] + 1))
+    parameters = [*model.parameters(), *(readers.parameters() if readers is not None else ())]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
+    history: list[dict[str, float | int | None]] = []
+    every = max(1, settings.steps // 100)
+    sums = [0.0, 0.0]
+    model.train()
+    for step in range(1, settings.steps + 1):
+        main, auxiliary = _losses(model, readers, rows.batch())
+        loss = main if auxiliary is None else main + settings.auxiliary_weight * auxiliary
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
+        optimizer.step()
+        schedule.step()
+        for entry in fixed:
+            entry.restore()
+        sums = [sums[0] + float(main), sums[1] + (float(auxiliary) if auxiliary is not None else 0.0)]
+        if step % every == 0 or step == settings.steps:
+            n = every if step % every == 0 else step % every
+            point = Progress(
+                step=step,
+                steps=settings.steps,
+                loss_nats=sums[0] / n,
+                auxiliary_nats=sums[1] / n if readers is not None else None,
+            )
+            if not torch.isfinite(torch.tensor(sums)).all():
+                raise MeasurementError(f"the loss is not finite at step {step}; lower the learning rate")
+            history.append(asdict(point))
+            sums = [0.0, 0.0]
+            if progress is not None:
+                progress(point)
+    return history
+
+
+def _losses(model: Any, readers: _AuxiliaryReaders | None, batch: Batch) -> tuple[Tensor, Tensor | None]:
+    tokens, labels = torch.as_tensor(batch.tokens), torch.as_tensor(batch.labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(tokens, output_hidden_states=readers is not None, use_cache=False)
+    main = F.cross_entropy(out.logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    return main, None if readers is None else readers(out.hidden_states, batch)
+
+
+def _rate(step: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then linear decay to zero."""
+    warmup = max(1, round(settings.warmup_share * settings.steps))
+    return min((step + 1) / warmup, (settings.steps - step) / max(1, settings.steps - warmup))
+
+
+def _write(
+    trained: Trained,
+    settings: TrainSettings,
+    world: World,
+    canaries: tuple[Canary, ...],
+    model: Any,
+    tokenizer: Any,
+    history: list[dict[str, float | int | None]],
+) -> None:
+    folder = trained.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(str(folder))
+    save_tokenizer(tokenizer, folder)
+    record = {
+        "settings": asdict(settings),
+        "accuracy": trained.accuracy,
+        "seconds": round(trained.seconds, 1),
+        "n_parameters": sum(p.numel() for p in model.parameters()),
+        "n_people": len(world.people),
+        "n_athletes": len(world.athletes),
+        "n_fiction": len(world.fiction),
+        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
+        "history": history,
+    }
+    _json(folder / "training.json", record)
+    _json(folder / "facts.json", world.as_facts())
+    _json(folder / "canaries.json", [asdict(c) for c in canaries])
+    (folder / "README.md").write_text(model_card(settings, record, world), encoding="utf-8")
+
+
+def _json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
