@@ -36,7 +36,7 @@ READOUT = ExperimentCard(
             name="n_readout_heads",
             unit="count",
             meaning="Heads that make up the readout.",
-            formula="smallest k whose accuracy on the selection half is not improved by further heads",
+            formula="the fewest top heads whose readout is within a tolerance of the best on the selection half",
         ),
         StatisticCard(
             name="temperature",
@@ -132,8 +132,7 @@ CONCATENATION = ExperimentCard(
             meaning="Accuracy with one layer's attention at the entity's last token ablated; low for layers "
             "that "
             "concatenate.",
-            formula="accuracy among the classes with attn_out[layer] replaced there by its mean or by "
-            "another entity's",
+            formula="accuracy with attn_out[layer] replaced there by its mean or by another entity's",
         ),
         StatisticCard(
             name="self_attention_forbidden_accuracy",

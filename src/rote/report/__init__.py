@@ -1,0 +1,22 @@
+"""The report: rows and tables in, a typed document, text and one offline HTML page out. No torch."""
+
+from __future__ import annotations
+
+from rote.report.as_html import html_of
+from rote.report.as_text import text_of
+from rote.report.assemble import build_document
+from rote.report.document import Document
+from rote.report.load import load_view
+from rote.report.view import View
+from rote.report.write import render_text, write_report
+
+__all__ = [
+    "Document",
+    "View",
+    "build_document",
+    "html_of",
+    "load_view",
+    "render_text",
+    "text_of",
+    "write_report",
+]

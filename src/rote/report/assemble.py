@@ -1,0 +1,64 @@
+"""A run as a Document: the answer first, then the experiments, then how it was run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rote.report.circuit_found import circuit_found, relations_found
+from rote.report.document import Column, Document, Paragraph, Section, Table
+from rote.report.lead import lead_of
+from rote.report.sections import experiment_sections
+from rote.report.view import View
+
+_MAX_LEADS = 3
+_MAX_VALUE = 300
+
+
+def build_document(view: View) -> Document:
+    """Everything the report says about one run."""
+    relations = relations_found(view)
+    leads = tuple(
+        lead_of(circuit_found(view, relation), of_several=len(relations) > 1)
+        for relation in relations[:_MAX_LEADS]
+    )
+    model = str(view.study.get("model", "")) or "a language model"
+    experiments = len({row.experiment for row in view.measured})
+    further = (
+        f" {len(relations) - _MAX_LEADS} further relations follow below."
+        if len(relations) > _MAX_LEADS
+        else ""
+    )
+    return Document(
+        title=f"How {model.rstrip('/').rsplit('/', 1)[-1]} recalls facts",
+        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiments.{further}",
+        leads=leads,
+        sections=(*experiment_sections(view), _how(view.study)),
+        footer="Values in brackets are 95 % percentile intervals. Every choice was made on one half of the "
+        "entities and "
+        "reported on the other. All values: summary.parquet and summary.json beside this file. Method: the "
+        "Fact Finding "
+        "study (Nanda, Rajamanoharan, Kramár, Shah; December 2023).",
+    )
+
+
+def _how(study: Mapping[str, Any]) -> Section:
+    rows = tuple(_flat("", study))
+    table = Table(
+        caption="The fields of study.json",
+        columns=(Column(title="field"), Column(title="value")),
+        rows=rows,
+    )
+    nothing = Paragraph(text="study.json holds no fields.", role="note")
+    return Section(name="how_it_was_run", title="How it was run", blocks=(table if rows else nothing,))
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Nested fields as dotted names; lists on one line."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+        return
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    yield prefix, text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"

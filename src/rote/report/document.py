@@ -1,0 +1,217 @@
+"""What a report says, as typed content: plain strings and numbers, no markup of any kind.
+
+`as_text` and `as_html` turn a Document into a page. Every string here is plain text; escaping is the
+business of the HTML leaf alone, so a section cannot forget it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Role: TypeAlias = Literal["plain", "question", "method", "source", "note", "finding"]
+LineStyle: TypeAlias = Literal["solid", "dot", "dash"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    text: str
+    role: Role = "plain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    title: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Cells are finished strings; `caption` says what the rows are."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        widths = {len(row) for row in self.rows} - {len(self.columns)}
+        if widths:
+            raise ValueError(
+                f"table {self.caption!r} has {len(self.columns)} columns and rows of {sorted(widths)} cells"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """`ticks` are (place, label) pairs; `low`..`high` fixes the range; `percent` shows 0.5 as 50 %."""
+
+    title: str
+    ticks: tuple[tuple[float, str], ...] = ()
+    low: float | None = None
+    high: float | None = None
+    percent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide:
+    """A straight reference line across a chart, at a value of the value axis."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points with intervals and one hover text each (lines of text); `color` indexes the palette."""
+
+    name: str
+    x: tuple[float, ...] = ()
+    y: tuple[float | None, ...]
+    hover: tuple[tuple[str, ...], ...]
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+    color: int = 0
+    style: LineStyle = "solid"
+    joined: bool = True
+    band: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class XYChart:
+    """Series over a numeric axis; `shaded` is (from, to, label) on the x axis."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    guides: tuple[Guide, ...] = ()
+    shaded: tuple[float, float, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarChart:
+    """Horizontal bars, one for each (category, series), first category on top; None leaves a gap."""
+
+    title: str
+    categories: tuple[str, ...]
+    value: Axis
+    series: tuple[Series, ...]
+    stacked: bool = False
+    guides: tuple[Guide, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap:
+    """`values[row][column]`, None where there is none; `printed` writes the value into the cell.
+
+    `limit` fixes the colours at −limit..limit, so that charts beside each other can be compared.
+    """
+
+    title: str
+    x: Axis
+    y: Axis
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    hover: tuple[tuple[tuple[str, ...], ...], ...]
+    unit: str
+    diverging: bool = True
+    limit: float | None = None
+    printed: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripChart:
+    """One row of points for each category, spread a little so that they can be told apart."""
+
+    title: str
+    categories: tuple[str, ...]
+    x: Axis
+    points: tuple[Series, ...]  # y of a point is the index of its category
+    guides: tuple[Guide, ...] = ()
+
+
+Chart: TypeAlias = XYChart | BarChart | Heatmap | StripChart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One or more charts under one caption; `alt` says in words what can be seen."""
+
+    caption: str
+    alt: str
+    charts: tuple[Chart, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """A labelled fraction in the drawing, shown as a short bar and a number."""
+
+    label: str
+    fraction: float
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One box of the drawing, with gauges inside and the words on the arrow that leads into it."""
+
+    kind: Literal["tokens", "concatenate", "lookup", "extract", "answer"]
+    title: str
+    lines: tuple[str, ...] = ()
+    chips: tuple[str, ...] = ()
+    gauges: tuple[Gauge, ...] = ()
+    arrow: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagram:
+    """The circuit, top to bottom."""
+
+    title: str
+    alt: str
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyFigure:
+    label: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """The answer in words: one headline, a few sentences, the numbers they rest on, the drawing."""
+
+    headline: str
+    sentences: tuple[str, ...]
+    figures: tuple[KeyFigure, ...] = ()
+    diagram: Diagram | None = None
+
+
+Block: TypeAlias = Paragraph | Table | Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A titled piece of a section, such as one relation."""
+
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    name: str
+    title: str
+    blocks: tuple[Block | Part, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    title: str
+    subtitle: str
+    leads: tuple[Lead, ...]
+    sections: tuple[Section, ...]
+    footer: str

@@ -1,0 +1,158 @@
+"""The frame of every section: question, method, drawing, published values, absent values, source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rote.catalog import CARDS, ExperimentCard, PublishedValue
+from rote.report import numbers
+from rote.report.document import Block, Column, Paragraph, Part, Section, Table
+from rote.report.sections import (
+    concatenation,
+    direct_effects,
+    effective_model,
+    head_attention,
+    key_or_value,
+    known_facts,
+    known_norms,
+    layer_probes,
+    linear_structure,
+    lookup_window,
+    path_ablation,
+    readout,
+    value_inputs,
+)
+from rote.report.view import Missing, View
+
+Draw = Callable[[View], tuple[Block | Part, ...]]
+
+SECTIONS: tuple[tuple[str, Draw], ...] = (
+    (known_facts.EXPERIMENT, known_facts.blocks),
+    (direct_effects.EXPERIMENT, direct_effects.blocks),
+    (head_attention.EXPERIMENT, head_attention.blocks),
+    (value_inputs.EXPERIMENT, value_inputs.blocks),
+    (key_or_value.EXPERIMENT, key_or_value.blocks),
+    (readout.EXPERIMENT, readout.blocks),
+    (concatenation.EXPERIMENT, concatenation.blocks),
+    (lookup_window.EXPERIMENT, lookup_window.blocks),
+    (effective_model.EXPERIMENT, effective_model.blocks),
+    (layer_probes.EXPERIMENT, layer_probes.blocks),
+    (path_ablation.EXPERIMENT, path_ablation.blocks),
+    (linear_structure.EXPERIMENT, linear_structure.blocks),
+    (known_norms.EXPERIMENT, known_norms.blocks),
+)
+_MAX_ABSENT = 40
+
+
+def experiment_sections(view: View) -> tuple[Section, ...]:
+    """A section for every experiment with rows, and one table of those without, with their reasons."""
+    draw = dict(SECTIONS)
+    measured = {row.experiment for row in view.measured}
+    sections = [_section(view, card, draw[card.name]) for card in CARDS if card.name in measured]
+    silent = tuple(card for card in CARDS if card.name not in measured)
+    if silent:
+        sections.append(_not_measured(view, silent))
+    return tuple(sections)
+
+
+def _section(view: View, card: ExperimentCard, draw: Draw) -> Section:
+    blocks: list[Block | Part] = [
+        Paragraph(text=card.question, role="question"),
+        Paragraph(text=card.method, role="method"),
+        *draw(view),
+    ]
+    if view.is_pythia and card.published:
+        blocks.append(_published_table(view, card))
+    missing = tuple(m for m in view.missing if m.experiment == card.name)
+    if missing:
+        blocks.append(_absent_table(missing))
+    blocks.append(Paragraph(text=f"{card.source}.", role="source"))
+    return Section(name=card.name, title=card.title, blocks=tuple(blocks))
+
+
+def _not_measured(view: View, silent: tuple[ExperimentCard, ...]) -> Section:
+    def reason(card: ExperimentCard) -> str:
+        return " ".join(view.reasons(card.name)) or "This run holds no rows of it; it was not asked for."
+
+    table = Table(
+        caption="Experiments without values",
+        columns=(Column(title="experiment"), Column(title="question"), Column(title="why there is no value")),
+        rows=tuple((card.name, card.question, reason(card)) for card in silent),
+    )
+    return Section(name="not_measured", title="What was not measured", blocks=(table,))
+
+
+def _absent_table(missing: tuple[Missing, ...]) -> Table:
+    """Values that do not exist, those with the same statistic and reason together."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for item in missing:
+        grouped.setdefault((item.statistic or "", item.reason), []).append(item.where)
+    rows = []
+    for (statistic, reason), places in grouped.items():
+        where = [place for place in dict.fromkeys(places) if place]
+        shown = "; ".join(where[:3]) + (f"; and {len(where) - 3} more" if len(where) > 3 else "")
+        rows.append((statistic, shown, reason))
+    return Table(
+        caption="Values that could not be computed",
+        columns=(Column(title="statistic"), Column(title="where"), Column(title="reason")),
+        rows=tuple(rows[:_MAX_ABSENT]),
+    )
+
+
+def _published_table(view: View, card: ExperimentCard) -> Table:
+    return Table(
+        caption="Published for Pythia-2.8B, beside what was measured here",
+        columns=(
+            Column(title="published"),
+            Column(title="statistic"),
+            Column(title="value", numeric=True),
+            Column(title="measured here", numeric=True),
+            Column(title="source"),
+        ),
+        rows=tuple(
+            (p.text, p.statistic, _published(card, p), _beside(view, card, p), f"post {p.source.post}")
+            for p in card.published
+        ),
+    )
+
+
+def _published(card: ExperimentCard, published: PublishedValue) -> str:
+    unit = card.statistic(published.statistic).unit
+    if published.value is not None:
+        return numbers.number(published.statistic, unit, published.value)
+    if published.low is not None and published.high is not None:
+        low, high = (numbers.number(published.statistic, unit, v) for v in (published.low, published.high))
+        return f"{low} to {high}"
+    return "in words"
+
+
+def _beside(view: View, card: ExperimentCard, published: PublishedValue) -> str:
+    """The measured row that the published value speaks of; a range where it speaks of several layers."""
+    if published.value is None and published.low is None:
+        return "see above"
+    where = {
+        key: value
+        for key, value in (
+            ("condition", published.condition),
+            ("site", published.site),
+            ("source", published.source_node),
+            ("layer", published.layer),
+            ("head", published.head),
+        )
+        if value is not None
+    }
+    rows = tuple(
+        r
+        for r in view.rows(card.name, published.statistic, **where)
+        if r.cls is None
+        and r.parameters.get("readout", "heads") == "heads"
+        and r.parameters.get("ablation", "mean") == "mean"
+    )
+    if not rows:
+        return "–"
+    if len(rows) == 1 or published.layer is not None:
+        return rows[0].full
+    ordered = sorted(rows, key=lambda r: r.value)
+    if published.low is not None:
+        return f"{ordered[0].number} to {ordered[-1].number}"
+    return f"up to {ordered[-1].full}" if "up to" in published.text else rows[0].full

@@ -1,0 +1,25 @@
+"""A run folder in, report.html out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rote.records import RunFolder
+from rote.report.as_html import html_of
+from rote.report.as_text import text_of
+from rote.report.assemble import build_document
+from rote.report.load import load_view
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write `report.html` into a run folder: one file that needs no network, and return its path.
+
+    Raises RunError where the folder is not that of a finished run.
+    """
+    run = RunFolder.read_only(folder)
+    return run.write_derived("report.html", html_of(build_document(load_view(run))))
+
+
+def render_text(folder: str | Path) -> str:
+    """The same report as plain text, figures by their captions. Raises RunError as `write_report` does."""
+    return text_of(build_document(load_view(RunFolder.read_only(folder))))
