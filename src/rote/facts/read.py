@@ -12,7 +12,7 @@ from rote.errors import FactsError
 from rote.facts.readers import FILE_READERS, read_lre_folder, rows_of_frame
 from rote.facts.readers.columns import SPORT_PREFIX, SPORT_TEMPLATE
 from rote.facts.rows import RawFact, assemble
-from rote.facts.table import FactTable, Relation
+from rote.facts.table import FactTable, Relation, template_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +59,30 @@ def read_facts(
     Errors: `FactsError`, which holds one sentence per problem. Rows that are no usable fact are no error:
     they are in `left_out` with their reason, unless nothing else is left.
     """
+    problems = [] if template is None else template_problems(template, "that was given")
+    try:
+        table = _read(source, relation, None if problems else template, prefix)
+    except FactsError as error:
+        raise FactsError([*problems, *error.problems]) from error
+    if problems:
+        raise FactsError(problems)
+    return table
+
+
+def _read(
+    source: str | Path | pd.DataFrame,
+    relation: str | Sequence[str] | None,
+    template: str | None,
+    prefix: str | None,
+) -> FactTable:
     if isinstance(source, pd.DataFrame):
-        name, rows = "table", rows_of_frame(source)
-    else:
-        built_in = next((table for table in BUILT_IN if table.name == source), None)
-        if built_in is not None:
+        return assemble("table", rows_of_frame(source), relation=relation, template=template, prefix=prefix)
+    for built_in in BUILT_IN:
+        if built_in.name == source:
             return _built_in(built_in, relation, template, prefix)
-        path = _existing(source)
-        name = path.stem if path.is_file() else path.resolve().name
-        rows = read_lre_folder(path) if path.is_dir() else _reader(path)(path)
+    path = _existing(source)
+    rows = read_lre_folder(path) if path.is_dir() else _reader(path)(path)
+    name = path.resolve().name if path.is_dir() else path.stem
     return assemble(name, rows, relation=relation, template=template, prefix=prefix)
 
 

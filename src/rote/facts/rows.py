@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 from rote.errors import FactsError
 from rote.facts.table import (
@@ -66,9 +67,9 @@ def cell_text(value: object, what: str) -> tuple[str, str]:
         return str(value), ""
     if value is None or type(value).__name__ in ("NaTType", "NAType"):
         return "", f"the {what} is empty"
-    if isinstance(value, int) or hasattr(value, "__index__"):
-        return f"{value}"[:1000], ""
-    if isinstance(value, float) or hasattr(value, "__float__"):
+    if isinstance(value, Integral):
+        return str(int(value)), ""
+    if isinstance(value, Real):
         number = float(value)
         if not math.isfinite(number):
             return "", f"the {what} is empty"

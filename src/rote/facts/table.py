@@ -156,14 +156,19 @@ def relation_problems(name: str, template: str) -> list[str]:
     problems = []
     if not name.strip():
         problems.append(f"a relation with the template {template!r} has no name; give it one")
+    return problems + template_problems(template, f"of relation {name!r}")
+
+
+def template_problems(template: str, whose: str) -> list[str]:
+    """The sentence about a template without exactly one slot; empty when it has it."""
     slots = template.count(SLOT)
-    if slots != 1:
-        seen = "no {}" if slots == 0 else f"{slots} times {{}}"
-        problems.append(
-            f"the template {template!r} of relation {name!r} has {seen}; expected exactly one {{}}, "
-            "where the entity's name goes"
-        )
-    return problems
+    if slots == 1:
+        return []
+    seen = "no {}" if slots == 0 else f"{slots} times {{}}"
+    return [
+        f"the template {template!r} {whose} has {seen}; expected exactly one {{}}: put it where the "
+        "entity's name goes"
+    ]
 
 
 def table_problems(relations: Sequence[Relation], facts: Sequence[Fact]) -> list[str]:

@@ -47,7 +47,7 @@ def rows_of_columns(
 
 def _column_name(column: object) -> str:
     """Unnamed columns (a saved row index) become ""; the special names are found in any case."""
-    text = "" if column is None or column != column else str(column).strip()  # NaN
+    text, _ = cell_text(column, "column's name")
     if text.startswith("Unnamed:"):
         return ""
     return text.lower() if text.lower() in ENTITY_COLUMNS + LONG_COLUMNS else text

@@ -29,8 +29,10 @@ def _delimited(path: Path, delimiter: str) -> tuple[RawFact, ...]:
     records: list[list[str]] = []
     problems: list[str] = []
     columns: list[str] | None = None
+    line = 1  # where the record begins; its last line says nothing about a quote that was never closed
     try:
         for record in reader:
+            begun, line = line, reader.line_num + 1
             if not record:
                 continue
             if columns is None:
@@ -39,11 +41,11 @@ def _delimited(path: Path, delimiter: str) -> tuple[RawFact, ...]:
                 records.append(record)
             else:
                 problems.append(
-                    f"{path}, line {reader.line_num}: {len(record)} cells; expected {len(columns)}, one for "
+                    f"{path}, line {begun}: {len(record)} cells; expected {len(columns)}, one for "
                     f"each of the columns {listed(columns)}: put cells with separators in double quotes"
                 )
     except csv.Error as error:
-        problems.append(f"{path}, line {reader.line_num}: {error}; expected balanced double quotes or none")
+        problems.append(f"{path}, row from line {line} on: {error}; expected balanced double quotes or none")
     if columns is None and not problems:
         problems.append(f"{path} is empty; expected a row of column names and one row per fact below it")
     if problems or columns is None:

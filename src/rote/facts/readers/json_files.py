@@ -12,7 +12,7 @@ from rote.errors import FactsError
 from rote.facts.readers import counterfact, easyedit, known_1000, lre, records, rote_json
 from rote.facts.readers.files import file_text
 from rote.facts.rows import RawFact
-from rote.facts.table import shortened
+from rote.facts.table import listed, shortened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +78,15 @@ def rows_of_json(data: Any, source: str) -> tuple[RawFact, ...]:
 
 def _seen(data: Any) -> str:
     if isinstance(data, dict):
-        return f"one object with the keys {', '.join(repr(str(key)) for key in list(data)[:8]) or 'none'}"
-    if isinstance(data, list):
-        if not data:
-            return "an empty list"
-        inner = f"objects with the keys {', '.join(map(repr, list(data[0])[:8])) or 'none'}"
-        return "a list of " + (inner if isinstance(data[0], dict) else f"{type(data[0]).__name__} values")
-    return f"a single {type(data).__name__}"
+        return f"one object with {_keys(data)}"
+    if not isinstance(data, list):
+        return f"a single {type(data).__name__}"
+    if not data:
+        return "an empty list"
+    if isinstance(data[0], dict):
+        return f"a list of objects with {_keys(data[0])}"
+    return f"a list of {type(data[0]).__name__} values"
+
+
+def _keys(data: dict[str, Any]) -> str:
+    return f"the keys {listed(data, 8)}"
