@@ -14,6 +14,11 @@ from rote.report.view import View
 
 _MAX_LEADS = 3
 _MAX_VALUE = 300
+_FOOTER = (
+    "Values in brackets are 95 % percentile intervals. Every choice was made on one half of the entities and "
+    "reported on the other. All values: summary.parquet and summary.json beside this file. Method: the Fact "
+    "Finding study (Nanda, Rajamanoharan, Kramár, Shah; December 2023)."
+)
 
 
 def build_document(view: View) -> Document:
@@ -25,21 +30,16 @@ def build_document(view: View) -> Document:
     )
     model = str(view.study.get("model", "")) or "a language model"
     experiments = len({row.experiment for row in view.measured})
-    further = (
-        f" {len(relations) - _MAX_LEADS} further relations follow below."
-        if len(relations) > _MAX_LEADS
-        else ""
-    )
+    left = len(relations) - _MAX_LEADS
+    further = f" {left} further relations follow below." if left > 0 else ""
+    plural = "" if experiments == 1 else "s"
     return Document(
         title=f"How {model.rstrip('/').rsplit('/', 1)[-1]} recalls facts",
-        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiments.{further}",
+        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}."
+        + further,
         leads=leads,
         sections=(*experiment_sections(view), _how(view.study)),
-        footer="Values in brackets are 95 % percentile intervals. Every choice was made on one half of the "
-        "entities and "
-        "reported on the other. All values: summary.parquet and summary.json beside this file. Method: the "
-        "Fact Finding "
-        "study (Nanda, Rajamanoharan, Kramár, Shah; December 2023).",
+        footer=_FOOTER,
     )
 
 

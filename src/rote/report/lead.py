@@ -54,7 +54,7 @@ def _knows_none(found: CircuitFound, about: str) -> Lead:
 
 def _no_window(found: CircuitFound, about: str) -> Lead:
     """Three cases: a window was sought and not found, too few facts are known, or it was not sought."""
-    reasons = " ".join(found.no_window_reasons)
+    reasons = " ".join(r if r.endswith((".", "!", "?")) else f"{r}." for r in found.no_window_reasons)
     if found.window_measured:
         headline = f"The model knows these facts, but no MLP window looks them up{about}."
         why = f"Why there is no window: {reasons}" if reasons else ""
@@ -94,7 +94,13 @@ def _concatenates(found: CircuitFound) -> str:
     layers = _span("layer", *(r.layer for r in found.concatenating))
     heads = ", ".join(r.name for r in found.concatenating_heads)
     worst = min(found.concatenating, key=lambda r: r.value)
-    text = f"Concatenate: attention in {layers}" + (f" (above all {heads})" if heads else "")
+    above_all = f" (above all {heads})" if heads else ""
+    if not found.has_window:
+        return (
+            f"Attention at the last name token matters in {layers}{above_all}: without that of layer "
+            f"{worst.layer}, accuracy falls to {percent(worst.value)}."
+        )
+    text = f"Concatenate: attention in {layers}{above_all}"
     text += " brings the tokens of the name together at its last token; without that of layer "
     text += f"{worst.layer}, accuracy falls to {percent(worst.value)}"
     if found.additive_r2:

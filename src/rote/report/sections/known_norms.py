@@ -11,7 +11,7 @@ EXPERIMENT = "known_norms"
 _CONDITIONS: tuple[tuple[str, LineStyle], ...] = (("raw", "dot"), ("adjusted", "solid"))
 _METRICS = (
     ("norm_d", "effect size", "d (standard deviations)", 0.0, "no difference"),
-    ("norm_auc", "known told from unknown", "AUC", 0.5, "chance"),
+    ("norm_auc", "known told from unknown", "AUC", 0.5, "no difference"),
 )
 
 
