@@ -50,9 +50,7 @@ class Page(HTMLParser):
             self.words.append(data)
 
     def figures(self) -> list[dict[str, object]]:
-        return [
-            json.loads(text) for attributes, text in self.scripts if attributes.get("class") == "plot-data"
-        ]
+        return [json.loads(text) for attributes, text in self.scripts if attributes.get("class") == "plot-data"]
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +76,7 @@ def test_one_file_of_moderate_size_that_loads_nothing(
 
 
 @each_page
-def test_the_policy_allows_the_two_scripts_by_hash_and_no_source_at_all(
-    parsed: dict[str, Page], name: str
-) -> None:
+def test_the_policy_allows_the_two_scripts_by_hash_and_no_source_at_all(parsed: dict[str, Page], name: str) -> None:
     page = parsed[name]
     policy = next(
         a["content"] for t, a in page.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"

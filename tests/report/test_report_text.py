@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, RECORDS, World, full_run, write_run
+from synthetic_rows import RECORDS
+from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, full_run, write_run
+from synthetic_world import World
 
 from rote.catalog import CARDS
 from rote.errors import RunError

@@ -7,8 +7,7 @@ from rote.catalog.types import ExperimentCard, PublishedValue, Source, Statistic
 KNOWN_FACTS = ExperimentCard(
     name="known_facts",
     title="Which facts does the model know?",
-    question="How many of the facts does the model know, and how far would one get from the tokens of a name "
-    "alone?",
+    question="How many of the facts does the model know, and how far would one get from the tokens of a name alone?",
     method=(
         "Every fact is put to the model with its prompt, and the probability of the correct attribute's "
         "first token "
@@ -17,14 +16,10 @@ KNOWN_FACTS = ExperimentCard(
         "entities that "
         "share the first or last token) are scored leave-one-out beside it."
     ),
-    source=Source(
-        post=2, section="the narrow task of athletes and their sports, and what single tokens give away"
-    ),
+    source=Source(post=2, section="the narrow task of athletes and their sports, and what single tokens give away"),
     applies_to=("model",),
     statistics=(
-        StatisticCard(
-            name="n_facts", unit="count", meaning="Facts put to the model.", formula="number of facts"
-        ),
+        StatisticCard(name="n_facts", unit="count", meaning="Facts put to the model.", formula="number of facts"),
         StatisticCard(
             name="n_known",
             unit="count",
@@ -72,8 +67,7 @@ KNOWN_FACTS = ExperimentCard(
         StatisticCard(
             name="baseline_additive_fit",
             unit="fraction",
-            meaning="How much a linear model on both tokens can memorise; in-sample, so no evidence of "
-            "look-up.",
+            meaning="How much a linear model on both tokens can memorise; in-sample, so no evidence of look-up.",
             formula="in-sample accuracy of a linear classifier on one-hot first and last tokens",
         ),
         StatisticCard(
@@ -123,8 +117,7 @@ KNOWN_FACTS = ExperimentCard(
 DIRECT_EFFECTS = ExperimentCard(
     name="direct_effects",
     title="Which heads write the answer?",
-    question="Which attention heads and MLPs write the answer directly into the logits at the end of the "
-    "prompt?",
+    question="Which attention heads and MLPs write the answer directly into the logits at the end of the prompt?",
     method=(
         "Each head and each MLP in turn has its output at the prompt's end replaced, along the direct path "
         "into the "
@@ -148,8 +141,7 @@ DIRECT_EFFECTS = ExperimentCard(
         StatisticCard(
             name="top_head",
             unit="rank",
-            meaning="The six heads with the largest effect on the selection half; rank 1 is the readout "
-            "head.",
+            meaning="The six heads with the largest effect on the selection half; rank 1 is the readout head.",
             formula="rank of the head by direct_effect on the selection half",
         ),
     ),
@@ -188,8 +180,7 @@ DIRECT_EFFECTS = ExperimentCard(
 HEAD_ATTENTION = ExperimentCard(
     name="head_attention",
     title="Where do these heads look?",
-    question="Do the heads that write the answer look back at the entity's last token, whatever is asked "
-    "about it?",
+    question="Do the heads that write the answer look back at the entity's last token, whatever is asked about it?",
     method=(
         "The attention of each top head from the prompt's end is averaged over the facts and summed by kind "
         "of position: "
@@ -213,8 +204,7 @@ HEAD_ATTENTION = ExperimentCard(
 VALUE_INPUTS = ExperimentCard(
     name="value_inputs",
     title="What do these heads carry?",
-    question="Which earlier parts of the network write what the top heads carry away from the entity's last "
-    "token?",
+    question="Which earlier parts of the network write what the top heads carry away from the entity's last token?",
     method=(
         "For each top head, every earlier node at the entity's last token is replaced by its output on an "
         "entity of "
@@ -247,8 +237,7 @@ VALUE_INPUTS = ExperimentCard(
 KEY_OR_VALUE = ExperimentCard(
     name="key_or_value",
     title="Do the early MLPs say where to look, or what to say?",
-    question="Does an early MLP matter because it tells the top heads where to look (key) or what to carry "
-    "(value)?",
+    question="Does an early MLP matter because it tells the top heads where to look (key) or what to carry (value)?",
     method=(
         "Each early MLP's output at the entity's last token is ablated only as the top heads' keys see it, "
         "and then only "
@@ -263,8 +252,7 @@ KEY_OR_VALUE = ExperimentCard(
         StatisticCard(
             name="accuracy",
             unit="fraction",
-            meaning="Accuracy over the whole vocabulary with one MLP hidden from the top heads' keys or "
-            "values.",
+            meaning="Accuracy over the whole vocabulary with one MLP hidden from the top heads' keys or values.",
             formula="mean of [argmax over the vocabulary = correct attribute's first token]",
         ),
         StatisticCard(

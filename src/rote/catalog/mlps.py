@@ -141,8 +141,7 @@ PATH_ABLATION = ExperimentCard(
 LINEAR_STRUCTURE = ExperimentCard(
     name="linear_structure",
     title="How far does each layer depart from a sum over tokens?",
-    question="If two known names swap surnames and nobody is called that, does the sum of activations "
-    "notice?",
+    question="If two known names swap surnames and nobody is called that, does the sum of activations notice?",
     method=(
         "For pairs of known names (A, B) whose surname swaps (C, D) are both unknown, the midpoint of A and "
         "B is compared "
@@ -159,8 +158,7 @@ LINEAR_STRUCTURE = ExperimentCard(
             name="broken_fraction",
             unit="ratio",
             meaning="How much of the layer's output is not a sum over the two tokens, for known names.",
-            formula="median over pairs of ‖mid(A,B) − mid(C,D)‖ / mean over 16 draws of ‖mid(A,B) − "
-            "mid(C′,D′)‖",
+            formula="median over pairs of ‖mid(A,B) − mid(C,D)‖ / mean over 16 draws of ‖mid(A,B) − mid(C′,D′)‖",
         ),
         StatisticCard(
             name="interaction_share",

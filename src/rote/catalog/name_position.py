@@ -36,7 +36,7 @@ READOUT = ExperimentCard(
             name="n_readout_heads",
             unit="count",
             meaning="Heads that make up the readout.",
-            formula="the fewest top heads whose readout is within a tolerance of the best on the selection half",
+            formula="fewest top heads whose readout is within a tolerance of the best on the selection half",
         ),
         StatisticCard(
             name="temperature",
@@ -105,8 +105,7 @@ READOUT = ExperimentCard(
 CONCATENATION = ExperimentCard(
     name="concatenation",
     title="How do the tokens of a name come together?",
-    question="Which heads bring the first name to the last token, and is the result a plain sum of the two "
-    "tokens?",
+    question="Which heads bring the first name to the last token, and is the result a plain sum of the two tokens?",
     method=(
         "Each head's output at the entity's last token is resampled in turn, each layer's attention there is "
         "ablated, and "
@@ -123,8 +122,7 @@ CONCATENATION = ExperimentCard(
             name="total_effect",
             unit="logit",
             meaning="How much the answer depends on one head at the entity's last token.",
-            formula="change of logit[clean class] − logit[other class] when the head's output there is "
-            "resampled",
+            formula="change of logit[clean class] − logit[other class] when the head's output there is resampled",
         ),
         StatisticCard(
             name="attention_ablated_accuracy",
@@ -137,8 +135,7 @@ CONCATENATION = ExperimentCard(
         StatisticCard(
             name="self_attention_forbidden_accuracy",
             unit="fraction",
-            meaning="Accuracy when the second concatenating layer may not attend from the last token to "
-            "itself.",
+            meaning="Accuracy when the second concatenating layer may not attend from the last token to itself.",
             formula="accuracy with that edge's attention set to 0 and the rest renormalised",
         ),
         StatisticCard(
@@ -249,8 +246,7 @@ LOOKUP_WINDOW = ExperimentCard(
 EFFECTIVE_MODEL = ExperimentCard(
     name="effective_model",
     title="How much does the distilled circuit recall?",
-    question="Does a small model of two token vectors, the window's MLPs and the readout still recall the "
-    "facts?",
+    question="Does a small model of two token vectors, the window's MLPs and the readout still recall the facts?",
     method=(
         "The look-up is cut out: a sum of a vector for the first token, one for the last and a constant runs "
         "through the "

@@ -95,6 +95,4 @@ class ExperimentCard:
         for found in self.statistics:
             if found.name == name:
                 return found
-        raise KeyError(
-            f"{self.name} has no statistic {name!r}; it has {', '.join(s.name for s in self.statistics)}"
-        )
+        raise KeyError(f"{self.name} has no statistic {name!r}; it has {', '.join(s.name for s in self.statistics)}")
