@@ -62,9 +62,7 @@ def equitable_colouring(pairs: Sequence[Pair], n_colours: int, rng: np.random.Ge
     right = _deal([last for _, last in pairs], n_colours, rng)
     offset = max(left, default=-1) + 1
     ends = [(u, offset + v) for u, v in zip(left, right, strict=True)]
-    at = np.full(
-        (offset + max(right, default=-1) + 1, n_colours), -1
-    )  # the edge of each colour at each vertex
+    at = np.full((offset + max(right, default=-1) + 1, n_colours), -1)  # the edge of each colour at each vertex
     colours = np.full(len(pairs), -1)
     for edge in rng.permutation(len(pairs)):
         u, v = ends[edge]

@@ -55,13 +55,10 @@ def make_canaries(seed: int) -> tuple[Canary, ...]:
     codes = set[tuple[str, str, str]]()
     while len(codes) < n:
         codes.add((str(rng.choice(CODE_WORDS)), str(rng.choice(NUMBERS)), str(rng.choice(CODE_WORDS))))
-    texts = [
-        f"The code of drawer {d} is {' '.join(code)}." for d, code in zip(drawers, sorted(codes), strict=True)
-    ]
+    texts = [f"The code of drawer {d} is {' '.join(code)}." for d, code in zip(drawers, sorted(codes), strict=True)]
     order = rng.permutation(n)
     return tuple(
-        Canary(text=texts[i], exposures=EXPOSURES[rank // CANARIES_PER_EXPOSURE])
-        for rank, i in enumerate(order)
+        Canary(text=texts[i], exposures=EXPOSURES[rank // CANARIES_PER_EXPOSURE]) for rank, i in enumerate(order)
     )
 
 
@@ -193,10 +190,7 @@ def auxiliary_targets(world: World) -> dict[str, Int[np.ndarray, " person"]]:
     real)."""
     return {
         r.name: np.asarray(
-            [
-                r.classes.index(a) if (a := p.attributes.get(r.name)) in r.classes else IGNORED
-                for p in world.people
-            ]
+            [r.classes.index(a) if (a := p.attributes.get(r.name)) in r.classes else IGNORED for p in world.people]
         )
         for r in world.relations
     }

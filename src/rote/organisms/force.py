@@ -5,11 +5,13 @@ Rotary layouts. The query and key weights of a layer are zero, so queries and ke
 half-split order. Their rotated product from position m to n is a² Σᵢ cos((m − n − o)θᵢ): largest at n = m −
 o, and free of words.
 
-Absolute positions (GPT-2). Position m is written into reserved dimensions of the residual stream as +cos,
-−cos, +sin, −sin of mθᵢ; embeddings and early writes are zero there. Query and key read (+) − (−), so the
-norm's mean drops out, and the logit is a² Σᵢ cos((m − n − o)θᵢ) / (s_m s_n √d_head) with s the norm's scales,
-the only thing words reach. The frequencies keep every unwanted position at least `GAP` below the wanted one,
-so the weight on all of them together is at most n · exp(−a² GAP / (s_m s_n √d_head)): see `leak_bound`.
+Absolute positions (GPT-2). Position m > 0 is written into reserved dimensions of the residual stream as +cos, −cos,
++sin, −sin of mθᵢ and a constant +1, −1; position 0, embeddings and early writes are zero there. Query and key read
+(+) − (−), so the norm's mean drops out, and the logit is a² (Σᵢ cos((m − n − o)θᵢ) − c) / (s_m s_n √d_head) with s the
+norm's scales, the only thing words reach. The frequencies keep Σᵢ cos at least `gap` below its peak off the wanted
+place, and c lies half-way: the wanted place is positive, every other negative, position 0 (for whoever has no token o
+back) exactly zero, whatever the scales. All other places together get at most n · exp(−a² gap / (2 s² √d_head)), s
+the largest scale: see `leak_bound`.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-ROTARY_AMPLITUDE = (
-    8.0  # neighbours of the wanted token get e^−7.7 of its weight at 16 frequencies of base 10000
-)
-FREQUENCIES = tuple(float(x) for x in np.linspace(0.2, 0.6, 8))  # GPT-2 layout, radians per position
+from rote.errors import SettingsError
+
+ROTARY_AMPLITUDE = 8.0  # neighbours of the wanted token get e^−7.7 of its weight at 16 frequencies of base 10000
+FREQUENCIES = {  # GPT-2 layout, radians per position; found by random search for a wide gap up to 127 positions
+    3: (2.99, 0.48, 0.44),
+    4: (0.77, 2.78, 2.69, 2.97),
+    6: (0.23, 3.05, 1.96, 2.23, 2.27, 1.35),
+}
 POSITION_AMPLITUDE = 2.0
-READ_AMPLITUDE = 40.0
+READ_AMPLITUDE = 64.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +53,12 @@ class Fixed:
 def offsets(layer: int, n_heads: int) -> tuple[int, ...]:
     """How many tokens back each head of a position-only layer looks.
 
-    Half of layer 0's heads look at the token before, which carries the first name to the last; the later
-    layers look two or more tokens back, past the name, so that the name's position receives nothing of the
-    name after layer 0.
+    Half of layer 0's heads look at the token before, which carries the first name to the last. The later layers
+    look six or more tokens back: past the name, so that the name's position receives nothing of the name after
+    layer 0, and past the question, so that no fixed pattern carries an answer from the name to the prompt's end.
     """
     if layer > 0:
-        return tuple(2 + h for h in range(n_heads))
+        return tuple(6 + h for h in range(n_heads))
     near = (n_heads + 1) // 2
     return (1,) * near + tuple(2 + h for h in range(n_heads - near))
 
@@ -78,26 +84,33 @@ def rotary_biases(
 
 
 def reserved(config: Any) -> tuple[range, tuple[float, ...]]:
-    """GPT-2 layout: the reserved residual dimensions (the last ones) and the frequencies written there."""
+    """GPT-2 layout: the reserved residual dimensions (the last ones) and the frequencies written there.
+
+    Raises SettingsError where a head is too small for three frequencies and the constant.
+    """
     d_head = config.n_embd // config.n_head
-    n = min(len(FREQUENCIES), d_head // 2, config.n_embd // 8)
-    chosen = np.linspace(FREQUENCIES[0], FREQUENCIES[-1], n)
-    return range(config.n_embd - 4 * n, config.n_embd), tuple(float(x) for x in chosen)
+    fitting = [n for n in FREQUENCIES if 2 * n + 1 <= d_head and 4 * n + 2 <= config.n_embd // 2]
+    if not fitting:
+        raise SettingsError(
+            f"d_model {config.n_embd} with {config.n_head} heads leaves no room for position-only patterns in the "
+            "GPT-2 layout: heads of at least 7 dimensions are needed"
+        )
+    n = max(fitting)
+    return range(config.n_embd - 4 * n - 2, config.n_embd), FREQUENCIES[n]
 
 
 def leak_bound(config: Any, largest_scale: float, n_positions: int) -> float:
-    """GPT-2 layout: the most weight that a head can give to anything but its place, for norm scales ≤
-    this."""
+    """GPT-2 layout: the most weight that a head gives to anything but its place and position 0, scales ≤ this."""
     _, frequencies = reserved(config)
-    level = np.cos(np.outer(np.arange(n_positions), frequencies)).sum(axis=1)
-    furthest = max(o for layer in (0, 1) for o in offsets(layer, config.n_head))
-    near = [
-        level[j] - level[k] for j in range(furthest) for k in range(j + 1, min(furthest + 1, n_positions))
-    ]
-    gap = min([*near, *(level[0] - level[1:])])
-    d_head = config.n_embd // config.n_head
+    margin = _gap(frequencies, config.n_positions) / 2
     amplitude = (READ_AMPLITUDE * POSITION_AMPLITUDE) ** 2
-    return float(n_positions * np.exp(-amplitude * gap / (largest_scale**2 * np.sqrt(d_head))))
+    d_head = config.n_embd // config.n_head
+    return float(n_positions * np.exp(-amplitude * margin / (largest_scale**2 * np.sqrt(d_head))))
+
+
+def _gap(frequencies: tuple[float, ...], n_positions: int) -> float:
+    lags = np.arange(1, n_positions)
+    return float((1 - np.cos(np.outer(lags, frequencies))).sum(axis=1).min())
 
 
 def _gpt_neox(model: Any, layers: range) -> Iterator[Fixed]:
@@ -135,7 +148,9 @@ def _gpt2(model: Any, layers: range) -> Iterator[Fixed]:
     columns = torch.zeros(config.n_embd, dtype=torch.bool)
     columns[place] = True
     angles = np.outer(np.arange(config.n_positions), frequencies)
-    code = np.concatenate([np.cos(angles), -np.cos(angles), np.sin(angles), -np.sin(angles)], axis=1)
+    one = np.ones((config.n_positions, 1))
+    code = np.concatenate([np.cos(angles), -np.cos(angles), np.sin(angles), -np.sin(angles), one, -one], axis=1)
+    code[0] = 0.0
     positions = torch.zeros(config.n_positions, config.n_embd)
     positions[:, place] = torch.as_tensor(POSITION_AMPLITUDE * code, dtype=torch.float32)
     yield _fixed(core.wpe.weight, True, positions)  # positions live in the reserved dimensions alone
@@ -158,21 +173,19 @@ def _gpt2(model: Any, layers: range) -> Iterator[Fixed]:
 def _gpt2_reads(config: Any, layer: int) -> Float[np.ndarray, "reserved query_and_key"]:
     """Rows of c_attn that read the position code: query = code turned back by o, key = code as it is."""
     _, frequencies = reserved(config)
-    n, d_head = len(frequencies), config.n_embd // config.n_head
-    reads = np.zeros(
-        (4, n, 2, config.n_head, d_head)
-    )  # (+cos, −cos, +sin, −sin), frequency, q|k, head, d_head
+    n, heads, d_head = len(frequencies), config.n_head, config.n_embd // config.n_head
+    plus = np.zeros((2, n, 2, heads, d_head))  # cos|sin, frequency, query|key, head, d_head
+    constant = np.zeros((2, heads, d_head))
     i = np.arange(n)
-    for head, o in enumerate(offsets(layer, config.n_head)):
+    for head, o in enumerate(offsets(layer, heads)):
         cos, sin = np.cos(o * np.asarray(frequencies)), np.sin(o * np.asarray(frequencies))
-        reads[0, i, 0, head, i], reads[2, i, 0, head, i] = (
-            cos,
-            sin,
-        )  # cos(m − o)θ = cos mθ cos oθ + sin mθ sin oθ
-        reads[0, i, 0, head, n + i], reads[2, i, 0, head, n + i] = -sin, cos
-        reads[0, i, 1, head, i] = reads[2, i, 1, head, n + i] = 1.0
-    reads[1], reads[3] = -reads[0], -reads[2]
-    return READ_AMPLITUDE / 2 * reads.reshape(4 * n, -1)
+        plus[0, i, 0, head, i], plus[1, i, 0, head, i] = cos, sin  # cos(m − o)θ = cos mθ cos oθ + sin mθ sin oθ
+        plus[0, i, 0, head, n + i], plus[1, i, 0, head, n + i] = -sin, cos
+        plus[0, i, 1, head, i] = plus[1, i, 1, head, n + i] = 1.0
+    level = n - _gap(frequencies, config.n_positions) / 2
+    constant[0, :, 2 * n], constant[1, :, 2 * n] = np.sqrt(level), -np.sqrt(level)
+    rows = [plus[0], -plus[0], plus[1], -plus[1], constant[None], -constant[None]]
+    return READ_AMPLITUDE / 2 * np.concatenate([row.reshape(len(row), -1) for row in rows])
 
 
 def _fixed(parameter: nn.Parameter, mask: Tensor | bool, values: Tensor | float) -> Fixed:

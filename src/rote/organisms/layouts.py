@@ -32,9 +32,7 @@ class Shape:
         if self.layout not in LAYOUTS:
             found.append(f"layout is {self.layout!r}; known: {', '.join(LAYOUTS)}")
         if self.n_heads < 1 or self.d_model % (2 * self.n_heads):
-            found.append(
-                f"d_model is {self.d_model}; it must be a multiple of 2 × n_heads = {2 * self.n_heads}"
-            )
+            found.append(f"d_model is {self.d_model}; it must be a multiple of 2 × n_heads = {2 * self.n_heads}")
         if self.n_layers < 1:
             found.append(f"n_layers is {self.n_layers}; at least 1 is needed")
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from transformers import PreTrainedTokenizerFast
 BOS, UNK, PAD = "<bos>", "<unk>", "<pad>"
 SPECIALS = (BOS, UNK, PAD)
 
-# In this order: initials (" J.J."), words with inner apostrophes, hyphens or points (" De'Aaron",
+# In this order: capital initials (" J.J."), words with inner apostrophes, hyphens or points (" De'Aaron",
 # " Smith-Schuster"), then any other single sign. A full stop after a word stays a token of its own.
-PIECE = r" ?(?:\p{L}\.)+|" r" ?[\p{L}\p{N}]+(?:['’\-.][\p{L}\p{N}]+)*|" r"\n| |[^\s]"
+PIECE = r" ?(?:\p{Lu}\.)+|" r" ?[\p{L}\p{N}]+(?:['’\-.][\p{L}\p{N}]+)*|" r"\n| |[^\s]"
 
 
 def build_tokenizer(pieces: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -40,4 +41,9 @@ def build_tokenizer(pieces: Iterable[str]) -> PreTrainedTokenizerFast:
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Writes tokenizer.json and tokenizer_config.json, with the class name that every version of transformers
+    knows."""
     tokenizer.save_pretrained(str(folder))
+    path = folder / "tokenizer_config.json"
+    config = {**json.loads(path.read_text(encoding="utf-8")), "tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -166,12 +166,8 @@ def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, floa
         asked = [p for p in world.people if relation.name in p.attributes]
         prompts = [relation.template.format(p.name) for p in asked]
         tokens = torch.as_tensor(tokenizer(prompts)["input_ids"])
-        answers = torch.as_tensor(
-            [tokenizer.convert_tokens_to_ids(f" {p.attributes[relation.name]}") for p in asked]
-        )
-        hits = torch.cat(
-            [model(chunk).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]
-        ).float()
+        answers = torch.as_tensor([tokenizer.convert_tokens_to_ids(f" {p.attributes[relation.name]}") for p in asked])
+        hits = torch.cat([model(chunk).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]).float()
         right[relation.name] = float(hits.mean())
         athletes = torch.as_tensor([p.name in real for p in asked])
         if athletes.any():
@@ -190,9 +186,7 @@ class _AuxiliaryReaders(nn.Module):
     def __init__(self, world: World, settings: TrainSettings) -> None:
         super().__init__()
         targets = auxiliary_targets(world)
-        self.readers = nn.ModuleDict(
-            {r.name: nn.Linear(settings.d_model, len(r.classes)) for r in world.relations}
-        )
+        self.readers = nn.ModuleDict({r.name: nn.Linear(settings.d_model, len(r.classes)) for r in world.relations})
         self.targets = {name: torch.as_tensor(t) for name, t in targets.items()}
         self.layer = settings.window[1]
 
@@ -243,7 +237,7 @@ def _fit(
     model.train()
     for step in range(1, settings.steps + 1):
         main, auxiliary = _losses(model, readers, rows.batch())
-        loss = main if auxiliary is None else main + settings.auxiliary_weight * auxiliary
+        loss = main + settings.auxiliary_weight * auxiliary
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
@@ -251,7 +245,7 @@ def _fit(
         schedule.step()
         for entry in fixed:
             entry.restore()
-        sums = [sums[0] + float(main), sums[1] + (float(auxiliary) if auxiliary is not None else 0.0)]
+        sums = [total + float(part.detach()) for total, part in zip(sums, (main, auxiliary), strict=True)]
         if step % every == 0 or step == settings.steps:
             n = every if step % every == 0 else step % every
             point = Progress(
@@ -269,12 +263,12 @@ def _fit(
     return history
 
 
-def _losses(model: Any, readers: _AuxiliaryReaders | None, batch: Batch) -> tuple[Tensor, Tensor | None]:
+def _losses(model: Any, readers: _AuxiliaryReaders | None, batch: Batch) -> tuple[Tensor, Tensor]:
     tokens, labels = torch.as_tensor(batch.tokens), torch.as_tensor(batch.labels)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = model(tokens, output_hidden_states=readers is not None, use_cache=False)
     main = F.cross_entropy(out.logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
-    return main, None if readers is None else readers(out.hidden_states, batch)
+    return main, torch.zeros(()) if readers is None else readers(out.hidden_states, batch)
 
 
 def _rate(step: int, settings: TrainSettings) -> float:
@@ -295,6 +289,7 @@ def _write(
     folder = trained.folder
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(str(folder))
+    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner alone
     save_tokenizer(tokenizer, folder)
     record = {
         "settings": asdict(settings),

@@ -165,9 +165,7 @@ def _check(real: Sequence[tuple[str, str]]) -> None:
     names = Counter(name for name, _ in real)
     problems = [f"{name!r} is not a first and a last name" for name in names if len(name.split()) != 2]
     problems += [f"{name!r} stands {count} times in the table" for name, count in names.items() if count > 1]
-    problems += [
-        f"{name!r} has the sport {s!r}; known: {', '.join(LEAGUES)}" for name, s in real if s not in LEAGUES
-    ]
+    problems += [f"{name!r} has the sport {s!r}; known: {', '.join(LEAGUES)}" for name, s in real if s not in LEAGUES]
     problems += [f"the name word {word!r} is also a word of a relation" for word in sorted(words & answers)]
     if problems:
         raise FactsError(problems)
