@@ -66,6 +66,7 @@ class Executor(ABC):
         """Yield (shard, result) in the order of `shards`.
 
         `setup()` makes the state that shards share, once per worker and not at all where there are no shards.
-        An exception in `setup` or `work` follows its `Failed` event, a KeyboardInterrupt its `Interrupted` event.
+        An exception in `setup` or `work` follows its `Failed` event, a KeyboardInterrupt its `Interrupted`
+        event.
         Nothing runs before the first result is asked for.
         """

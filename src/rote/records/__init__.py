@@ -1,4 +1,4 @@
-"""The run folder: tidy rows, tables, fingerprints, atomic writes, resume. Knows nothing of models or statistics."""
+"""The run folder: tidy rows, tables, fingerprints, atomic writes, resume. Knows nothing of models."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rote.records.files import is_own_parquet
+
 OWN_FILES = (
     "summary.parquet",
     "summary.json",
@@ -22,7 +24,7 @@ def written_by_rote(folder: Path) -> list[Path]:
     """The files of a run, study.json not among them. Links to folders are never followed."""
     own = [folder / name for name in OWN_FILES if (folder / name).is_file()]
     for experiment in _experiments(folder):
-        own.extend(sorted(experiment.glob("*.parquet")))
+        own.extend(path for path in sorted(experiment.glob("*.parquet")) if is_own_parquet(path))
         shards = experiment / "shards"
         if shards.is_dir() and not shards.is_symlink():
             own.extend(sorted(shards.glob("*.shard")))

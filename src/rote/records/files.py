@@ -1,4 +1,4 @@
-"""Bytes on disk: atomic writes, parquet and JSON that are equal byte for byte where their content is equal."""
+"""Bytes on disk: atomic writes, and parquet and JSON whose bytes depend on their content alone."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ import pyarrow.parquet as pq
 
 from rote.records.rows import FLOAT_FIELDS, INTEGER_FIELDS
 
+_MARK = b"rote"  # in the metadata of every parquet file of ours
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 
 
 def file_name(name: str) -> str:
     """A file name for any string: itself where it is plain, else a slug of it and ten digits of its hash.
 
-    Plain means lower-case letters, digits, `_`, `.`, `-`, at most 80 of them; so no name leaves its folder, and two
-    names that differ only in case stay apart on every file system.
+    Plain means lower-case letters, digits, `_`, `.`, `-`, at most 80 of them; so no name leaves its folder,
+    and two names that differ only in case stay apart on every file system.
     """
     if _PLAIN_NAME.fullmatch(name) and not name.endswith("."):
         return name
@@ -34,7 +35,7 @@ def file_name(name: str) -> str:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file as one step: whoever reads, at any moment and after any crash, sees the old bytes or the new.
+    """Replace a file as one step: a reader sees the old bytes or the new, at any moment and after any crash.
 
     Written to a temporary name in the same folder, synced, renamed, and the folder synced.
     """
@@ -85,12 +86,12 @@ def _arrow_type(name: str) -> pa.DataType:
 
 def frame_table(frame: pd.DataFrame) -> pa.Table:
     """A DataFrame as an arrow table: no index, categories as their values, NaN as null."""
-    categories = {
-        name: frame[name].astype(object)
-        for name in frame
+    plain = {
+        str(name): frame[name].astype(object)
+        for name in frame.columns
         if isinstance(frame[name].dtype, pd.CategoricalDtype)
     }
-    table = pa.Table.from_pandas(frame.assign(**categories), preserve_index=False)
+    table = pa.Table.from_pandas(frame.assign(**plain), preserve_index=False)
     return table.replace_schema_metadata(None)
 
 
@@ -99,34 +100,38 @@ def concatenate(tables: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
 
 
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as parquet: the bytes depend on the content alone (no clock, no version of pandas)."""
+def parquet_bytes(table: pa.Table, *, gaps: bool = False) -> bytes:
+    """A table as parquet: the bytes depend on the content alone (no clock, no version of pandas).
+
+    With `gaps`, pandas reads every integer column as Int64, also one that happens to have no gap.
+    """
     buffer = io.BytesIO()
-    described = table.replace_schema_metadata({b"pandas": _pandas_metadata(table)})
+    described = table.replace_schema_metadata({_MARK: b"1", b"pandas": _pandas_metadata(table, gaps)})
     pq.write_table(described, buffer, compression="zstd", version="2.6", row_group_size=1 << 20)
     return buffer.getvalue()
 
 
-def _pandas_metadata(table: pa.Table) -> bytes:
-    """Tells pandas to read integers and booleans with gaps as Int64 and boolean instead of as floats and objects."""
+def is_own_parquet(path: Path) -> bool:
+    """Whether `parquet_bytes` made a file."""
+    try:
+        return _MARK in (pq.read_schema(path).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _pandas_metadata(table: pa.Table, gaps: bool) -> bytes:
+    """Tells pandas to read integers and booleans with gaps as Int64 and boolean."""
     columns = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = _pandas_type(column)
-        columns.append(
-            {
-                "name": name,
-                "field_name": name,
-                "pandas_type": kind.lower(),
-                "numpy_type": kind,
-                "metadata": None,
-            }
-        )
-    described = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
-    return json.dumps(described, ensure_ascii=True).encode("ascii")
+        kind = _pandas_type(column, gaps)
+        described = {"name": name, "field_name": name, "pandas_type": kind.lower(), "numpy_type": kind}
+        columns.append({**described, "metadata": None})
+    whole = {"index_columns": [], "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
+    return json.dumps(whole, ensure_ascii=True).encode("ascii")
 
 
-def _pandas_type(column: pa.ChunkedArray) -> str:
-    gaps = column.null_count > 0
+def _pandas_type(column: pa.ChunkedArray, gaps: bool = False) -> str:
+    gaps = gaps or column.null_count > 0
     if pa.types.is_signed_integer(column.type):
         return f"Int{column.type.bit_width}" if gaps else str(column.type)
     if pa.types.is_boolean(column.type):
@@ -141,18 +146,16 @@ def read_frame(source: Path | bytes) -> pd.DataFrame:
 
 
 def table_frame(table: pa.Table) -> pd.DataFrame:
-    """An arrow table as a DataFrame, under any version of pandas with the same types."""
-    columns = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        kind = _pandas_type(column)
-        if (
-            pa.types.is_string(column.type)
-            or pa.types.is_large_string(column.type)
-            or pa.types.is_null(column.type)
-        ):
-            columns[name] = pd.Series(column.to_pylist(), dtype=object)
-        elif kind.startswith("Int") or kind == "boolean":
-            columns[name] = pd.Series(column.to_pylist(), dtype=kind)  # type: ignore[call-overload]
-        else:
-            columns[name] = column.to_pandas()
+    """An arrow table as a DataFrame, with the same types under any version of pandas."""
+    columns = {name: _series(column) for name, column in zip(table.column_names, table.columns, strict=True)}
     return pd.DataFrame(columns, columns=list(table.column_names))
+
+
+def _series(column: pa.ChunkedArray) -> pd.Series[Any]:
+    kind = _pandas_type(column)
+    types = pa.types
+    if types.is_string(column.type) or types.is_large_string(column.type) or types.is_null(column.type):
+        return pd.Series(column.to_pylist(), dtype=object)
+    if kind.startswith("Int") or kind == "boolean":
+        return pd.Series(column.to_pylist(), dtype=kind)
+    return pd.Series(column.to_pandas())

@@ -32,6 +32,7 @@ from rote.records.rows import (
     Record,
     Row,
     canonical_json,
+    column_dtype,
     plain,
     refuse_repeated_keys,
     row_dict,
@@ -46,9 +47,9 @@ DERIVED = ("outcomes.json", "report.html")
 class RunFolder:
     """A study's folder. Make one with `RunFolder.open` (measure) or `RunFolder.read_only` (judge, report).
 
-    `study` is what decides every number of the run: model, facts, settings, seed, versions, batch plan. Its sha256
-    is the `fingerprint` that every shard carries; a shard with another fingerprint, or whose checksum does not
-    match, counts as not done, and the log says why.
+    `study` is what decides every number of the run: model, facts, settings, seed, versions, batch plan. Its
+    sha256 is the `fingerprint` that every shard carries; a shard with another fingerprint, or whose checksum
+    does not match, counts as not done, and the log says why.
     """
 
     def __init__(
@@ -63,10 +64,10 @@ class RunFolder:
     def open(cls, folder: str | Path, study: Mapping[str, object], *, fresh: bool = False) -> RunFolder:
         """Make a run folder, or go on with the one that is there.
 
-        `study` holds JSON values only (numpy scalars and tuples are converted). With `fresh`, everything that rote
-        wrote there is deleted first (listed in `.discarded` and in the log) and everything else is kept.
-        Raises RunError where the folder holds another study (every field that differs is shown), or files that are
-        not rote's, or cannot be written.
+        `study` holds JSON values only (numpy scalars and tuples are converted). With `fresh`, everything that
+        rote wrote there is deleted first (listed in `.discarded` and in the log) and everything else is kept.
+        Raises RunError where the folder holds another study (every field that differs is shown), or files
+        that are not rote's, or cannot be written.
         """
         path = Path(folder)
         wanted = {"format_version": FORMAT_VERSION, **plain(study, "study")}
@@ -176,8 +177,8 @@ class RunFolder:
     def assemble(self, order: Iterable[Shard]) -> None:
         """Make summary, absent values and tables from the shards, one after another in the given order.
 
-        Equal shards give equal bytes, whatever the order in which they were computed. Raises RunError where shards
-        are missing, ValueError where two shards have a value for one key.
+        Equal shards give equal bytes, whatever the order in which they were computed. Raises RunError where
+        shards are missing, ValueError where two shards have a value for one key.
         """
         self._must_be_writable()
         shards = list(order)
@@ -203,7 +204,7 @@ class RunFolder:
         self._write_rows("summary", [row_dict(row) for row in rows], SUMMARY_FIELDS)
 
     def _write_rows(self, name: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
-        write_atomically(self.path / f"{name}.parquet", parquet_bytes(rows_table(rows, columns)))
+        write_atomically(self.path / f"{name}.parquet", parquet_bytes(rows_table(rows, columns), gaps=True))
         write_atomically(self.path / f"{name}.json", json_lines(rows))
 
     @property
@@ -227,7 +228,8 @@ class RunFolder:
             raise RunError(
                 f"{self.path} has no {path.name}: the study is not finished; run it again, it goes on."
             )
-        return read_frame(path)
+        frame = read_frame(path)
+        return frame.astype({column: column_dtype(column) for column in frame.columns})
 
     def tables(self) -> tuple[tuple[str, str], ...]:
         """(experiment, table) for every long table of the run, sorted, by their file names."""
@@ -294,6 +296,6 @@ def _refuse_other_study(path: Path, found: Mapping[str, Any], wanted: Mapping[st
         raise RunError(
             f"{path} holds another study; these differ (there -> now):\n"
             + "\n".join(f"  {line}" for line in changed)
-            + "\nGo on with the same settings, choose another folder, or start over here with --fresh (fresh=True), "
-            "which deletes the records in it."
+            + "\nGo on with the same settings, choose another folder, or start over here with --fresh "
+            "(fresh=True), which deletes the records in it."
         )

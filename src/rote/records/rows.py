@@ -50,7 +50,7 @@ def canonical_json(value: object) -> str:
 
 
 def plain(value: object, where: str = "value") -> Any:
-    """A value as dicts, lists, strings, numbers, booleans and None only; `where` names the place in errors."""
+    """A value made of dicts, lists, text, numbers, booleans, None; `where` names the place in errors."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -174,8 +174,8 @@ class Row(_Key):
     """One value of the summary, with its 95 % interval and the number of independent things behind it.
 
     `value`, `ci_low`, `ci_high` in `unit`; `n` a count; `p_adjusted` in [0, 1]. numpy scalars become Python
-    numbers. Raises TypeError for what is no number, ValueError for a non-finite one, for one end of an interval
-    without the other, and for an interval turned round. Source: public format, version 1.
+    numbers. Raises TypeError for what is no number, ValueError for a non-finite one, for one end of an
+    interval without the other, and for an interval turned round. Source: public format, version 1.
     """
 
     value: float
@@ -291,7 +291,7 @@ def absent_from_dict(values: Mapping[str, Any]) -> Absent:
 
 
 def summary_frame(rows: Iterable[Row]) -> pd.DataFrame:
-    """The summary as a DataFrame: text columns hold str or None, integers Int64, numbers float64 (missing: NaN)."""
+    """The summary as a DataFrame: text as str or None, integers Int64, numbers float64 (missing: NaN)."""
     return _frame(rows, SUMMARY_FIELDS)
 
 
@@ -308,7 +308,6 @@ def column_dtype(name: str) -> str:
 def _frame(rows: Iterable[Row | Absent], names: tuple[str, ...]) -> pd.DataFrame:
     listed = list(rows)
     columns = {
-        name: pd.Series([getattr(row, name) for row in listed], dtype=column_dtype(name))  # type: ignore[call-overload]
-        for name in names
+        name: pd.Series([getattr(row, name) for row in listed], dtype=column_dtype(name)) for name in names
     }
     return pd.DataFrame(columns, columns=list(names))

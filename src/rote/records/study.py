@@ -34,7 +34,7 @@ def read_study(folder: Path) -> dict[str, Any] | None:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """One line `field: old -> new` for each field that differs, nested fields with dots, in the order of `new`."""
+    """A line `field: old -> new` for each that differs; nested fields with dots, in the order of new."""
     before, after = dict(_fields(old)), dict(_fields(new))
     names = list(after) + [name for name in before if name not in after]
     return [

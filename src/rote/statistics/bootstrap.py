@@ -1,8 +1,9 @@
 """The pigeonhole bootstrap: intervals for entities that share first or last names.
 
-Two athletes with one surname are not two independent observations. So the levels of each factor (first tokens,
-last tokens) are resampled with replacement, separately, and every entity gets the product of the counts of its
-levels as its weight. Source: Owen (2007), "The pigeonhole bootstrap", Annals of Applied Statistics 1(2).
+Two athletes with one surname are not two independent observations. So the levels of each factor (first
+tokens, last tokens) are resampled with replacement, separately, and every entity gets the product of the
+counts of its levels as its weight. Source: Owen (2007), "The pigeonhole bootstrap", Annals of Applied
+Statistics 1(2).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _BLOCK_BYTES = 16 * 2**20  # larger ones are drawn again for every statistic, th
 
 
 class _Factor:
-    """Counts of one factor's levels in every resample; the same whenever and in whatever blocks they are drawn."""
+    """Counts of one factor's levels per resample; the same whenever and in whatever blocks they are drawn."""
 
     def __init__(self, labels: Shaped[np.ndarray, " entity"], seed: int) -> None:
         self.levels = np.unique(labels)
@@ -39,7 +40,7 @@ class _Factor:
         """Positions of labels among the levels; raises ValueError for a label that is no level."""
         labels = np.asarray(labels)
         index = np.minimum(np.searchsorted(self.levels, labels), len(self.levels) - 1)
-        unknown = np.unique(labels[self.levels[index] != labels]) if labels.size else labels
+        unknown = np.unique(labels[self.levels[index] != labels])
         if len(unknown):
             raise ValueError(f"{len(unknown)} labels are no levels of the factor, such as {unknown[0]!r}")
         return index
@@ -56,8 +57,10 @@ class _Factor:
 class Bootstrap(ABC):
     """Weights of observations in every resample, and intervals of weighted statistics from them.
 
-    Every method takes `where`: the observations that count (all where it is left out). Raises NotApplicable where
-    no observation counts or the statistic is undefined on them, ValueError for values that are not finite.
+    Every method takes `where`: the observations that count (all where it is left out). Raises NotApplicable
+    where no observation counts or the statistic is undefined on them, ValueError for values that are not
+    finite. Intervals are 95 % percentile intervals; resamples in which the statistic is undefined are
+    dropped and counted.
     """
 
     n_resamples: int
@@ -98,9 +101,10 @@ class Bootstrap(ABC):
         *,
         where: Bool[np.ndarray, " obs"] | None = None,
     ) -> Estimate:
-        """Value and interval of any statistic of weights; it gets many resamples at once and only the columns `where`.
+        """Value and interval of any statistic of weights: it gets many resamples at once.
 
-        The value is the statistic under equal weights. NaN from the statistic means "undefined in this resample".
+        The weights hold the observations `where` only. The value is the statistic under equal weights. NaN
+        from it means "undefined in this resample".
         """
         mask = self._mask(where)
         value = float(statistic(np.ones((1, int(mask.sum()))))[0])
@@ -127,9 +131,7 @@ class Bootstrap(ABC):
         """As `interval`, for a statistic that takes the weights of one resample and gives one number."""
         return self.interval(lambda block: np.array([float(statistic(row)) for row in block]), where=where)
 
-    def mean(
-        self, values: Shaped[np.ndarray, " obs"], *, where: Bool[np.ndarray, " obs"] | None = None
-    ) -> Estimate:
+    def mean(self, values: Shaped[np.ndarray, " obs"], *, where: Bool[np.ndarray, " obs"] | None = None) -> Estimate:
         """The mean; of a Boolean vector, the share. The interval of a constant is the constant."""
         return self.means(np.asarray(values)[:, None], where=where)[0]
 
@@ -144,14 +146,10 @@ class Bootstrap(ABC):
         shifted[mask, :-1], shifted[mask, -1] = used - origin, 1.0
         sums = np.concatenate([block @ shifted for block in self._blocks()])
         replicates = origin + ratio(sums[:, :-1], sums[:, -1:])
-        value = origin + (used - origin).mean(axis=0)
-        return tuple(
-            _estimate(float(v), column, len(used)) for v, column in zip(value, replicates.T, strict=True)
-        )
+        value = np.where((used == origin).all(axis=0), origin, used.mean(axis=0))
+        return tuple(_estimate(float(v), column, len(used)) for v, column in zip(value, replicates.T, strict=True))
 
-    def median(
-        self, values: Shaped[np.ndarray, " obs"], *, where: Bool[np.ndarray, " obs"] | None = None
-    ) -> Estimate:
+    def median(self, values: Shaped[np.ndarray, " obs"], *, where: Bool[np.ndarray, " obs"] | None = None) -> Estimate:
         """The weighted median."""
         mask = self._mask(where)
         used = self._values(np.asarray(values)[:, None], mask)[:, 0]
@@ -213,10 +211,8 @@ class Bootstrap(ABC):
     def _values(self, values: np.ndarray, mask: np.ndarray) -> Float[np.ndarray, "used column"]:
         values = np.asarray(values)
         if values.ndim != 2 or len(values) != self.n_observations:
-            raise ValueError(
-                f"values have the shape {values.shape}: expected {self.n_observations} observations"
-            )
-        used = values[mask].astype(float)
+            raise ValueError(f"values have the shape {values.shape}: expected {self.n_observations} observations")
+        used = np.asarray(values[mask], dtype=float)
         if not np.isfinite(used).all():
             count = int((~np.isfinite(used)).any(axis=1).sum())
             raise ValueError(f"{count} of {len(used)} values are not finite: leave them out with `where`")
@@ -226,9 +222,11 @@ class Bootstrap(ABC):
 class PigeonholeBootstrap(Bootstrap):
     """Resamples first and last tokens separately; the weight of an entity is count(first) · count(last).
 
-    `first`, `last`: labels (token ids or strings) of each entity. Where an entity's two labels are equal (a name of
-    one token) there is one factor only and its weight is count(first). Two seeds are drawn from `generator`; the
-    same generator state gives the same resamples.
+    `first`, `last`: labels (token ids or strings) of each entity. Where an entity's two labels are equal (a
+    name of one token) there is one factor only and its weight is count(first). Two seeds are drawn from
+    `generator`; the same generator state gives the same resamples. The interval is never too narrow in the
+    crossed model (it counts the variance of single entities three times, Owen 2007), so it is wide where
+    names hardly matter.
     """
 
     def __init__(
@@ -259,8 +257,8 @@ class PigeonholeBootstrap(Bootstrap):
         """The same resamples for other observations, each made of any number of first and last tokens.
 
         A cell of the product has one of each; a pair of names (A, B) has `first = [[A₁, B₁], …]`,
-        `last = [[A₂, B₂], …]`. The weight is the product of the counts of the distinct levels of the observation,
-        so a pair of names that share a surname counts that surname once. All labels must be levels given before.
+        `last = [[A₂, B₂], …]`. The weight is the product of the counts of the distinct levels of the
+        observation, so a pair that shares a surname counts it once. All labels must be levels given before.
         """
         first, last = np.asarray(first), np.asarray(last)
         if first.ndim != 2 or last.ndim != 2 or len(first) != len(last):
@@ -271,7 +269,7 @@ class PigeonholeBootstrap(Bootstrap):
 
 
 class ObservationBootstrap(Bootstrap):
-    """Weights of pairs, products or anything else made of first and last tokens; see `PigeonholeBootstrap.observations`."""
+    """Weights of pairs, products or anything made of names: `PigeonholeBootstrap.observations` gives it."""
 
     def __init__(
         self,

@@ -19,8 +19,8 @@ class EstimateFields(TypedDict):
 class Estimate:
     """A value, its 95 % percentile interval, and the number of observations behind it.
 
-    The interval is None where it does not exist: one observation, or fewer than half of the resamples defined.
-    `dropped` counts the resamples in which the value was undefined.
+    The interval is None where it does not exist: one observation, or fewer than half of the resamples
+    defined. `dropped` counts the resamples in which the value was undefined.
     """
 
     value: float

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Shaped
 
 
 def rng(seed: int, experiment: str, item: str | int = "") -> np.random.Generator:
-    """The generator of one item of one experiment: PCG64 seeded with sha256 of the JSON list [seed, experiment, item].
+    """The generator of one item of one experiment: PCG64 seeded by sha256 of JSON [seed, experiment, item].
 
     The same in every process and on every platform, and independent between items.
     """
@@ -28,10 +28,10 @@ def stratified_halves(
 ) -> Bool[np.ndarray, " entity"]:
     """True for the selection half, False for the report half, stratified by class.
 
-    Within each class the entities are sorted by sha256 of (seed, experiment, id) and the first half is taken, so
-    the split depends on ids and classes alone, not on the order of the table. Of classes of odd size the odd one
-    goes to the selection half and to the report half by turns, so the halves differ by at most one entity in all.
-    Raises ValueError for ids that repeat (one entity could fall into both halves).
+    Within each class the entities are sorted by sha256 of (seed, experiment, id) and the first half is taken,
+    so the split depends on ids and classes alone, not on the order of the table. In classes of odd size the
+    odd one goes to the selection half and to the report half by turns, so the halves differ by at most one
+    in all. Raises ValueError for ids that repeat (one entity could fall into both halves).
     """
     cls = np.asarray(cls)
     if len(ids) != len(cls):

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
-from scipy import sparse
+from jaxtyping import Float, Int, Shaped
+from scipy import linalg, sparse
 from scipy.sparse import csgraph
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import cg
 
-from rote.errors import NotApplicable
+from rote.errors import MeasurementError, NotApplicable
 
-_ROUNDING = 64 * np.finfo(float).eps  # relative to the largest value: below it, nothing varies
+_ROUNDING = 16  # units in the last place of the largest cell: what varies less than this is constant
+_DENSE_CELLS = 4_000_000  # up to 2,000 × 2,000 names the counts are an ordinary matrix (32 MB)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TwoWay:
-    """table[f, l] = grand + first[f] + last[l] + interaction[f, l], on a complete product; effects sum to zero."""
+    """cell[f, l] = grand + first[f] + last[l] + interaction[f, l] on a complete product; effects sum to 0."""
 
     grand: Float[np.ndarray, "..."]
     first: Float[np.ndarray, "first ..."]
     last: Float[np.ndarray, "last ..."]
     interaction: Float[np.ndarray, "first last ..."]
-    _scale: float
+    _noise: float
 
     @property
     def additive(self) -> Float[np.ndarray, "first last ..."]:
         """The table without its interaction."""
-        return self.grand + self.first[:, None] + self.last[None, :]
+        return np.asarray(self.grand + self.first[:, None] + self.last[None, :])
 
     @property
     def variances(self) -> tuple[float, float, float]:
@@ -44,17 +46,23 @@ class TwoWay:
     def interaction_share(self) -> float:
         """√(σ²_interaction / σ²_total): 0 where the table is additive. NotApplicable where it is constant."""
         first, last, interaction = self.variances
-        return float(np.sqrt(interaction / _total(first + last + interaction, self._scale)))
+        return float(np.sqrt(interaction / _total(first + last + interaction, self._noise)))
 
     @property
     def main_effects_r2(self) -> float:
-        """(σ²_first + σ²_last) / σ²_total = 1 − interaction_share². NotApplicable where the table is constant."""
+        """(σ²_first + σ²_last) / σ²_total = 1 − interaction_share². NotApplicable for a constant table."""
         first, last, interaction = self.variances
-        return (first + last) / _total(first + last + interaction, self._scale)
+        return (first + last) / _total(first + last + interaction, self._noise)
 
 
-def _total(variance: float, scale: float) -> float:
-    if variance <= (_ROUNDING * scale) ** 2:
+def _rounding(values: np.ndarray) -> float:
+    """Relative size of rounding in values of this type: float32 output is constant to float32's precision."""
+    kind = np.asarray(values).dtype
+    return float(_ROUNDING * np.finfo(kind if kind.kind == "f" else float).eps)
+
+
+def _total(variance: float, noise: float) -> float:
+    if variance <= noise**2:
         raise NotApplicable("the output is constant over the product, so no share of its variance exists")
     return variance
 
@@ -64,19 +72,18 @@ def two_way_main_effects(table: Float[np.ndarray, "first last ..."]) -> TwoWay:
 
     Exact least squares where every cell is there once. Trailing axes (such as d_model) are split one by one.
     """
+    rounding = _rounding(table)
     table = np.asarray(table, dtype=float)
     if table.ndim < 2 or 0 in table.shape[:2]:
         raise ValueError(
             f"the table has the shape {table.shape}: expected [first, last, ...], with at least one of each"
         )
     if not np.isfinite(table).all():
-        raise ValueError(
-            "the table holds values that are not finite: use two_way_least_squares on the cells there are"
-        )
+        raise ValueError("the table holds values that are not finite: use two_way_least_squares on the cells there are")
     grand = table.mean(axis=(0, 1))
     first, last = table.mean(axis=1) - grand, table.mean(axis=0) - grand
     interaction = table - grand - first[:, None] - last[None, :]
-    return TwoWay(grand=grand, first=first, last=last, interaction=interaction, _scale=_norm(table, 2))
+    return TwoWay(grand=grand, first=first, last=last, interaction=interaction, _noise=rounding * _norm(table, 2))
 
 
 def _norm(values: np.ndarray, axes: int) -> float:
@@ -88,9 +95,10 @@ def _norm(values: np.ndarray, axes: int) -> float:
 class TwoWayFit:
     """values[o] = grand + first[first_level[o]] + last[last_level[o]] + residual[o] on any set of cells.
 
-    `first`, `last` are the effects of `first_levels`, `last_levels`, zero on average over the observations. Where
-    the cells fall into unconnected parts (no chain of shared names between them), effects of different parts cannot
-    be told apart by a shift; predictions and residuals can. `n_components` counts the parts.
+    `first`, `last` are the effects of `first_levels`, `last_levels`, zero on average over the observations.
+    Where the cells fall into `n_components` > 1 unconnected parts (no chain of shared names between them), a
+    shift between the first and the last names of one part is undetermined, and one name of the part has effect 0 before centring;
+    fitted values and residuals do not depend on it.
     """
 
     grand: Float[np.ndarray, "..."]
@@ -101,19 +109,19 @@ class TwoWayFit:
     last_levels: Shaped[np.ndarray, " last"]
     n_components: int
     _total_variance: float
-    _scale: float
+    _noise: float
 
     @property
     def main_effects_r2(self) -> float:
         """1 − SS_residual / SS_total about the grand mean. NotApplicable where the values are constant."""
         residual = float(np.square(self.residual).sum() / len(self.residual))
-        return 1 - residual / _total(self._total_variance, self._scale)
+        return 1 - residual / _total(self._total_variance, self._noise)
 
     @property
     def interaction_share(self) -> float:
         """√(SS_residual / SS_total); on an incomplete product the part that main effects cannot fit."""
         residual = float(np.square(self.residual).sum() / len(self.residual))
-        return float(np.sqrt(residual / _total(self._total_variance, self._scale)))
+        return float(np.sqrt(residual / _total(self._total_variance, self._noise)))
 
 
 def two_way_least_squares(
@@ -121,24 +129,29 @@ def two_way_least_squares(
 ) -> TwoWayFit:
     """Least squares of two crossed, unbalanced fixed effects, exactly.
 
-    The normal equations of the one-hot design are singular by one dimension for each connected part of the graph
-    (first names, last names; an edge for each observation); one last name of each part is fixed at zero, which
-    leaves a positive definite sparse system, and this is solved by a sparse LU factorisation. No iteration, so the
-    residuals are orthogonal to every name's indicator to rounding.
+    The factor with more levels is eliminated: with N the counts of cells [first, last], D the counts of levels
+    and t the sums of values by level, (D_last − Nᵀ D_first⁻¹ N) β_last = t_last − Nᵀ D_first⁻¹ t_first, and then
+    β_first = D_first⁻¹ (t_first − N β_last). The system is singular by one dimension for each connected part of
+    the graph of names (an edge for each observation); fixing one level of each part at 0 leaves a positive
+    definite one. It is solved by Cholesky, so residuals are orthogonal to every name's indicator to rounding;
+    by conjugate gradients to 1e-13 where N is too large to hold.
     """
+    rounding = _rounding(values)
     values = np.asarray(values, dtype=float)
     first_levels, row = np.unique(np.asarray(first), return_inverse=True)
     last_levels, column = np.unique(np.asarray(last), return_inverse=True)
     if not len(values) or row.shape != (len(values),) or column.shape != (len(values),):
         raise ValueError(
-            f"{len(values)} values, {len(row)} first and {len(column)} last: expected equal numbers, at least 1"
+            f"{len(values)} values, {len(row)} first and {len(column)} last: expected equal numbers, not 0"
         )
     if not np.isfinite(values).all():
         raise ValueError("some values are not finite: leave them out first")
     grand = values.mean(axis=0)
     targets = (values - grand).reshape(len(values), -1)
-    n_components, effects = _solve(targets, row, column, len(first_levels), len(last_levels))
-    fitted_first, fitted_last = effects[: len(first_levels)], effects[len(first_levels) :]
+    if len(first_levels) >= len(last_levels):
+        n_components, fitted_first, fitted_last = _solve(targets, row, column)
+    else:
+        n_components, fitted_last, fitted_first = _solve(targets, column, row)
     residual = targets - fitted_first[row] - fitted_last[column]
     shift = fitted_last[column].mean(axis=0)
     shape = values.shape[1:]
@@ -151,28 +164,48 @@ def two_way_least_squares(
         last_levels=last_levels,
         n_components=n_components,
         _total_variance=float(np.square(targets).sum() / len(targets)),
-        _scale=_norm(values, 1),
+        _noise=rounding * _norm(values, 1),
     )
 
 
 def _solve(
-    targets: np.ndarray, row: np.ndarray, column: np.ndarray, n_first: int, n_last: int
-) -> tuple[int, Float[np.ndarray, "level target"]]:
-    n_levels = n_first + n_last
-    ones, observation = np.ones(len(row)), np.arange(len(row))
-    design = sparse.csr_matrix(
-        (np.r_[ones, ones], (np.r_[observation, observation], np.r_[row, n_first + column])),
-        (len(row), n_levels),
-    )
-    normal = (design.T @ design).tocsc()
-    n_components, component = csgraph.connected_components(normal, directed=False)
-    # np.unique gives the first level of each part in reversed order, hence a last name
-    _, fixed = np.unique(component[::-1], return_index=True)
-    free = np.setdiff1d(np.arange(n_levels), n_levels - 1 - fixed)
-    effects = np.zeros((n_levels, targets.shape[1]))
-    factor = splu(normal[free][:, free].tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    effects[free] = factor.solve(np.asarray(design.T @ targets)[free])
-    return int(n_components), effects
+    targets: Float[np.ndarray, "obs target"], large: Int[np.ndarray, " obs"], small: Int[np.ndarray, " obs"]
+) -> tuple[int, Float[np.ndarray, "large target"], Float[np.ndarray, "small target"]]:
+    """Number of connected parts, effects of the factor that is eliminated, effects of the other."""
+    by_large, by_small = _indicator(large), _indicator(small)
+    counts = (by_large @ by_small.T).tocsr()
+    parts, part = csgraph.connected_components(counts.T @ counts, directed=False)
+    free = np.setdiff1d(np.arange(counts.shape[1]), np.unique(part, return_index=True)[1])
+    if counts.shape[0] * counts.shape[1] <= _DENSE_CELLS:
+        counts = counts.toarray()
+    size_large, size_small = np.bincount(large).astype(float), np.bincount(small).astype(float)
+    sum_large, sum_small = by_large @ targets, by_small @ targets
+    shares = sparse.diags(1 / size_large) @ counts
+    right = sum_small - shares.T @ sum_large
+    left = sparse.diags(size_small) - counts.T @ shares
+    effects = np.zeros((counts.shape[1], targets.shape[1]))
+    if len(free):
+        effects[free] = _positive_definite_solve(left[free][:, free], right[free])
+    return int(parts), (sum_large - counts @ effects) / size_large[:, None], effects
+
+
+def _indicator(level: Int[np.ndarray, " obs"]) -> sparse.csr_matrix:
+    """[level, obs]: 1 where the observation has the level."""
+    return sparse.csr_matrix((np.ones(len(level)), (level, np.arange(len(level)))))
+
+
+def _positive_definite_solve(left: Any, right: np.ndarray) -> np.ndarray:
+    if not sparse.issparse(left):
+        return np.asarray(linalg.solve(np.asarray(left), right, assume_a="pos"))
+    # a factorisation fills in on a graph of names; conjugate gradients need its non-zeros only
+    jacobi = sparse.diags(1 / left.diagonal())
+    columns = []
+    for column in right.T:
+        solved, failed = cg(left, column, rtol=1e-13, atol=0.0, maxiter=20 * len(right), M=jacobi)
+        if failed:
+            raise MeasurementError(f"fixed effects of {len(right)} names did not converge in {failed} steps")
+        columns.append(solved)
+    return np.stack(columns, axis=1)
 
 
 def adjusted_by_fixed_effects(

@@ -1,7 +1,7 @@
-"""Statistics of weighted observations, for many vectors of weights at once, so that no interval refits a model.
+"""Statistics of weighted observations, for many vectors of weights at once: no interval refits a model.
 
-`weights` has the shape [... obs]; results have the shape [...]. A result is NaN where it is undefined under its
-weights (no weight, or a class without weight): the bootstrap drops and counts such resamples.
+`weights` has the shape [... obs]; results have the shape [...]. A result is NaN where it is undefined under
+its weights (no weight, or a class without weight): the bootstrap drops and counts such resamples.
 """
 
 from __future__ import annotations
@@ -10,19 +10,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 
-def weighted_mean(
-    values: Float[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
-) -> Float[np.ndarray, "..."]:
+def weighted_mean(values: Float[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]) -> Float[np.ndarray, "..."]:
     """Σ w·v / Σ w; exactly the constant where `values` is constant."""
     values = np.asarray(values, dtype=float)
     origin = values[0] if len(values) else 0.0
-    return origin + ratio(weights @ (values - origin), weights.sum(axis=-1))
+    return np.asarray(origin + ratio(weights @ (values - origin), weights.sum(axis=-1)))
 
 
 def ratio(above: Float[np.ndarray, "..."], below: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """above / below, NaN where below is 0."""
     above, below = np.broadcast_arrays(np.asarray(above, dtype=float), np.asarray(below, dtype=float))
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)
+    return np.asarray(np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0))
 
 
 def weighted_median(
@@ -52,13 +50,13 @@ def balanced_accuracy(
     recalls = [weighted_mean(correct[cls == value], weights[..., cls == value]) for value in np.unique(cls)]
     if not recalls:
         return np.full(weights.shape[:-1], np.nan)
-    return np.mean(np.stack(recalls), axis=0)
+    return np.asarray(np.mean(np.stack(recalls), axis=0))
 
 
 def weighted_auc(
     scores: Float[np.ndarray, " obs"], labels: Bool[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
 ) -> Float[np.ndarray, "..."]:
-    """Area under the ROC curve: the weighted share of (positive, negative) pairs in the right order, ties one half.
+    """Area under the ROC curve: weighted share of (positive, negative) pairs in the right order, ties ½.
 
     Σᵢⱼ wᵢ wⱼ (1[sᵢ > sⱼ] + ½·1[sᵢ = sⱼ]) / (Σᵢ wᵢ · Σⱼ wⱼ), i over positives, j over negatives.
     NaN where one of the two has no weight.
@@ -68,11 +66,14 @@ def weighted_auc(
         return np.full(weights.shape[:-1], np.nan)
     order = np.argsort(scores, kind="stable")
     ordered, positive, weights = scores[order], labels[order], weights[..., order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # runs of tied scores
-    above = np.add.reduceat(weights * positive, starts, axis=-1)
-    below = np.add.reduceat(weights * ~positive, starts, axis=-1)
-    won = (above * (np.cumsum(below, axis=-1) - below / 2)).sum(axis=-1)
-    return ratio(won, above.sum(axis=-1) * below.sum(axis=-1))
+    new = np.r_[True, ordered[1:] != ordered[:-1]]
+    run = np.cumsum(new) - 1  # the number of each score's run of ties
+    start, stop = np.flatnonzero(new)[run], np.r_[np.flatnonzero(new)[1:], len(ordered)][run]
+    beaten = np.zeros((*weights.shape[:-1], len(ordered) + 1))  # weight of the negatives before each place
+    np.cumsum(weights * ~positive, axis=-1, out=beaten[..., 1:])
+    losers = beaten[..., start[positive]] + beaten[..., stop[positive]]
+    above = weights[..., positive]
+    return ratio(np.einsum("...i,...i->...", above, losers) / 2, above.sum(axis=-1) * beaten[..., -1])
 
 
 def weighted_cohens_d(

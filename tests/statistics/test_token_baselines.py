@@ -1,0 +1,89 @@
+"""Baselines from tokens equal literal loops, and linear models know their limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from rote.statistics import (
+    additive_fit,
+    additive_held_out,
+    baseline_first,
+    baseline_last,
+    baseline_majority,
+    rng,
+)
+
+
+def literal(cls: np.ndarray, token: np.ndarray) -> list[bool]:
+    right = []
+    for i in range(len(cls)):
+        everyone = Counter(int(c) for j, c in enumerate(cls) if j != i)
+        shared = Counter(int(c) for j, c in enumerate(cls) if j != i and token[j] == token[i])
+        guess = max(range(3), key=lambda c: (shared[c], everyone[c], -c))
+        right.append(guess == cls[i])
+    return right
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_baselines_equal_literal_loops(seed: int) -> None:
+    generator = rng(seed, "baselines")
+    cls, token = generator.choice(3, 80, p=[0.5, 0.3, 0.2]), generator.integers(0, 30, 80)
+    assert baseline_last(cls, token).tolist() == literal(cls, token)
+    assert baseline_first(cls, token).tolist() == literal(cls, token)
+    assert baseline_majority(cls).tolist() == literal(cls, np.zeros(80))
+
+
+def test_where_nobody_shares_a_token_the_majority_is_guessed() -> None:
+    cls = np.array([0, 0, 0, 1, 2])
+    assert baseline_last(cls, np.arange(5)).tolist() == baseline_majority(cls).tolist()
+    assert baseline_majority(cls).tolist() == [True, True, True, False, False]
+
+
+def test_an_entity_does_not_vote_for_itself() -> None:
+    cls, surname = np.array([0, 1, 0, 1]), np.array(["x", "x", "y", "y"])
+    assert not baseline_last(cls, surname).any()
+
+
+def test_additive_data_are_fitted_and_held_out_data_follow() -> None:
+    generator = rng(0, "additive")
+    first, last = generator.integers(0, 15, 600), generator.integers(0, 15, 600)
+    scores = generator.normal(size=(15, 3))[first] + generator.normal(size=(15, 3))[last]
+    cls = scores.argmax(axis=1)
+    assert additive_fit(cls, first, last).all()
+    train = generator.random(600) < 0.7
+    held_out = additive_held_out(cls, first, last, train=train)
+    assert held_out.shape == (np.sum(~train),) and held_out.mean() > 0.9
+
+
+def test_no_additive_model_makes_an_exclusive_or() -> None:
+    first, last = np.repeat([0, 1], 20), np.tile([0, 1], 20)
+    assert additive_fit(first ^ last, first, last).mean() <= 0.75
+
+
+def test_names_that_share_little_are_fitted_whatever_their_class() -> None:
+    generator = rng(0, "sparse")  # so a high in-sample accuracy shows no look-up
+    first, last, cls = generator.integers(0, 300, 250), generator.integers(0, 280, 250), generator.integers(0, 3, 250)
+    assert additive_fit(cls, first, last).mean() > 0.97
+    train = np.arange(250) % 2 == 0
+    assert additive_held_out(cls, first, last, train=train).mean() < 0.6
+
+
+def test_new_tokens_get_the_majority_class() -> None:
+    cls = np.array([0, 0, 0, 1, 0, 1])
+    train = np.arange(6) < 4
+    names = np.arange(6)
+    assert additive_held_out(cls, names, names, train=train).tolist() == [True, False]
+
+
+def test_the_held_out_model_is_sklearns_logistic_regression() -> None:
+    generator = rng(0, "sklearn")
+    first, last, cls = generator.integers(0, 12, 200), generator.integers(0, 12, 200), generator.integers(0, 3, 200)
+    design = np.concatenate([np.eye(12)[first], np.eye(12)[last]], axis=1)
+    train = np.arange(200) < 120
+    peer = LogisticRegression(C=1.0, tol=1e-8, max_iter=2000).fit(design[train], cls[train])
+    expected = peer.predict(design[~train]) == cls[~train]
+    assert (additive_held_out(cls, first, last, train=train) == expected).mean() > 0.98
