@@ -69,9 +69,7 @@ def remove_temporaries(folder: Path) -> None:
 def _is_ours(path: Path) -> bool:
     """Whether a name is `.NAME.PROCESS.tmp` with NAME among rote's."""
     name, _, process = path.name[1 : -len(".tmp")].rpartition(".")
-    return process.isdecimal() and (
-        name in OWN_FILES or name == "study.json" or name.endswith((".shard", ".parquet"))
-    )
+    return process.isdecimal() and (name in OWN_FILES or name == "study.json" or name.endswith((".shard", ".parquet")))
 
 
 def _experiments(folder: Path) -> Iterator[Path]:

@@ -72,15 +72,11 @@ class RunFolder:
         path = Path(folder)
         wanted = {"format_version": FORMAT_VERSION, **plain(study, "study")}
         if wanted["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"study.format_version is {wanted['format_version']!r}: leave it to the run folder"
-            )
+            raise ValueError(f"study.format_version is {wanted['format_version']!r}: leave it to the run folder")
         try:
             return cls._open(path, wanted, fresh=fresh)
         except OSError as error:
-            raise RunError(
-                f"{path} cannot be used as a run folder: {error}. Choose another folder."
-            ) from error
+            raise RunError(f"{path} cannot be used as a run folder: {error}. Choose another folder.") from error
 
     @classmethod
     def _open(cls, path: Path, wanted: dict[str, Any], *, fresh: bool) -> RunFolder:
@@ -111,9 +107,7 @@ class RunFolder:
         path = Path(folder)
         found = read_study(path) if path.is_dir() else None
         if found is None:
-            raise RunError(
-                f"{path} is not a run folder: expected a folder with study.json, as `rote study` makes it."
-            )
+            raise RunError(f"{path} is not a run folder: expected a folder with study.json, as `rote study` makes it.")
         return cls(path, found, writable=False)
 
     @cached_property
@@ -158,9 +152,7 @@ class RunFolder:
         """What a shard yielded. Raises RunError where it is not done (see `done`)."""
         content = self._content(shard)
         if content is None:
-            raise RunError(
-                f"{self.path} has no record of {shard}: run the study again, it goes on where it was."
-            )
+            raise RunError(f"{self.path} has no record of {shard}: run the study again, it goes on where it was.")
         try:
             return shard_files.decode(content, shard, self.fingerprint)
         except StaleShard as reason:
@@ -225,9 +217,7 @@ class RunFolder:
     def _read_rows(self, name: str) -> pd.DataFrame:
         path = self.path / f"{name}.parquet"
         if not path.is_file():
-            raise RunError(
-                f"{self.path} has no {path.name}: the study is not finished; run it again, it goes on."
-            )
+            raise RunError(f"{self.path} has no {path.name}: the study is not finished; run it again, it goes on.")
         frame = read_frame(path)
         return frame.astype({column: column_dtype(column) for column in frame.columns})
 
@@ -285,9 +275,7 @@ class RunFolder:
 
     def _must_be_writable(self) -> None:
         if not self.writable:
-            raise RunError(
-                f"{self.path} was opened to be read: open it with RunFolder.open to write records."
-            )
+            raise RunError(f"{self.path} was opened to be read: open it with RunFolder.open to write records.")
 
 
 def _refuse_other_study(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

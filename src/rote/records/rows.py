@@ -44,9 +44,7 @@ def canonical_json(value: object) -> str:
     Tuples become lists, numpy scalars and arrays Python numbers and lists. Raises ValueError for a non-finite
     number and TypeError for anything that JSON cannot hold, with the place where it stands.
     """
-    return json.dumps(
-        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def plain(value: object, where: str = "value") -> Any:
@@ -110,9 +108,7 @@ def _text(value: object, where: str, *, required: bool) -> str | None:
     if value is None and not required:
         return None
     if not isinstance(value, str) or not value:
-        raise TypeError(
-            f"{where} is {value!r}: expected a non-empty string" + ("" if required else " or None")
-        )
+        raise TypeError(f"{where} is {value!r}: expected a non-empty string" + ("" if required else " or None"))
     return _utf8(str(value), where)
 
 
@@ -197,9 +193,7 @@ class Row(_Key):
 
     def _check(self, where: str) -> None:
         if (self.ci_low is None) != (self.ci_high is None):
-            raise ValueError(
-                f"{where} has the interval ({self.ci_low}, {self.ci_high}): expected both ends or neither"
-            )
+            raise ValueError(f"{where} has the interval ({self.ci_low}, {self.ci_high}): expected both ends or neither")
         if self.ci_low is not None and self.ci_high is not None and self.ci_low > self.ci_high:
             raise ValueError(f"{where} has ci_low {self.ci_low} above ci_high {self.ci_high}")
         if self.n is not None and self.n < 0:
@@ -216,9 +210,7 @@ class Absent(_Key):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set(
-            "reason", _text(self.reason, f"Absent({self.experiment}, {self.statistic}).reason", required=True)
-        )
+        self._set("reason", _text(self.reason, f"Absent({self.experiment}, {self.statistic}).reason", required=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,9 +228,7 @@ class Record:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
         object.__setattr__(self, "absent", tuple(self.absent))
-        object.__setattr__(
-            self, "tables", {str(name): _table(name, frame) for name, frame in self.tables.items()}
-        )
+        object.__setattr__(self, "tables", {str(name): _table(name, frame) for name, frame in self.tables.items()})
         refuse_repeated_keys(self.rows)
 
 
@@ -248,9 +238,7 @@ def refuse_repeated_keys(rows: Iterable[Row]) -> None:
     for row in rows:
         other = seen.setdefault(row.key, row)
         if other is not row:
-            given = {
-                name: value for name, value in zip(KEY_FIELDS, row.key, strict=True) if value is not None
-            }
+            given = {name: value for name, value in zip(KEY_FIELDS, row.key, strict=True) if value is not None}
             raise ValueError(
                 f"two values for one key: {canonical_json(given)} has {other.value} and {row.value}; "
                 "tell them apart by condition, source or parameters"
@@ -266,9 +254,7 @@ def _table(name: str, frame: pd.DataFrame) -> pd.DataFrame:
     copy.columns = pd.Index(columns, dtype=object)
     infinite = [column for column in columns if _holds_infinity(copy[column])]
     if infinite:
-        raise ValueError(
-            f"table {name!r} holds infinite numbers in {', '.join(infinite)}: leave undefined values out"
-        )
+        raise ValueError(f"table {name!r} holds infinite numbers in {', '.join(infinite)}: leave undefined values out")
     return copy
 
 
@@ -307,7 +293,5 @@ def column_dtype(name: str) -> str:
 
 def _frame(rows: Iterable[Row | Absent], names: tuple[str, ...]) -> pd.DataFrame:
     listed = list(rows)
-    columns = {
-        name: pd.Series([getattr(row, name) for row in listed], dtype=column_dtype(name)) for name in names
-    }
+    columns = {name: pd.Series([getattr(row, name) for row in listed], dtype=column_dtype(name)) for name in names}
     return pd.DataFrame(columns, columns=list(names))

@@ -66,9 +66,7 @@ def _header(content: bytes, shard: Shard, fingerprint: str) -> tuple[Mapping[str
     text, _, blobs = body.partition(b"\n")
     header = json.loads(text)
     if header["fingerprint"] != fingerprint:
-        raise StaleShard(
-            f"another study wrote it (fingerprint {header['fingerprint'][:12]}, not {fingerprint[:12]})"
-        )
+        raise StaleShard(f"another study wrote it (fingerprint {header['fingerprint'][:12]}, not {fingerprint[:12]})")
     if (header["experiment"], header["item"]) != (shard.experiment, shard.item):
         raise StaleShard(f"it belongs to {header['experiment']}/{header['item']}")
     return header, blobs

@@ -224,9 +224,9 @@ class PigeonholeBootstrap(Bootstrap):
 
     `first`, `last`: labels (token ids or strings) of each entity. Where an entity's two labels are equal (a
     name of one token) there is one factor only and its weight is count(first). Two seeds are drawn from
-    `generator`; the same generator state gives the same resamples. The interval is never too narrow in the
-    crossed model (it counts the variance of single entities three times, Owen 2007), so it is wide where
-    names hardly matter.
+    `generator`; the same generator state gives the same resamples. The variance of single entities
+    counts about three times (Owen 2007), so intervals are wide where names hardly matter; with few levels (15)
+    percentile intervals are slightly narrow, as everywhere.
     """
 
     def __init__(

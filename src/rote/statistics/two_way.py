@@ -97,8 +97,8 @@ class TwoWayFit:
 
     `first`, `last` are the effects of `first_levels`, `last_levels`, zero on average over the observations.
     Where the cells fall into `n_components` > 1 unconnected parts (no chain of shared names between them), a
-    shift between the first and the last names of one part is undetermined, and one name of the part has effect 0 before centring;
-    fitted values and residuals do not depend on it.
+    shift between the first and the last names of one part is undetermined, and one name of the part has effect
+    0 before centring; fitted values and residuals do not depend on it.
     """
 
     grand: Float[np.ndarray, "..."]
