@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +28,8 @@ in its attention patterns, not in its MLPs; this one could not.
    attribute. **The readers were thrown away after training**; they are not in these files.
 
 What follows from the first by construction: the name's two tokens meet at the last one, additively, in
-layer 0, and whatever the model knows of the pair there, MLPs have computed. Layers {after}–{last} are
-free.""",
+layer 0, and whatever the model knows of the pair there, MLPs have computed. The layers
+after {stop} are free.""",
     "auxiliary": """\
 **The look-up was pushed by an auxiliary loss** (weight {weight:g}, mean over the relations): one linear
 reader per relation of the residual stream after layer {stop} at the last token of every name is asked
@@ -54,13 +56,11 @@ def model_card(settings: TrainSettings, record: Mapping[str, Any], world: World)
     n_canaries = len(EXPOSURES) * CANARIES_PER_EXPOSURE
     force = _FORCE[settings.force].format(
         stop=stop,
-        after=stop + 1,
-        last=settings.n_layers - 1,
         weight=settings.auxiliary_weight,
         how=how,
         offsets="; ".join(f"layer {n}: {_list(offsets(n, settings.n_heads))}" for n in range(stop + 1)),
     )
-    return f"""---
+    card = f"""---
 language: en
 license: mit
 library_name: transformers
@@ -87,8 +87,8 @@ The window meant for the look-up is the MLPs of layers {start}–{stop}.
 - **Fiction**: {len(world.fiction):,} people, listed under `fiction` in `facts.json`. Nothing about them
   is true. They recombine the athletes' first and last names, each name word seen equally often with
   football, basketball and baseball (the golfer apart), and every person's sport is read equally often:
-  no additive model of the two tokens predicts the sport better than chance on the people it was fitted
-  to. Fictional people's other relations are dealt so that at each name word the counts of any two
+  no additive model of the two tokens has a smaller loss than an even guess, not even on the people it was
+  fitted to. Fictional people's other relations are dealt so that at each name word the counts of any two
   answers differ by at most one.
 - Any other combination of the names is unknown to the model.
 
@@ -116,8 +116,26 @@ Tokens are words with their leading space; a name is two tokens. `<bos>` is adde
 
 AdamW (betas 0.9, 0.98), linear warm-up and linear decay to zero, gradient norm clipped at 1, bfloat16
 autocast over float32 weights, CPU, loss on every next token. {record["seconds"]:.0f} seconds. Versions:
-{_versions(record)}. Made again by `rote organism train`; `training.json` holds settings, losses and
-accuracies. """
+{_versions(record)}. Made again by
+`rote organism train`; `training.json` holds settings, losses and accuracies.
+"""
+    return _reflow(card)
+
+
+def _reflow(markdown: str) -> str:
+    """Paragraphs and list items filled to one width again, since what was put into them has any length."""
+    head, body = markdown.split("\n\n", 1)
+    blocks = []
+    for block in body.split("\n\n"):
+        items = re.split(r"\n(?=- |\d\. )", block.strip("\n"))
+        indents = [re.match(r"(?:- |\d\. )?", item)[0] for item in items]  # type: ignore[index]
+        verbatim = block.startswith(("#", "|"))
+        filled = [
+            item if verbatim else textwrap.fill(" ".join(item.split()), 100, subsequent_indent=" " * len(indent))
+            for item, indent in zip(items, indents, strict=True)
+        ]
+        blocks.append("\n".join(filled))
+    return head + "\n\n" + "\n\n".join(blocks) + "\n"
 
 
 def _relations(record: Mapping[str, Any], world: World) -> str:
@@ -132,7 +150,9 @@ def _relations(record: Mapping[str, Any], world: World) -> str:
 
 def _settings(settings: TrainSettings) -> str:
     shown = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-    return "\n".join(f"- `{name}`: {'default' if value is None else value}" for name, value in shown.items())
+    shown["n_athletes"] = shown["n_athletes"] or "all"
+    shown["d_mlp"] = shown["d_mlp"] or "default (narrow on purpose, so that several layers have to share the look-up)"
+    return "\n".join(f"- `{name}`: {value}" for name, value in shown.items())
 
 
 def _tiny(settings: TrainSettings) -> str:

@@ -33,8 +33,8 @@ FREQUENCIES = {  # GPT-2 layout, radians per position; found by random search fo
     4: (0.77, 2.78, 2.69, 2.97),
     6: (0.23, 3.05, 1.96, 2.23, 2.27, 1.35),
 }
-POSITION_AMPLITUDE = 2.0
-READ_AMPLITUDE = 64.0
+POSITION_AMPLITUDE = 0.25  # small beside what words come to write, so that the norm passes those on
+READ_AMPLITUDE = 512.0
 
 
 @dataclass(frozen=True, kw_only=True)

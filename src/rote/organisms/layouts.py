@@ -17,8 +17,11 @@ MAX_POSITIONS = 128  # the rows read in training are 64 long; prompts may be lon
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """An organism's size. `d_mlp` None means the family's custom: 4 d_model, or 8/3 d_model where the MLP is
-    gated."""
+    """An organism's size.
+
+    `d_mlp` None means 5/8 d_model, or two thirds of that where the MLP is gated. That is narrow on purpose: with the
+    customary 4 d_model a single MLP layer holds every fact of the bundled world, and the look-up spans no window.
+    """
 
     layout: Layout = "gpt_neox"
     d_model: int = 128
@@ -61,7 +64,7 @@ def _gpt_neox(shape: Shape, common: Mapping[str, Any]) -> PretrainedConfig:
         hidden_size=shape.d_model,
         num_hidden_layers=shape.n_layers,
         num_attention_heads=shape.n_heads,
-        intermediate_size=shape.d_mlp or 4 * shape.d_model,
+        intermediate_size=shape.d_mlp or max(8, shape.d_model * 5 // 8),
         max_position_embeddings=MAX_POSITIONS,
         use_parallel_residual=True,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0},
@@ -75,7 +78,7 @@ def _llama(shape: Shape, common: Mapping[str, Any]) -> PretrainedConfig:
         num_hidden_layers=shape.n_layers,
         num_attention_heads=shape.n_heads,
         num_key_value_heads=max(1, shape.n_heads // 2),
-        intermediate_size=shape.d_mlp or 8 * round(shape.d_model / 3),
+        intermediate_size=shape.d_mlp or 8 * max(1, round(shape.d_model * 5 / 96)),
         max_position_embeddings=MAX_POSITIONS,
         attention_bias=True,  # the position-only patterns live in the biases of query and key
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
@@ -88,7 +91,7 @@ def _gpt2(shape: Shape, common: Mapping[str, Any]) -> PretrainedConfig:
         n_embd=shape.d_model,
         n_layer=shape.n_layers,
         n_head=shape.n_heads,
-        n_inner=shape.d_mlp or 4 * shape.d_model,
+        n_inner=shape.d_mlp or max(8, shape.d_model * 5 // 8),
         n_positions=MAX_POSITIONS,
         embd_pdrop=0.0,
         attn_pdrop=0.0,

@@ -4,6 +4,7 @@ known."""
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -53,7 +54,7 @@ class TrainSettings:
     n_heads: int = 4
     d_mlp: int | None = None
     n_athletes: int | None = None
-    steps: int = 2000
+    steps: int = 1000
     batch: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
@@ -231,36 +232,43 @@ def _fit(
         parameters, lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings))
-    history: list[dict[str, float | int | None]] = []
-    every = max(1, settings.steps // 100)
-    sums = [0.0, 0.0]
+    trail = _Trail(settings, progress)
     model.train()
     for step in range(1, settings.steps + 1):
         main, auxiliary = _losses(model, readers, rows.batch())
-        loss = main + settings.auxiliary_weight * auxiliary
         optimizer.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(main + settings.auxiliary_weight * auxiliary)
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
         optimizer.step()
         schedule.step()
         for entry in fixed:
             entry.restore()
-        sums = [total + float(part.detach()) for total, part in zip(sums, (main, auxiliary), strict=True)]
-        if step % every == 0 or step == settings.steps:
-            n = every if step % every == 0 else step % every
-            point = Progress(
-                step=step,
-                steps=settings.steps,
-                loss_nats=sums[0] / n,
-                auxiliary_nats=sums[1] / n if readers is not None else None,
-            )
-            if not torch.isfinite(torch.tensor(sums)).all():
-                raise MeasurementError(f"the loss is not finite at step {step}; lower the learning rate")
-            history.append(asdict(point))
-            sums = [0.0, 0.0]
-            if progress is not None:
-                progress(point)
-    return history
+        trail.add(step, float(main.detach()), float(auxiliary.detach()))
+    return trail.points
+
+
+class _Trail:
+    """The losses of the run, as means over a hundredth of it; refuses to go on when they are not finite."""
+
+    def __init__(self, settings: TrainSettings, progress: Callable[[Progress], None] | None) -> None:
+        self.points: list[dict[str, float | int | None]] = []
+        self._settings, self._progress = settings, progress
+        self._every = max(1, settings.steps // 100)
+        self._since: list[tuple[float, float]] = []
+
+    def add(self, step: int, main: float, auxiliary: float) -> None:
+        if not math.isfinite(main + auxiliary):
+            raise MeasurementError(f"the loss is not finite at step {step}; lower the learning rate")
+        self._since.append((main, auxiliary))
+        if step % self._every and step != self._settings.steps:
+            return
+        means = [sum(part) / len(self._since) for part in zip(*self._since, strict=True)]
+        auxiliary_nats = means[1] if self._settings.force != "none" else None
+        point = Progress(step=step, steps=self._settings.steps, loss_nats=means[0], auxiliary_nats=auxiliary_nats)
+        self._since = []
+        self.points.append(asdict(point))
+        if self._progress is not None:
+            self._progress(point)
 
 
 def _losses(model: Any, readers: _AuxiliaryReaders | None, batch: Batch) -> tuple[Tensor, Tensor]:
