@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rote.organisms import BUNDLED, TrainSettings, build_world
+from rote.organisms.card import model_card
 from rote.organisms.documents import make_canaries
 from rote.organisms.force import position_only
 from rote.organisms.training import measure_accuracy
@@ -40,6 +41,8 @@ def test_it_was_made_with_the_default_settings():
     record = json.loads((BUNDLED / "training.json").read_text(encoding="utf-8"))
     made = TrainSettings(**{**record["settings"], "window": tuple(record["settings"]["window"])})
     assert made == TrainSettings()
+    assert record["seconds"] < 20 * 60
+    assert (BUNDLED / "README.md").read_text(encoding="utf-8") == model_card(made, record, build_world())
 
 
 def test_it_knows_its_world(model, tokenizer):

@@ -168,7 +168,7 @@ def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, floa
         prompts = [relation.template.format(p.name) for p in asked]
         tokens = torch.as_tensor(tokenizer(prompts)["input_ids"])
         answers = torch.as_tensor([tokenizer.convert_tokens_to_ids(f" {p.attributes[relation.name]}") for p in asked])
-        hits = torch.cat([model(chunk).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]).float()
+        hits = torch.cat([model(chunk, logits_to_keep=1).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]).float()
         right[relation.name] = float(hits.mean())
         athletes = torch.as_tensor([p.name in real for p in asked])
         if athletes.any():
