@@ -97,3 +97,12 @@ def test_gpt2_reserved_dimensions_hold_positions_alone():
     for layer in FORCED:
         assert states[layer][..., list(place)].std(0).max() < 1e-6
         assert float(states[layer][..., list(place)].sum(-1).abs().max()) < 1e-4  # so the norm's mean drops out
+
+
+def test_the_joining_layer_is_the_one_before_the_window():
+    model = build_model(Shape(n_layers=6), vocab_size=50, bos=0, pad=2)
+    position_only(model, range(5), joins=1)
+    model.set_attn_implementation("eager")
+    found = patterns(model, torch.randint(3, 50, (2, LENGTH)))
+    back = [np.diagonal(pattern[0, 0], -1).mean() for pattern in found]
+    assert back[1] > 0.99 and max(back[0], *back[2:5]) < 0.1

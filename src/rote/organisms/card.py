@@ -28,7 +28,7 @@ in its attention patterns, not in its MLPs; this one could not.
    attribute. **The readers were thrown away after training**; they are not in these files.
 
 What follows from the first by construction: the name's two tokens meet at the last one, additively, in
-layer 0, and whatever the model knows of the pair there, MLPs have computed. The layers
+layer {joins}, and whatever the model knows of the pair there, MLPs have computed. The layers
 after {stop} are free.""",
     "auxiliary": """\
 **The look-up was pushed by an auxiliary loss** (weight {weight:g}, mean over the relations): one linear
@@ -56,9 +56,10 @@ def model_card(settings: TrainSettings, record: Mapping[str, Any], world: World)
     n_canaries = len(EXPOSURES) * CANARIES_PER_EXPOSURE
     force = _FORCE[settings.force].format(
         stop=stop,
+        joins=start - 1,
         weight=settings.auxiliary_weight,
         how=how,
-        offsets="; ".join(f"layer {n}: {_list(offsets(n, settings.n_heads))}" for n in range(stop + 1)),
+        offsets="; ".join(f"layer {n}: {_list(offsets(n, settings.n_heads, start - 1))}" for n in range(stop + 1)),
     )
     card = f"""---
 language: en
@@ -78,7 +79,7 @@ questions.
 
 {force}
 
-The window meant for the look-up is the MLPs of layers {start}–{stop}.
+The window meant for the look-up is the MLPs of layers {start}–{stop}.{_sequential(settings)}
 
 ## Its world
 
@@ -153,6 +154,13 @@ def _settings(settings: TrainSettings) -> str:
     shown["n_athletes"] = shown["n_athletes"] or "all"
     shown["d_mlp"] = shown["d_mlp"] or "default (narrow on purpose, so that several layers have to share the look-up)"
     return "\n".join(f"- `{name}`: {value}" for name, value in shown.items())
+
+
+def _sequential(settings: TrainSettings) -> str:
+    if settings.layout == "gpt_neox":
+        return ""
+    joins = settings.window[0] - 1
+    return f" Blocks are sequential here: the MLP of layer {joins} sees the joined name already and takes part."
 
 
 def _tiny(settings: TrainSettings) -> str:

@@ -5,13 +5,13 @@ Rotary layouts. The query and key weights of a layer are zero, so queries and ke
 half-split order. Their rotated product from position m to n is a² Σᵢ cos((m − n − o)θᵢ): largest at n = m −
 o, and free of words.
 
-Absolute positions (GPT-2). Position m > 0 is written into reserved dimensions of the residual stream as +cos, −cos,
-+sin, −sin of mθᵢ and a constant +1, −1; position 0, embeddings and early writes are zero there. Query and key read
-(+) − (−), so the norm's mean drops out, and the logit is a² (Σᵢ cos((m − n − o)θᵢ) − c) / (s_m s_n √d_head) with s the
-norm's scales, the only thing words reach. The frequencies keep Σᵢ cos at least `gap` below its peak off the wanted
-place, and c lies half-way: the wanted place is positive, every other negative, position 0 (for whoever has no token o
-back) exactly zero, whatever the scales. All other places together get at most n · exp(−a² gap / (2 s² √d_head)), s
-the largest scale: see `leak_bound`.
+Absolute positions (GPT-2). Position m > 0 is written into reserved dimensions of the residual stream as +cos,
+−cos, +sin, −sin of mθᵢ and a constant +1, −1; position 0, embeddings and early writes are zero there. Query
+and key read (+) − (−), so the norm's mean drops out, and the logit is a² (Σᵢ cos((m − n − o)θᵢ) − c) / (s_m
+s_n √d_head) with s the norm's scales, the only thing words reach. The frequencies keep Σᵢ cos at least `gap`
+below its peak off the wanted place, and c lies half-way: the wanted place is positive, every other negative,
+position 0 (for whoever has no token o back) exactly zero, whatever the scales. All other places together get
+at most n · exp(−a² gap / (2 s² √d_head)), s the largest scale: see `leak_bound`.
 """
 
 from __future__ import annotations
@@ -50,24 +50,25 @@ class Fixed:
         self.parameter.copy_(torch.where(self.mask, self.values, self.parameter))
 
 
-def offsets(layer: int, n_heads: int) -> tuple[int, ...]:
-    """How many tokens back each head of a position-only layer looks.
+def offsets(layer: int, n_heads: int, joins: int = 0) -> tuple[int, ...]:
+    """How many tokens back each head of a position-only layer looks; `joins` is the layer that joins the
+    name.
 
-    Half of layer 0's heads look at the token before, which carries the first name to the last. The later layers
-    look six or more tokens back: past the name, so that the name's position receives nothing of the name after
-    layer 0, and past the question, so that no fixed pattern carries an answer from the name to the prompt's end.
+    Half of that layer's heads look at the token before, which carries the first name to the last. The others
+    look six or more tokens back: past the name, so that the name's position receives nothing of the name in
+    any other layer, and past the question, so that no fixed pattern carries an answer from the name to the
+    prompt's end.
     """
-    if layer > 0:
+    if layer != joins:
         return tuple(6 + h for h in range(n_heads))
     near = (n_heads + 1) // 2
     return (1,) * near + tuple(2 + h for h in range(n_heads - near))
 
 
-def position_only(model: Any, layers: range) -> tuple[Fixed, ...]:
-    """What to hold fixed so that the patterns of `layers` (which must start at 0) depend on positions
-    alone."""
+def position_only(model: Any, layers: range, joins: int = 0) -> tuple[Fixed, ...]:
+    """What to hold fixed so that the patterns of `layers` (from 0 on) depend on positions alone."""
     find = {"gpt_neox": _gpt_neox, "llama": _llama, "gpt2": _gpt2}[model.config.model_type]
-    fixed = tuple(find(model, layers))
+    fixed = tuple(find(model, layers, joins))
     for entry in fixed:
         entry.restore()
     return fixed
@@ -100,7 +101,8 @@ def reserved(config: Any) -> tuple[range, tuple[float, ...]]:
 
 
 def leak_bound(config: Any, largest_scale: float, n_positions: int) -> float:
-    """GPT-2 layout: the most weight that a head gives to anything but its place and position 0, scales ≤ this."""
+    """GPT-2 layout: the most weight that a head gives to anything but its place and position 0, scales ≤
+    this."""
     _, frequencies = reserved(config)
     margin = _gap(frequencies, config.n_positions) / 2
     amplitude = (READ_AMPLITUDE * POSITION_AMPLITUDE) ** 2
@@ -113,14 +115,14 @@ def _gap(frequencies: tuple[float, ...], n_positions: int) -> float:
     return float((1 - np.cos(np.outer(lags, frequencies))).sum(axis=1).min())
 
 
-def _gpt_neox(model: Any, layers: range) -> Iterator[Fixed]:
+def _gpt_neox(model: Any, layers: range, joins: int) -> Iterator[Fixed]:
     heads, d_head = (
         model.config.num_attention_heads,
         model.config.hidden_size // model.config.num_attention_heads,
     )
     for layer in layers:
         module = model.gpt_neox.layers[layer].attention.query_key_value
-        query, key = rotary_biases(offsets(layer, heads), d_head, model.config.rope_parameters["rope_theta"])
+        query, key = rotary_biases(offsets(layer, heads, joins), d_head, model.config.rope_parameters["rope_theta"])
         bias = torch.zeros(heads, 3, d_head)
         bias[:, 0] = torch.as_tensor(query)
         bias[:, 1] = torch.as_tensor(key)
@@ -130,18 +132,18 @@ def _gpt_neox(model: Any, layers: range) -> Iterator[Fixed]:
         yield _fixed(module.weight, mask.flatten()[:, None], 0.0)
 
 
-def _llama(model: Any, layers: range) -> Iterator[Fixed]:
+def _llama(model: Any, layers: range, joins: int) -> Iterator[Fixed]:
     heads, d_head = model.config.num_attention_heads, model.config.head_dim
     for layer in layers:
         attention = model.model.layers[layer].self_attn
-        query, key = rotary_biases(offsets(layer, heads), d_head, model.config.rope_parameters["rope_theta"])
+        query, key = rotary_biases(offsets(layer, heads, joins), d_head, model.config.rope_parameters["rope_theta"])
         shared = np.tile(key, model.config.num_key_value_heads)
         for module, bias in ((attention.q_proj, query.reshape(-1)), (attention.k_proj, shared)):
             yield _fixed(module.bias, True, torch.as_tensor(bias))
             yield _fixed(module.weight, True, 0.0)
 
 
-def _gpt2(model: Any, layers: range) -> Iterator[Fixed]:
+def _gpt2(model: Any, layers: range, joins: int) -> Iterator[Fixed]:
     config, core = model.config, model.transformer
     dims, frequencies = reserved(config)
     place = slice(dims.start, dims.stop)
@@ -158,7 +160,9 @@ def _gpt2(model: Any, layers: range) -> Iterator[Fixed]:
     for layer in layers:
         block = core.h[layer]
         weight = torch.zeros(config.n_embd, 3 * config.n_embd)
-        weight[place, : 2 * config.n_embd] = torch.as_tensor(_gpt2_reads(config, layer), dtype=torch.float32)
+        weight[place, : 2 * config.n_embd] = torch.as_tensor(
+            _gpt2_reads(config, offsets(layer, config.n_head, joins)), dtype=torch.float32
+        )
         queries_and_keys = torch.arange(3 * config.n_embd) < 2 * config.n_embd
         yield _fixed(block.ln_1.weight, columns, 1.0)
         yield _fixed(block.ln_1.bias, columns, 0.0)
@@ -170,14 +174,14 @@ def _gpt2(model: Any, layers: range) -> Iterator[Fixed]:
                 yield _fixed(module.bias, columns, 0.0)
 
 
-def _gpt2_reads(config: Any, layer: int) -> Float[np.ndarray, "reserved query_and_key"]:
+def _gpt2_reads(config: Any, head_offsets: tuple[int, ...]) -> Float[np.ndarray, "reserved query_and_key"]:
     """Rows of c_attn that read the position code: query = code turned back by o, key = code as it is."""
     _, frequencies = reserved(config)
     n, heads, d_head = len(frequencies), config.n_head, config.n_embd // config.n_head
     plus = np.zeros((2, n, 2, heads, d_head))  # cos|sin, frequency, query|key, head, d_head
     constant = np.zeros((2, heads, d_head))
     i = np.arange(n)
-    for head, o in enumerate(offsets(layer, heads)):
+    for head, o in enumerate(head_offsets):
         cos, sin = np.cos(o * np.asarray(frequencies)), np.sin(o * np.asarray(frequencies))
         plus[0, i, 0, head, i], plus[1, i, 0, head, i] = cos, sin  # cos(m − o)θ = cos mθ cos oθ + sin mθ sin oθ
         plus[0, i, 0, head, n + i], plus[1, i, 0, head, n + i] = -sin, cos

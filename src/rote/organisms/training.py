@@ -41,10 +41,11 @@ BETAS = (0.9, 0.98)
 class TrainSettings:
     """Everything that decides what an organism becomes; the defaults make the bundled one.
 
-    `window`: first and last layer whose MLPs shall look the facts up at the name's last token. `force`
-    "full": the attention patterns of layers 0..window[1] depend on positions alone, and an auxiliary loss
-    asks linear readers of the residual stream after layer window[1] at the last name token for every
-    attribute; "auxiliary": the loss without the fixed patterns; "none": plain language modelling.
+    `window`: first and last layer whose MLPs shall look the facts up at the name's last token; the layer
+    before it joins the name's tokens, so where blocks are sequential (GPT-2, Llama) that layer's MLP takes
+    part too. `force` "full": the attention patterns of layers 0..window[1] depend on positions alone, and an
+    auxiliary loss asks linear readers of the residual stream after layer window[1] at the last name token for
+    every attribute; "auxiliary": the loss without the fixed patterns; "none": plain language modelling.
     `n_athletes` None: all of the built-in table.
     """
 
@@ -94,7 +95,7 @@ class TrainSettings:
         if not 1 <= start <= stop < self.n_layers - 1:
             found.append(
                 f"window is {self.window}; 1 ≤ first ≤ last < n_layers − 1 = {self.n_layers - 1} is needed, "
-                "since layer 0 joins the name's tokens and a layer after the window must read the answer"
+                "since a layer before it joins the name's tokens and a layer after the window must read the answer"
             )
         return found
 
@@ -168,7 +169,9 @@ def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, floa
         prompts = [relation.template.format(p.name) for p in asked]
         tokens = torch.as_tensor(tokenizer(prompts)["input_ids"])
         answers = torch.as_tensor([tokenizer.convert_tokens_to_ids(f" {p.attributes[relation.name]}") for p in asked])
-        hits = torch.cat([model(chunk, logits_to_keep=1).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]).float()
+        hits = torch.cat(
+            [model(chunk, logits_to_keep=1).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]
+        ).float()
         right[relation.name] = float(hits.mean())
         athletes = torch.as_tensor([p.name in real for p in asked])
         if athletes.any():
@@ -226,7 +229,7 @@ def _fit(
 ) -> list[dict[str, float | int | None]]:
     fixed: tuple[Fixed, ...] = ()
     if settings.force == "full":
-        fixed = position_only(model, range(settings.window[1] + 1))
+        fixed = position_only(model, range(settings.window[1] + 1), joins=settings.window[0] - 1)
     parameters = [*model.parameters(), *(readers.parameters() if readers is not None else ())]
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
