@@ -1,0 +1,74 @@
+"""rote: how a language model knows a fact by rote.
+
+The public names, loaded when first used, so that judging and reporting need no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rote import experiments
+    from rote.catalog import CARDS
+    from rote.circuit import Circuit
+    from rote.experiments import EXPERIMENTS
+    from rote.facts import FactTable, read_facts
+    from rote.model import Edit, Model, Read, Site, load_model
+    from rote.pipeline import find_circuit, study
+    from rote.results import Run, open_run
+    from rote.settings import Settings
+    from rote.stack import Stack
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CARDS": "rote.catalog",
+    "Circuit": "rote.circuit",
+    "EXPERIMENTS": "rote.experiments",
+    "Edit": "rote.model",
+    "FactTable": "rote.facts",
+    "Model": "rote.model",
+    "Read": "rote.model",
+    "Run": "rote.results",
+    "Settings": "rote.settings",
+    "Site": "rote.model",
+    "Stack": "rote.stack",
+    "find_circuit": "rote.pipeline",
+    "load_model": "rote.model",
+    "open_run": "rote.results",
+    "read_facts": "rote.facts",
+    "study": "rote.pipeline",
+}
+
+__all__ = [
+    "CARDS",
+    "EXPERIMENTS",
+    "Circuit",
+    "Edit",
+    "FactTable",
+    "Model",
+    "Read",
+    "Run",
+    "Settings",
+    "Site",
+    "Stack",
+    "experiments",
+    "find_circuit",
+    "load_model",
+    "open_run",
+    "read_facts",
+    "study",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "experiments":
+        return import_module("rote.experiments")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rote' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -31,6 +31,7 @@ class Settings:
         product_partners: partners per name where the product is too large to be complete.
         max_entities: two-token entities used by the stack experiments.
         n_pairs, n_pair_draws: pairs of linear_structure and the unknown names drawn for each.
+        n_unknown: unknown names beside the known ones in known_norms.
         n_probe_seeds, test_share: splits of layer_probes.
         n_bootstrap: resamples behind every interval.
         batch_size: prompts per forward pass; part of the batch plan, so of the fingerprint.
@@ -49,6 +50,7 @@ class Settings:
     max_entities: int = 400
     n_pairs: int = 400
     n_pair_draws: int = 16
+    n_unknown: int = 1600
     n_probe_seeds: int = 10
     test_share: float = 0.2
     n_bootstrap: int = 2000
@@ -81,9 +83,7 @@ class Settings:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise SettingsError(
-                f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}"
-            )
+            raise SettingsError(f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}")
         return cls(**values)
 
     @classmethod

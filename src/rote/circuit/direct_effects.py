@@ -53,10 +53,10 @@ class _Parts:
 
     logits: Float[Tensor, "fact node cls"]
     out_scale: Float[Tensor, "fact node"]  # of a norm that follows the output; 1 where there is none
-    final_scale: Float[Tensor, "fact"]
+    final_scale: Float[Tensor, " fact"]
 
 
-def _drop(parts: _Parts, cls: Int[Tensor, "fact"], other: Int[Tensor, "fact"]) -> Float[Tensor, "fact node"]:
+def _drop(parts: _Parts, cls: Int[Tensor, " fact"], other: Int[Tensor, " fact"]) -> Float[Tensor, "fact node"]:
     rows = torch.arange(len(cls))
     difference = parts.logits[rows, :, cls] - parts.logits[rows, :, cls[other]]
     swapped = parts.logits[other, :, cls] - parts.logits[other, :, cls[other]]

@@ -11,28 +11,30 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rote.model import Edit, Model, Read, Recording, Site
+from rote.facts import RelationPrompts
+from rote.model import Activations, Edit, Model, Read, Recording, Site
 
 RECORDING_BUDGET_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scores:
-    """How the prompts were answered; log-probabilities over the whole vocabulary, in nats."""
+    """How the prompts were answered; log-probabilities (nats) and ranks (from 1) over the whole vocabulary."""
 
-    answer_log_prob: Float[Tensor, "fact"]
+    answer_log_prob: Float[Tensor, " fact"]
+    answer_rank: Int[Tensor, " fact"]
     class_logits: Float[Tensor, "fact cls"]
-    top_token: Int[Tensor, "fact"]
-    answer: Int[Tensor, "fact"]
-    cls: Int[Tensor, "fact"]
+    top_token: Int[Tensor, " fact"]
+    answer: Int[Tensor, " fact"]
+    cls: Int[Tensor, " fact"]
 
     @property
-    def correct(self) -> Bool[Tensor, "fact"]:
+    def correct(self) -> Bool[Tensor, " fact"]:
         """Whether the argmax over the whole vocabulary is the answer."""
         return self.top_token == self.answer
 
     @property
-    def correct_cls(self) -> Bool[Tensor, "fact"]:
+    def correct_cls(self) -> Bool[Tensor, " fact"]:
         """Whether the argmax over the relation's classes is the answer's class."""
         return self.class_logits.argmax(-1) == self.cls
 
@@ -56,13 +58,27 @@ class PromptSet:
     model: Model
     tokens: Int[Tensor, "fact pos"]
     mask: Bool[Tensor, "fact pos"]
-    subject_first: Int[Tensor, "fact"]
-    subject_last: Int[Tensor, "fact"]
-    end: Int[Tensor, "fact"]
-    class_tokens: Int[Tensor, "cls"]
-    cls: Int[Tensor, "fact"]
+    subject_first: Int[Tensor, " fact"]
+    subject_last: Int[Tensor, " fact"]
+    end: Int[Tensor, " fact"]
+    class_tokens: Int[Tensor, " cls"]
+    cls: Int[Tensor, " fact"]
     batch_size: int
-    _cache: dict[int, Recording] = field(default_factory=dict)
+    recordings: dict[int, Recording] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Model, prompts: RelationPrompts, batch_size: int) -> PromptSet:
+        return cls(
+            model=model,
+            tokens=tensor(prompts.tokens),
+            mask=tensor(prompts.mask),
+            subject_first=tensor(prompts.subject_first),
+            subject_last=tensor(prompts.subject_last),
+            end=tensor(prompts.end),
+            class_tokens=tensor(prompts.class_tokens),
+            cls=tensor(prompts.cls),
+            batch_size=batch_size,
+        )
 
     def __len__(self) -> int:
         return int(self.tokens.shape[0])
@@ -75,14 +91,14 @@ class PromptSet:
         per_token = self.model.d_model * self.model.n_layers * self.model.dtype.itemsize
         return self.tokens.numel() * per_token <= RECORDING_BUDGET_BYTES
 
-    def recording(self, rows: Int[Tensor, "row"]) -> Recording:
+    def recording(self, rows: Int[Tensor, " row"]) -> Recording:
         """The clean forward pass of one batch, kept while all of them fit the budget."""
         key = int(rows[0])
-        if key in self._cache:
-            return self._cache[key]
+        if key in self.recordings:
+            return self.recordings[key]
         recording = self.model.record(self.tokens[rows], self.mask[rows])
         if self._keeps_recordings:
-            self._cache[key] = recording
+            self.recordings[key] = recording
         return recording
 
     def forward(
@@ -93,7 +109,7 @@ class PromptSet:
         keep_log_probs: bool = False,
     ) -> Forward:
         """Run every prompt with edits whose rows are the facts; replay starts at the lowest edited block."""
-        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         kept: list[Tensor] = []
         values: dict[Site, list[Tensor]] = {r.site: [] for r in read}
         for rows in self.batches():
@@ -104,9 +120,10 @@ class PromptSet:
             parts.append(self._score(acts.logits, rows))
             if keep_log_probs:
                 kept.append(torch.log_softmax(acts.logits.float(), -1))
-        answer, classes, top = (torch.cat(list(p)) for p in zip(*parts, strict=True))
+        answer, rank, classes, top = (torch.cat(list(p)) for p in zip(*parts, strict=True))
         scores = Scores(
             answer_log_prob=answer,
+            answer_rank=rank,
             class_logits=classes,
             top_token=top,
             answer=self.answers,
@@ -127,24 +144,25 @@ class PromptSet:
                 values[site].append(acts[site])
         return {site: torch.cat(v) for site, v in values.items()}
 
-    def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> dict[Site, Tensor]:
+    def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> Activations:
         taken = [edit.take(rows) for edit in edits]
         layers = [e.site.layer or 0 for e in taken]
         layers += [r.site.layer for r in read if r.site.layer is not None]
         if any(r.site.name == "embed" for r in read):
             layers.append(0)
         start = min(layers, default=self.model.n_layers - 1)
-        return dict(self.model.replay(self.recording(rows), start, read=read, edit=taken))
+        return self.model.replay(self.recording(rows), start, read=read, edit=taken)
 
     @property
-    def answers(self) -> Int[Tensor, "fact"]:
+    def answers(self) -> Int[Tensor, " fact"]:
         return self.class_tokens[self.cls].to(self.model.device)
 
-    def _score(self, logits: Float[Tensor, "row vocab"], rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _score(self, logits: Float[Tensor, "row vocab"], rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         wide = logits.float()
-        answer = self.answers[rows]
-        log_prob = wide.gather(1, answer[:, None])[:, 0] - wide.logsumexp(-1)
-        return log_prob, wide[:, self.class_tokens.to(wide.device)], wide.argmax(-1)
+        right = wide.gather(1, self.answers[rows][:, None])
+        log_prob = right[:, 0] - wide.logsumexp(-1)
+        rank = (wide > right).sum(-1) + 1
+        return log_prob, rank, wide[:, self.class_tokens.to(wide.device)], wide.argmax(-1)
 
 
 def _take(read: Sequence[Read], rows: Tensor) -> list[Read]:

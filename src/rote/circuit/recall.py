@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,7 +31,24 @@ class Recall:
     model: Model
     prompts: RelationPrompts
     settings: Settings
+    selection: Bool[np.ndarray, " fact"]
     table_names: frozenset[tuple[int, int]]
+
+    @classmethod
+    def of(cls, model: Model, prompts: RelationPrompts, known: Bool[np.ndarray, " fact"], settings: Settings) -> Recall:
+        """The known ones of a relation's facts, halved by class."""
+        two, chosen = prompts.n_name_tokens == 2, prompts.take(known)
+        return cls(
+            model=model,
+            prompts=chosen,
+            settings=settings,
+            selection=stratified_halves(chosen.cls, ids=chosen.entities, seed=settings.seed),
+            table_names=frozenset(zip(prompts.first[two].tolist(), prompts.last[two].tolist(), strict=True)),
+        )
+
+    def take(self, index: Int[np.ndarray, " new_fact"]) -> Recall:
+        """Some of the facts; what is measured on them (means, random partners) is then of these facts alone."""
+        return replace(self, prompts=self.prompts.take(index), selection=self.selection[index])
 
     # ------------------------------------------------------------------ facts
     def __len__(self) -> int:
@@ -45,15 +62,8 @@ class Recall:
     def names(self) -> tuple[str, ...]:
         return tuple(fact.entity for fact in self.prompts.facts)
 
-    @cached_property
-    def selection(self) -> Bool[np.ndarray, "fact"]:
-        halves: Bool[np.ndarray, "fact"] = stratified_halves(
-            self.prompts.cls, ids=self.names, seed=self.settings.seed
-        )
-        return halves
-
     @property
-    def cls(self) -> Int[np.ndarray, "fact"]:
+    def cls(self) -> Int[np.ndarray, " fact"]:
         return self.prompts.cls
 
     @cached_property
@@ -66,11 +76,11 @@ class Recall:
         return tensor(picked)
 
     @cached_property
-    def two_token(self) -> Int[np.ndarray, "two_token"]:
+    def two_token(self) -> Int[np.ndarray, " two_token"]:
         """Indices of the facts whose name has exactly two tokens."""
         return np.flatnonzero(self.prompts.n_name_tokens == 2)
 
-    def require_two_token(self) -> Int[np.ndarray, "two_token"]:
+    def require_two_token(self) -> Int[np.ndarray, " two_token"]:
         """The two-token facts, or NotApplicable where too few have such names."""
         if len(self.two_token) < self.settings.min_known:
             raise NotApplicable(
@@ -82,29 +92,26 @@ class Recall:
     # ---------------------------------------------------------------- prompts
     @cached_property
     def full(self) -> PromptSet:
-        p = self.prompts
-        return self._prompt_set(p.tokens, p.mask, p.subject_first, p.subject_last, p.end)
+        return self.prompt_set(self.prompts)
+
+    def prompt_set(self, p: RelationPrompts) -> PromptSet:
+        """Any prompts as this model is asked them, for instance the same entities under another relation."""
+        return PromptSet.of(self.model, p, self.settings.batch_size)
 
     @cached_property
     def name_only(self) -> PromptSet:
         """`<bos>` and the name; `end` is the name's last token."""
         tokens, mask, last = self.prompts.name_only()
         first = last - self.prompts.n_name_tokens + 1
-        return self._prompt_set(tokens, mask, first, last, last)
-
-    def _prompt_set(
-        self, tokens: np.ndarray, mask: np.ndarray, first: np.ndarray, last: np.ndarray, end: np.ndarray
-    ) -> PromptSet:
-        return PromptSet(
-            model=self.model,
+        full = self.full
+        return replace(
+            full,
             tokens=tensor(tokens),
             mask=tensor(mask),
             subject_first=tensor(first),
             subject_last=tensor(last),
-            end=tensor(end),
-            class_tokens=tensor(self.prompts.class_tokens),
-            cls=tensor(self.cls),
-            batch_size=self.settings.batch_size,
+            end=tensor(last),
+            recordings={},
         )
 
     @cached_property
@@ -122,23 +129,20 @@ class Recall:
         return {site.layer: value for site, value in values.items() if site.layer is not None}
 
     # -------------------------------------------------------------- ablations
-    def ablated_values(
-        self, clean: Float[Tensor, "fact ..."], how: str
-    ) -> list[Float[Tensor, "fact ..."]]:
+    def ablated_values(self, clean: Float[Tensor, "fact ..."], how: str) -> list[Float[Tensor, "fact ..."]]:
         """What replaces a value: its mean over the facts, or each draw from facts of another class."""
         if how == "mean":
             return [clean.mean(0, keepdim=True).expand_as(clean)]
         return [clean[draw.to(clean.device)] for draw in self.others]
 
     def ablations(
-        self, clean: dict[Site, Float[Tensor, "fact d_model"]], how: str, position: Int[Tensor, "fact"]
+        self, clean: dict[Site, Float[Tensor, "fact d_model"]], how: str, position: Int[Tensor, " fact"]
     ) -> list[list[Edit]]:
         """For each draw, the edits that ablate all the given sites at one position."""
         values = {site: self.ablated_values(value, how) for site, value in clean.items()}
         n_draws = 1 if how == "mean" else len(self.others)
         return [
-            [Edit(site=site, value=v[draw], position=position) for site, v in values.items()]
-            for draw in range(n_draws)
+            [Edit(site=site, value=v[draw], position=position) for site, v in values.items()] for draw in range(n_draws)
         ]
 
     def contributions(
@@ -149,7 +153,7 @@ class Recall:
         return {Site(name, layer): x for layer, x in self.at_subject(name, layers, name_only=name_only).items()}
 
 
-def class_difference(logits: Float[Tensor, "fact cls"], cls: Tensor, other: Tensor) -> Float[Tensor, "fact"]:
+def class_difference(logits: Float[Tensor, "fact cls"], cls: Tensor, other: Tensor) -> Float[Tensor, " fact"]:
     """logit[clean class] − logit[other class], per fact."""
     rows = torch.arange(len(logits), device=logits.device)
     return logits[rows, cls.to(logits.device)] - logits[rows, other.to(logits.device)]

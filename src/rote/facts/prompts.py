@@ -87,9 +87,7 @@ class RelationPrompts:
         """The entity of each fact."""
         return tuple(fact.entity for fact in self.facts)
 
-    def take(
-        self, index: Sequence[int] | Int[np.ndarray, " k"] | Bool[np.ndarray, " fact"]
-    ) -> RelationPrompts:
+    def take(self, index: Sequence[int] | Int[np.ndarray, " k"] | Bool[np.ndarray, " fact"]) -> RelationPrompts:
         """The facts at `index` (positions or a mask), in that order; classes and padded width stay."""
         chosen = np.asarray(index)
         if chosen.size == 0:

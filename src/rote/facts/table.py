@@ -166,8 +166,7 @@ def template_problems(template: str, whose: str) -> list[str]:
         return []
     seen = "no {}" if slots == 0 else f"{slots} times {{}}"
     return [
-        f"the template {template!r} {whose} has {seen}; expected exactly one {{}}: put it where the "
-        "entity's name goes"
+        f"the template {template!r} {whose} has {seen}; expected exactly one {{}}: put it where the entity's name goes"
     ]
 
 

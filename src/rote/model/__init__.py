@@ -8,6 +8,19 @@ from rote.model.sites import Read, Site, SiteLike
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
 
 __all__ = [
-    "Activations", "Check", "Edit", "EditLike", "FunctionEdit", "HeadWeights", "MLPWeights", "Model",
-    "NormWeights", "Read", "Recording", "Site", "SiteLike", "load_model", "self_check",
+    "Activations",
+    "Check",
+    "Edit",
+    "EditLike",
+    "FunctionEdit",
+    "HeadWeights",
+    "MLPWeights",
+    "Model",
+    "NormWeights",
+    "Read",
+    "Recording",
+    "Site",
+    "SiteLike",
+    "load_model",
+    "self_check",
 ]

@@ -27,8 +27,8 @@ class Edit:
     site: Site
     change: Literal["replace", "add", "forbid"] = "replace"
     value: Float[Tensor, "..."] | None = None
-    position: Int[Tensor, "row"] | None = None
-    key_position: Int[Tensor, "row"] | None = None
+    position: Int[Tensor, " row"] | None = None
+    key_position: Int[Tensor, " row"] | None = None
     head: int | Sequence[int] | None = None
     neuron: int | None = None
 
@@ -60,7 +60,7 @@ class Edit:
             return self.value.dim() > trailing + 1
         return self.value.dim() > trailing
 
-    def take(self, rows: Int[Tensor, "new_row"]) -> Edit:
+    def take(self, rows: Int[Tensor, " new_row"]) -> Edit:
         """The same edit for a selection (or repetition) of its rows."""
         return replace(
             self,
@@ -127,7 +127,7 @@ class FunctionEdit:
     site: Site
     function: Callable[[Tensor], Tensor]
 
-    def take(self, rows: Int[Tensor, "new_row"]) -> FunctionEdit:
+    def take(self, rows: Int[Tensor, " new_row"]) -> FunctionEdit:
         return self
 
     def apply(self, x: Tensor) -> Tensor:

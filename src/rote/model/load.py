@@ -52,7 +52,9 @@ def load_model(
     if check:
         failed = [c for c in self_check(model) if not c.passed]
         if failed:
-            raise ModelRefused(f"{name} failed the self-check: {c.name} is {c.figure:.3g}; {c.expected}" for c in failed)
+            raise ModelRefused(
+                f"{name} failed the self-check: {c.name} is {c.figure:.3g}; {c.expected}" for c in failed
+            )
     return model
 
 

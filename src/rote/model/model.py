@@ -55,7 +55,7 @@ class Recording:
     def n_rows(self) -> int:
         return int(self.resid_pre[0].shape[0])
 
-    def take(self, rows: Int[Tensor, "new_row"]) -> Recording:
+    def take(self, rows: Int[Tensor, " new_row"]) -> Recording:
         """The recording of a selection, or a repetition, of its rows."""
         return Recording(
             resid_pre=tuple(x[rows] for x in self.resid_pre),
@@ -269,7 +269,7 @@ class Model:
         cap = getattr(self.config, "final_logit_softcapping", None)
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
-    def unembed_columns(self, tokens: Int[Tensor, "cls"]) -> Float[Tensor, "d_model cls"]:
+    def unembed_columns(self, tokens: Int[Tensor, " cls"]) -> Float[Tensor, "d_model cls"]:
         """The unembedding's columns of some tokens (before any soft-capping)."""
         weight: Tensor = self.module.get_output_embeddings().weight  # type: ignore[operator]
         return weight.detach()[tokens.to(weight.device)].T
@@ -317,7 +317,6 @@ class Model:
             f"Model({self.name!r}, {self.family.model_type}, {self.n_layers} {blocks} blocks, "
             f"d_model {self.d_model}, {self.n_heads} heads, {str(self.dtype).removeprefix('torch.')})"
         )
-
 
 
 def _logits_read(session: Session) -> list[Read]:

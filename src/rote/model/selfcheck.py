@@ -58,6 +58,7 @@ def self_check(model: Model) -> tuple[Check, ...]:
 
 def relative(a: Tensor, b: Tensor) -> float:
     """max|a − b| / max|b|, in float64."""
+    a, b = a.detach(), b.detach()
     return float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-30))
 
 

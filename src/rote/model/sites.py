@@ -83,7 +83,7 @@ class Site:
             needs = "takes no layer" if self.name in UNLAYERED else "needs a layer, such as (name, 5)"
             raise InputError(f"site {self.name!r} with layer {self.layer!r}; it {needs}")
 
-    def at(self, position: Int[Tensor, "row"]) -> Read:
+    def at(self, position: Int[Tensor, " row"]) -> Read:
         """Read only one position of each row: the result loses its position dimension."""
         return Read(site=self, position=position)
 
@@ -96,7 +96,7 @@ class Read:
     """A site to be read, at every position or at one position per row."""
 
     site: Site
-    position: Int[Tensor, "row"] | None = None
+    position: Int[Tensor, " row"] | None = None
 
 
 SiteLike = Site | str | tuple[str, int]

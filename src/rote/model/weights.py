@@ -21,8 +21,8 @@ class NormWeights:
     """
 
     kind: Literal["layer", "rms"]
-    weight: Float[Tensor, "d_model"]
-    bias: Float[Tensor, "d_model"] | None
+    weight: Float[Tensor, " d_model"]
+    bias: Float[Tensor, " d_model"] | None
     eps: float
 
     def centred(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
@@ -48,12 +48,12 @@ class MLPWeights:
     """mlp(x) = (act(x·w_gate + b_gate) ⊙ (x·w_in + b_in))·w_out + b_out, or act(x·w_in + b_in)·w_out + b_out."""
 
     w_in: Float[Tensor, "d_model neuron"]
-    b_in: Float[Tensor, "neuron"] | None
+    b_in: Float[Tensor, " neuron"] | None
     w_gate: Float[Tensor, "d_model neuron"] | None
-    b_gate: Float[Tensor, "neuron"] | None
+    b_gate: Float[Tensor, " neuron"] | None
     activation: Callable[[Tensor], Tensor]
     w_out: Float[Tensor, "neuron d_model"]
-    b_out: Float[Tensor, "d_model"] | None
+    b_out: Float[Tensor, " d_model"] | None
 
     def pre(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... neuron"]:
         """The pre-activation: of the gate where there is one."""
@@ -74,7 +74,7 @@ class HeadWeights:
     """A head's OV circuit: x ↦ (x·w_v + b_v)·w_o for the normed x at the key position."""
 
     w_v: Float[Tensor, "d_model d_head"]
-    b_v: Float[Tensor, "d_head"] | None
+    b_v: Float[Tensor, " d_head"] | None
     w_o: Float[Tensor, "d_head d_model"]
 
 

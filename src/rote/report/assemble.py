@@ -25,8 +25,7 @@ def build_document(view: View) -> Document:
     """Everything the report says about one run."""
     relations = relations_found(view)
     leads = tuple(
-        lead_of(circuit_found(view, relation), of_several=len(relations) > 1)
-        for relation in relations[:_MAX_LEADS]
+        lead_of(circuit_found(view, relation), of_several=len(relations) > 1) for relation in relations[:_MAX_LEADS]
     )
     model = str(view.study.get("model", "")) or "a language model"
     experiments = len({row.experiment for row in view.measured})
@@ -35,8 +34,7 @@ def build_document(view: View) -> Document:
     plural = "" if experiments == 1 else "s"
     return Document(
         title=f"How {model.rstrip('/').rsplit('/', 1)[-1]} recalls facts",
-        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}."
-        + further,
+        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}." + further,
         leads=leads,
         sections=(*experiment_sections(view), _how(view.study)),
         footer=_FOOTER,

@@ -68,9 +68,7 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
         )
 
     def known(statistic: str) -> Measured | None:
-        return one("known_facts", statistic, cls=None, condition="all") or one(
-            "known_facts", statistic, cls=None
-        )
+        return one("known_facts", statistic, cls=None, condition="all") or one("known_facts", statistic, cls=None)
 
     start, stop = one("lookup_window", "lookup_start"), one("lookup_window", "lookup_stop")
     both = tuple(
@@ -97,9 +95,7 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
         start=first if last is not None else None,
         stop=last if first is not None else None,
         no_window_reasons=tuple(
-            dict.fromkeys(
-                view.reasons("lookup_window", "lookup_start") + view.reasons("lookup_window", "lookup_stop")
-            )
+            dict.fromkeys(view.reasons("lookup_window", "lookup_start") + view.reasons("lookup_window", "lookup_stop"))
         ),
         window_measured=bool(view.rows("lookup_window")),
         readout_before=next((r for r in both if first is not None and r.layer == first - 1), None),
@@ -130,21 +126,15 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
 
 
 def _concatenating(view: View, relation: str | None, start: int | None) -> tuple[Measured, ...]:
-    rows = view.rows(
-        "concatenation", "attention_ablated_accuracy", relation=(relation, None), condition="mean"
-    )
+    rows = view.rows("concatenation", "attention_ablated_accuracy", relation=(relation, None), condition="mean")
     clean = view.one("concatenation", "patterns_frozen_accuracy", relation=(relation, None))
     reference = max([r.value for r in rows] + ([clean.value] if clean else []), default=0.0)
     early = tuple(r for r in rows if r.layer is not None and (start is None or r.layer <= start))
-    return tuple(
-        sorted((r for r in early if r.value < CONCATENATES_BELOW * reference), key=lambda r: r.layer or 0)
-    )
+    return tuple(sorted((r for r in early if r.value < CONCATENATES_BELOW * reference), key=lambda r: r.layer or 0))
 
 
 def _concatenating_heads(view: View, relation: str | None, layers: set[int | None]) -> tuple[Measured, ...]:
-    rows = [
-        r for r in view.rows("concatenation", "total_effect", relation=(relation, None)) if r.layer in layers
-    ]
+    rows = [r for r in view.rows("concatenation", "total_effect", relation=(relation, None)) if r.layer in layers]
     rows.sort(key=lambda r: -r.value)
     return tuple(r for r in rows[:_MAX_HEADS] if r.value > 0 and r.value >= NAMED_SHARE * rows[0].value)
 
@@ -161,9 +151,7 @@ def _top_heads(view: View, relation: str | None) -> tuple[Measured, ...]:
     if chosen:
         return tuple(found[: max(int(chosen.value), 1)])
     measured = [r for r in found if r.statistic == "direct_effect"]
-    return tuple(r for r in measured[:_MAX_HEADS] if r.value >= NAMED_SHARE * measured[0].value) or tuple(
-        found[:1]
-    )
+    return tuple(r for r in measured[:_MAX_HEADS] if r.value >= NAMED_SHARE * measured[0].value) or tuple(found[:1])
 
 
 def _from_facts(view: View, relation: str | None) -> tuple[tuple[str, ...], tuple[str, str, str] | None]:

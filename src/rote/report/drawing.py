@@ -102,9 +102,7 @@ def _stage(stage: Stage, y: float, boxes: list[Box], words: list[Words]) -> floa
     for line in textwrap.wrap(stage.title, _CHARS - 8) or [""]:
         words.append(Words(x=_PAD, y=y, text=line, size=16, bold=True))
         y += 20
-    for line in (
-        part for text in stage.lines for part in textwrap.wrap(text, _CHARS, max_lines=3, placeholder=" …")
-    ):
+    for line in (part for text in stage.lines for part in textwrap.wrap(text, _CHARS, max_lines=3, placeholder=" …")):
         words.append(Words(x=_PAD, y=y, text=line, fill="#374151"))
         y += _LINE
     if stage.chips:
@@ -112,9 +110,7 @@ def _stage(stage: Stage, y: float, boxes: list[Box], words: list[Words]) -> floa
     for gauge in stage.gauges:
         words.append(Words(x=_PAD, y=y + 4, text=gauge.label[:25]))
         boxes.append(Box(x=212, y=y - 7, width=92, height=12, fill="#ffffff", stroke="#9ca3af", radius=2))
-        boxes.append(
-            Box(x=212, y=y - 7, width=92 * min(max(gauge.fraction, 0), 1), height=12, fill=stroke, radius=2)
-        )
+        boxes.append(Box(x=212, y=y - 7, width=92 * min(max(gauge.fraction, 0), 1), height=12, fill=stroke, radius=2))
         words.append(Words(x=WIDTH - _PAD, y=y + 4, text=gauge.text, bold=True, anchor="end"))
         y += _GAUGE
     bottom = y - (6 if not stage.gauges else 4)
@@ -130,9 +126,7 @@ def _chips(chips: tuple[str, ...], y: float, stroke: str, boxes: list[Box], word
         width = 8.2 * len(text) + 18
         if x > _PAD and x + width > WIDTH - _PAD:
             x, y = float(_PAD), y + _CHIP
-        boxes.append(
-            Box(x=x, y=y, width=min(width, WIDTH - 2 * _PAD), height=26, fill="#ffffff", stroke=stroke)
-        )
+        boxes.append(Box(x=x, y=y, width=min(width, WIDTH - 2 * _PAD), height=26, fill="#ffffff", stroke=stroke))
         words.append(Words(x=x + min(width, WIDTH - 2 * _PAD) / 2, y=y + 18, text=text, anchor="middle"))
         x += width + 8
     return y + _CHIP + 14

@@ -39,8 +39,7 @@ def lead_of(found: CircuitFound, *, of_several: bool) -> Lead:
 def _knows_none(found: CircuitFound, about: str) -> Lead:
     asked = f"all {found.n_facts.number} facts" if found.n_facts else "the facts"
     sentences = [
-        f"Of {asked} that were asked, the model knows none: "
-        "the right answer never gets a probability above one half."
+        f"Of {asked} that were asked, the model knows none: the right answer never gets a probability above one half."
     ]
     if found.accuracy_cls and found.best_guess:
         sentences.append(
@@ -104,9 +103,7 @@ def _concatenates(found: CircuitFound) -> str:
     text += " brings the tokens of the name together at its last token; without that of layer "
     text += f"{worst.layer}, accuracy falls to {percent(worst.value)}"
     if found.additive_r2:
-        text += (
-            f". A plain sum of one part per token explains {percent(found.additive_r2.value)} of what results"
-        )
+        text += f". A plain sum of one part per token explains {percent(found.additive_r2.value)} of what results"
     return text + "."
 
 
@@ -167,9 +164,7 @@ def _effective(found: CircuitFound) -> str:
 def _figures(found: CircuitFound) -> tuple[KeyFigure, ...]:
     figures = []
     if found.n_known and found.n_facts:
-        figures.append(
-            KeyFigure(label="facts known", value=f"{found.n_known.number} of {found.n_facts.number}")
-        )
+        figures.append(KeyFigure(label="facts known", value=f"{found.n_known.number} of {found.n_facts.number}"))
     rows = (
         ("right among all tokens", found.accuracy),
         ("right among the classes", found.accuracy_cls),
@@ -193,9 +188,7 @@ def _detail(row: Measured) -> str:
 
 def _diagram(found: CircuitFound) -> Diagram:
     tokens = found.example[:2] if found.example else ("First", "Last")
-    layers = (
-        _span("layer", *(r.layer for r in found.concatenating)) if found.concatenating else "early layers"
-    )
+    layers = _span("layer", *(r.layer for r in found.concatenating)) if found.concatenating else "early layers"
     stages = [
         Stage(kind="tokens", title="Name", chips=tokens),
         Stage(
@@ -220,8 +213,7 @@ def _diagram(found: CircuitFound) -> Diagram:
         ),
         Stage(
             kind="extract",
-            title=f"Extract: {_listed([r.name for r in found.heads[:3]])}"
-            + (" …" if len(found.heads) > 3 else ""),
+            title=f"Extract: {_listed([r.name for r in found.heads[:3]])}" + (" …" if len(found.heads) > 3 else ""),
             lines=("from the last name token to the end",),
             gauges=(_gauge("share of attention", found.head_attention),) if found.head_attention else (),
             arrow="the answer, readable by a linear map",
@@ -274,6 +266,4 @@ def _span(word: str, *layers: int | None) -> str:
 
 
 def _listed(words: list[str]) -> str:
-    return (
-        words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "no head"
-    )
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "no head"

@@ -9,9 +9,7 @@ _POINTS = ("path_delta_accuracy", "path_delta_accuracy_cls", "path_delta_readout
 _INTEGER_UNITS = ("count", "layer", "rank")
 
 
-def number(
-    statistic: str, unit: str | None, value: float, low: float | None = None, high: float | None = None
-) -> str:
+def number(statistic: str, unit: str | None, value: float, low: float | None = None, high: float | None = None) -> str:
     """The value alone: "95.3 %", "−12.0 pp", "0.412 nats", "1,040"."""
     scale, suffix = _form(statistic, unit)
     if unit in _INTEGER_UNITS or statistic.startswith("n_"):
@@ -29,9 +27,7 @@ def interval(statistic: str, unit: str | None, value: float, low: float | None, 
     return _signed(f"[{scale * low:,.{decimals}f}, {scale * high:,.{decimals}f}]")
 
 
-def full(
-    statistic: str, unit: str | None, value: float, low: float | None, high: float | None, n: float | None
-) -> str:
+def full(statistic: str, unit: str | None, value: float, low: float | None, high: float | None, n: float | None) -> str:
     """Value, interval and n in one string: "95.3 % [94.1, 96.5], n = 520"."""
     parts = [number(statistic, unit, value, low, high)]
     between = interval(statistic, unit, value, low, high)

@@ -129,9 +129,7 @@ def _hovering(series: Series) -> dict[str, Any]:
 
 
 def _xy(chart: XYChart) -> dict[str, Any]:
-    traces: list[dict[str, Any]] = [
-        _band(s) for s in chart.series if s.band and any(v is not None for v in s.low)
-    ]
+    traces: list[dict[str, Any]] = [_band(s) for s in chart.series if s.band and any(v is not None for v in s.low)]
     for series in chart.series:
         trace = {
             "type": "scatter",
@@ -281,9 +279,7 @@ def _heatmap(chart: Heatmap) -> dict[str, Any]:
 def _ticked(axis: Axis, labels: tuple[str, ...]) -> Axis:
     """Every label where there is room, else evenly spaced ones and the last."""
     step = -(-len(labels) // 12)
-    shown = [i for i in range(len(labels)) if i % step == 0 and len(labels) - 1 - i >= step] + [
-        len(labels) - 1
-    ]
+    shown = [i for i in range(len(labels)) if i % step == 0 and len(labels) - 1 - i >= step] + [len(labels) - 1]
     return Axis(title=axis.title, ticks=tuple((i, labels[i]) for i in shown))
 
 

@@ -123,9 +123,7 @@ class View:
         """Why values of an experiment are absent, each reason once."""
         found = (m.reason for m in self.missing if m.experiment == experiment)
         if statistic is not None:
-            found = (
-                m.reason for m in self.missing if m.experiment == experiment and m.statistic == statistic
-            )
+            found = (m.reason for m in self.missing if m.experiment == experiment and m.statistic == statistic)
         return tuple(dict.fromkeys(found))
 
     def relations(self, experiment: str) -> tuple[str | None, ...]:

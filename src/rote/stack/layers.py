@@ -21,7 +21,7 @@ class StackLayer:
     """
 
     number: int
-    attention: Float[Tensor, "d_model"]
+    attention: Float[Tensor, " d_model"]
     norm: NormWeights | None
     mlp: MLPWeights
     out_norm: NormWeights | None

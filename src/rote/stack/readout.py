@@ -21,7 +21,7 @@ class Readout:
     relation: str
     classes: tuple[str, ...]
     weight: Float[Tensor, "d_model cls"]
-    centre: Float[Tensor, "d_model"]
+    centre: Float[Tensor, " d_model"]
     temperature: float = 1.0
 
     def scores(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... cls"]:
@@ -39,7 +39,10 @@ class Readout:
         return replace(self, centre=x.mean(0))
 
     def calibrated(
-        self, x: Float[Tensor, "entity d_model"], cls: Int[np.ndarray, "entity"], use: Bool[np.ndarray, "entity"]
+        self,
+        x: Float[Tensor, "entity d_model"],
+        cls: Int[np.ndarray, " entity"],
+        use: Bool[np.ndarray, " entity"],
     ) -> Readout:
         """The same map with the one temperature that minimises the mean loss on the entities in `use`."""
         scores = self.scores(x)[torch.as_tensor(use)].double()

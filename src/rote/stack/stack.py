@@ -19,16 +19,16 @@ class Entities:
     """The study's two-token names: indices into the stack's tables, classes per relation, and the halves."""
 
     names: tuple[str, ...]
-    first: Int[np.ndarray, "entity"]
-    last: Int[np.ndarray, "entity"]
-    cls: Mapping[str, Int[np.ndarray, "entity"]]
-    selection: Bool[np.ndarray, "entity"]
+    first: Int[np.ndarray, " entity"]
+    last: Int[np.ndarray, " entity"]
+    cls: Mapping[str, Int[np.ndarray, " entity"]]
+    selection: Bool[np.ndarray, " entity"]
     taken: frozenset[tuple[int, int]] = frozenset()  # every (first, last) of the table, known or not
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def take(self, index: Int[np.ndarray, "new_entity"]) -> Entities:
+    def take(self, index: Int[np.ndarray, " new_entity"]) -> Entities:
         return replace(
             self,
             names=tuple(self.names[i] for i in index),
@@ -62,15 +62,13 @@ class Stack:
     name: str
     first: Float[Tensor, "n_first d_model"]
     last: Float[Tensor, "n_last d_model"]
-    constant: Float[Tensor, "d_model"]
+    constant: Float[Tensor, " d_model"]
     layers: tuple[StackLayer, ...]
     readouts: Mapping[str, Readout]
     entities: Entities
     batch_size: int = field(default=8192)
 
-    def inputs(
-        self, first: Int[np.ndarray, "name"], last: Int[np.ndarray, "name"]
-    ) -> Float[Tensor, "name d_model"]:
+    def inputs(self, first: Int[np.ndarray, " name"], last: Int[np.ndarray, " name"]) -> Float[Tensor, "name d_model"]:
         """Input vectors of names given by their indices into the two tables."""
         return self.first[torch.as_tensor(first)] + self.last[torch.as_tensor(last)] + self.constant
 

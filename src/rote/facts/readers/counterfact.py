@@ -8,8 +8,7 @@ from rote.facts.readers.objects import cells, first_has, objects_of
 from rote.facts.rows import RawFact
 
 LOOKS = (
-    '[{"requested_rewrite": {"prompt": "… {} …", "relation_id": "P103", "subject": "…", '
-    '"target_true": {"str": "…"}}}]'
+    '[{"requested_rewrite": {"prompt": "… {} …", "relation_id": "P103", "subject": "…", "target_true": {"str": "…"}}}]'
 )
 
 

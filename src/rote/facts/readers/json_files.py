@@ -28,9 +28,7 @@ class JsonLayout:
 JSON_LAYOUTS: tuple[JsonLayout, ...] = (
     JsonLayout(name="rote", looks=rote_json.LOOKS, matches=rote_json.matches, rows=rote_json.rows),
     JsonLayout(name="LRE", looks=lre.LOOKS, matches=lre.matches, rows=lre.rows),
-    JsonLayout(
-        name="CounterFact", looks=counterfact.LOOKS, matches=counterfact.matches, rows=counterfact.rows
-    ),
+    JsonLayout(name="CounterFact", looks=counterfact.LOOKS, matches=counterfact.matches, rows=counterfact.rows),
     JsonLayout(name="EasyEdit", looks=easyedit.LOOKS, matches=easyedit.matches, rows=easyedit.rows),
     JsonLayout(name="known_1000", looks=known_1000.LOOKS, matches=known_1000.matches, rows=known_1000.rows),
     JsonLayout(name="records", looks=records.LOOKS, matches=records.matches, rows=records.rows),

@@ -28,9 +28,7 @@ def read_lre_folder(folder: Path) -> tuple[RawFact, ...]:
             if lre.matches(data):
                 found += lre.rows(data, str(path))
             else:
-                problems.append(
-                    f"{path} is not in the LRE layout; expected {lre.LOOKS}: give that file alone"
-                )
+                problems.append(f"{path} is not in the LRE layout; expected {lre.LOOKS}: give that file alone")
         except FactsError as error:
             problems += error.problems
     if problems:

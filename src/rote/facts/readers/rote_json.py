@@ -39,9 +39,7 @@ def rows(data: dict[str, Any], source: str) -> tuple[RawFact, ...]:
         )
     strangers = [name for name in data.get("fiction", []) if name not in entities]
     if strangers:
-        problems.append(
-            f"{source}: fiction names {listed(strangers)}, which entities does not hold: correct the names"
-        )
+        problems.append(f"{source}: fiction names {listed(strangers)}, which entities does not hold: correct the names")
     if problems:
         raise FactsError(problems)
     return tuple(_rows(relations, entities, set(data.get("fiction", []))))

@@ -121,9 +121,7 @@ def per_relation(
         return draw(view, relations[0])
     parts = ((relation, draw(view, relation)) for relation in relations)
     return tuple(
-        Part(
-            title=f"Relation: {relation}" if relation is not None else "All relations together", blocks=blocks
-        )
+        Part(title=f"Relation: {relation}" if relation is not None else "All relations together", blocks=blocks)
         for relation, blocks in parts
         if blocks
     )

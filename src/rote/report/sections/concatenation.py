@@ -58,9 +58,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         found.append(table("Is the input of the look-up a sum over tokens?", scalars, *cells, *VALUE))
     if layers:
         found.append(
-            layer_table(
-                "Accuracy with one layer's attention ablated at the last name token", _by_ablation(layers)
-            )
+            layer_table("Accuracy with one layer's attention ablated at the last name token", _by_ablation(layers))
         )
     if heads:
         top = largest(heads, _BARS)
@@ -72,8 +70,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
 def _by_ablation(rows: tuple[Measured, ...]) -> list[tuple[str, tuple[Measured, ...]]]:
     conditions = dict.fromkeys(r.condition for r in rows)
     return [
-        (ABLATION_WORDS.get(c or "", c or "accuracy"), tuple(r for r in rows if r.condition == c))
-        for c in conditions
+        (ABLATION_WORDS.get(c or "", c or "accuracy"), tuple(r for r in rows if r.condition == c)) for c in conditions
     ]
 
 
@@ -103,9 +100,5 @@ def _curves(rows: tuple[Measured, ...]) -> XYChart | None:
         series(these, name=name, color=index, style="dot" if index else "solid")
         for index, (name, these) in enumerate(_by_ablation(rows))
     )
-    axis = layer_axis(
-        {r.layer for r in rows if r.layer is not None}, title="layer whose attention is ablated"
-    )
-    return XYChart(
-        title="attention ablated, layer by layer", x=axis, y=percent_axis("accuracy"), series=lines
-    )
+    axis = layer_axis({r.layer for r in rows if r.layer is not None}, title="layer whose attention is ablated")
+    return XYChart(title="attention ablated, layer by layer", x=axis, y=percent_axis("accuracy"), series=lines)

@@ -38,8 +38,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         stacked=True,
     )
     figure = Figure(
-        caption="Accuracy of the effective model beside the whole model and beside guesses that need no "
-        "look-up.",
+        caption="Accuracy of the effective model beside the whole model and beside guesses that need no look-up.",
         alt="; ".join(f"{words} {row.number}" for words, row, _ in bars) + ".",
         charts=(chart,),
     )

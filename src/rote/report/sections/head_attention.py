@@ -32,8 +32,7 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
         else ""
     )
     figure = Figure(
-        caption="Attention of the top heads from the prompt's end, by the relation that the prompt asks "
-        "for." + left,
+        caption="Attention of the top heads from the prompt's end, by the relation that the prompt asks for." + left,
         alt="Stacked bars, one per head, split by kind of position.",
         charts=charts,
     )

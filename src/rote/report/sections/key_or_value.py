@@ -29,8 +29,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         return ()
     charts = tuple(chart for metric, words in _METRICS if (chart := _chart(rows, metric, words)) is not None)
     figure = Figure(
-        caption="Accuracy with one MLP at the last name token hidden from the top heads' keys or from their "
-        "values.",
+        caption="Accuracy with one MLP at the last name token hidden from the top heads' keys or from their values.",
         alt="Points per MLP: low under the key where the MLP says where to look, low under the value where "
         "it says what.",
         charts=charts,

@@ -63,8 +63,7 @@ def _table(caption: str, rows: tuple[Measured, ...], heads: tuple[str, ...]) -> 
         caption=caption,
         columns=tuple(Column(title=title, numeric=i >= len(heads)) for i, title in enumerate(titles)),
         rows=tuple(
-            (*key, *(cells[group].full if group in cells else "–" for group in groups))
-            for key, cells in lines.items()
+            (*key, *(cells[group].full if group in cells else "–" for group in groups)) for key, cells in lines.items()
         ),
     )
 
@@ -87,9 +86,7 @@ def _strips(view: View, relation: str | None) -> tuple[Block, ...]:
     points = tuple(
         _points(facts[facts["known"].astype(bool) == known], classes, known=known) for known in (True, False)
     )
-    drawn = (
-        "each fact one point" if total <= MAX_POINTS else f"{MAX_POINTS:,} of {total:,} facts, evenly by rank"
-    )
+    drawn = "each fact one point" if total <= MAX_POINTS else f"{MAX_POINTS:,} of {total:,} facts, evenly by rank"
     chart = StripChart(
         title="",
         categories=classes,
@@ -99,9 +96,7 @@ def _strips(view: View, relation: str | None) -> tuple[Block, ...]:
     )
     n_known = int(facts["known"].astype(bool).sum())
     alt = f"Points for {n_known:,} known and {len(facts) - n_known:,} other facts."
-    return (
-        Figure(caption=f"Probability of the correct attribute by class, {drawn}.", alt=alt, charts=(chart,)),
-    )
+    return (Figure(caption=f"Probability of the correct attribute by class, {drawn}.", alt=alt, charts=(chart,)),)
 
 
 def _points(facts: pd.DataFrame, classes: tuple[str, ...], *, known: bool) -> Series:

@@ -19,9 +19,7 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
     return per_relation(view, EXPERIMENT, _draw)
 
 
-def _lines(
-    view: View, relation: str | None, statistic: str
-) -> list[tuple[str, str, LineStyle, tuple[Measured, ...]]]:
+def _lines(view: View, relation: str | None, statistic: str) -> list[tuple[str, str, LineStyle, tuple[Measured, ...]]]:
     return [
         (f"{STACKS[stack]}, {condition}", stack, style, rows)
         for stack in STACKS

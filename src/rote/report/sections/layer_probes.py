@@ -62,17 +62,13 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
                 *VALUE,
             )
         )
-    found.extend(
-        t for statistic, title, _ in _CURVES if (t := _table(view, relation, statistic, title)) is not None
-    )
+    found.extend(t for statistic, title, _ in _CURVES if (t := _table(view, relation, statistic, title)) is not None)
     return tuple(found)
 
 
 def _lines(view: View, relation: str | None, statistic: str) -> list[tuple[str, tuple[Measured, ...]]]:
     return [
-        (stack, rows)
-        for stack in STACKS
-        if (rows := view.rows(EXPERIMENT, statistic, relation=relation, stack=stack))
+        (stack, rows) for stack in STACKS if (rows := view.rows(EXPERIMENT, statistic, relation=relation, stack=stack))
     ]
 
 

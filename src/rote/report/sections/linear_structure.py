@@ -23,15 +23,12 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
 def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
     found: list[Block] = []
     broken = tuple(
-        chart
-        for site, words in _SITES
-        if (chart := _chart(view, relation, "broken_fraction", site, words)) is not None
+        chart for site, words in _SITES if (chart := _chart(view, relation, "broken_fraction", site, words)) is not None
     )
     if broken:
         found.append(
             Figure(
-                caption="Broken fraction per layer: 0 is a plain sum over the two tokens. Bars are 95 % "
-                "intervals.",
+                caption="Broken fraction per layer: 0 is a plain sum over the two tokens. Bars are 95 % intervals.",
                 alt="Points per layer for known names, unknown names and permuted weights.",
                 charts=broken,
             )
@@ -57,11 +54,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
             lines = [
                 (name, rows)
                 for condition, name, _, _ in _CONDITIONS
-                if (
-                    rows := view.rows(
-                        EXPERIMENT, statistic, relation=relation, site=site, condition=condition
-                    )
-                )
+                if (rows := view.rows(EXPERIMENT, statistic, relation=relation, site=site, condition=condition))
             ]
             plain = view.rows(EXPERIMENT, statistic, relation=relation, site=site, condition=None)
             if plain:

@@ -57,8 +57,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         )
         found.append(table("The window and the evidence for it", scalars, *cells, *VALUE))
     lines = _kept(view, relation) + [
-        (f"one MLP, {ABLATION_WORDS.get(c or '', c or '')}", rows)
-        for c, rows in _single_lines(view, relation)
+        (f"one MLP, {ABLATION_WORDS.get(c or '', c or '')}", rows) for c, rows in _single_lines(view, relation)
     ]
     if lines:
         found.append(layer_table("Accuracy by layer at the last name token", lines))
@@ -112,9 +111,7 @@ def _single_lines(view: View, relation: str | None) -> list[tuple[str | None, tu
 
 def _single(view: View, relation: str | None, window: tuple[int, int] | None) -> XYChart | None:
     lines = tuple(
-        series(
-            rows, name=ABLATION_WORDS.get(c or "", c or ""), color=2, style="solid" if index == 0 else "dot"
-        )
+        series(rows, name=ABLATION_WORDS.get(c or "", c or ""), color=2, style="solid" if index == 0 else "dot")
         for index, (c, rows) in enumerate(_single_lines(view, relation))
     )
     if not lines:

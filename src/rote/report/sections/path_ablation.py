@@ -44,8 +44,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         if charts:
             found.append(
                 Figure(
-                    caption=f"Change of {words} when the later MLP (column) no longer reads the earlier one "
-                    f"(row).",
+                    caption=f"Change of {words} when the later MLP (column) no longer reads the earlier one (row).",
                     alt="Matrices of earlier by later MLP, one for each stack and ablation.",
                     charts=charts,
                 )
@@ -58,9 +57,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
             ("stack", lambda r: STACKS.get(r.stack or "", r.stack or ""), False),
             ("ablation", lambda r: ABLATION_WORDS.get(r.condition or "", r.condition or ""), False),
         )
-        found.append(
-            table("Share of an MLP's importance that passes through later MLPs", shares, *cells, *VALUE)
-        )
+        found.append(table("Share of an MLP's importance that passes through later MLPs", shares, *cells, *VALUE))
     found.extend(_table(view, relation))
     return tuple(found)
 
@@ -69,9 +66,7 @@ def _earlier(row: Measured) -> int:
     return int((row.source or "mlp.0").removeprefix("mlp."))
 
 
-def _matrix(
-    view: View, relation: str | None, statistic: str, stack: str, ablation: str, words: str
-) -> Heatmap | None:
+def _matrix(view: View, relation: str | None, statistic: str, stack: str, ablation: str, words: str) -> Heatmap | None:
     rows = view.rows(EXPERIMENT, statistic, relation=relation, stack=stack, condition=ablation)
     if not rows:
         return None
@@ -87,14 +82,11 @@ def _matrix(
         rows=tuple(str(i) for i in earlier),
         values=tuple(tuple(None if r is None else r.value for r in line) for line in grid),
         hover=tuple(
-            tuple(() if r is None else (f"MLP {_earlier(r)} → MLP {r.layer}", r.full) for r in line)
-            for line in grid
+            tuple(() if r is None else (f"MLP {_earlier(r)} → MLP {r.layer}", r.full) for r in line) for line in grid
         ),
         unit=words,
         limit=max(abs(r.value) for r in view.rows(EXPERIMENT, statistic, relation=relation)),
-        printed=tuple(tuple("" if r is None else _short(r) for r in line) for line in grid)
-        if len(later) <= 8
-        else (),
+        printed=tuple(tuple("" if r is None else _short(r) for r in line) for line in grid) if len(later) <= 8 else (),
     )
 
 
@@ -122,9 +114,7 @@ def _shares(rows: tuple[Measured, ...]) -> Figure:
         y=Axis(title="path share", low=min(0.0, *ends), high=max(1.0, *ends)),
         series=lines,
     )
-    caption = (
-        "KL with all of an MLP's paths into later MLPs ablated, as a share of the KL with the MLP removed."
-    )
+    caption = "KL with all of an MLP's paths into later MLPs ablated, as a share of the KL with the MLP removed."
     return Figure(caption=caption, alt="Share per MLP for each stack and ablation.", charts=(chart,))
 
 

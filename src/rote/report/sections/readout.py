@@ -42,8 +42,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
             tables.append(_table(these, words))
     if charts:
         figure = Figure(
-            caption="Accuracy of the readout after each layer at the last name token; dotted: resample "
-            "ablation.",
+            caption="Accuracy of the readout after each layer at the last name token; dotted: resample ablation.",
             alt="Lines rising over the layers, one per condition.",
             charts=tuple(charts),
         )
@@ -63,9 +62,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
     if others:
         words_of = {"n_readout_heads": "heads in the readout", "temperature": "temperature"}
         found.append(
-            table(
-                "Chosen on the selection half", others, ("", lambda r: words_of[r.statistic], False), *VALUE
-            )
+            table("Chosen on the selection half", others, ("", lambda r: words_of[r.statistic], False), *VALUE)
         )
     return tuple(found)
 
@@ -76,9 +73,7 @@ def _lines(rows: tuple[Measured, ...]) -> list[tuple[str, str, tuple[Measured, .
     for condition in CONDITIONS:
         for ablation in ("", "mean", "resample"):
             these = tuple(
-                r
-                for r in rows
-                if r.condition == condition and str(r.parameters.get("ablation") or "") == ablation
+                r for r in rows if r.condition == condition and str(r.parameters.get("ablation") or "") == ablation
             )
             if these:
                 found.append((condition, ablation, these))

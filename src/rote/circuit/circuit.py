@@ -1,0 +1,92 @@
+"""`Circuit`: every choice that the search made, as plain data, and the search itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from rote.circuit.concatenation import concatenating_layers
+from rote.circuit.direct_effects import direct_effects
+from rote.circuit.effective import effective_model
+from rote.circuit.extraction import choose_readout
+from rote.circuit.recall import Recall
+from rote.circuit.top_heads import Head
+from rote.circuit.window import Window, find_window
+from rote.errors import NotApplicable
+from rote.stack import Stack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circuit:
+    """extract ∘ lookup ∘ concatenate for one relation, chosen on the selection half of the entities.
+
+    `top_heads` are ranked by direct effect, the first `n_readout_heads` of them are read through; attention at
+    subject_last is not needed from layer `attention_from` on; `first_mlps` lie between concatenation and look-up;
+    `no_window` says why there is no MLP window, in which case `lookup_start` and `lookup_stop` are None.
+    """
+
+    relation: str
+    top_heads: tuple[Head, ...]
+    n_readout_heads: int
+    attention_from: int
+    concatenating: tuple[int, ...]
+    first_mlps: tuple[int, ...]
+    lookup_start: int | None
+    lookup_stop: int | None
+    no_window: str | None
+
+    @property
+    def readout_heads(self) -> tuple[Head, ...]:
+        return self.top_heads[: self.n_readout_heads]
+
+    @property
+    def window(self) -> Window:
+        """The window; NotApplicable with the evidence where there is none."""
+        if self.lookup_start is None or self.lookup_stop is None:
+            raise NotApplicable(f"no MLP window: {self.no_window}")
+        return Window(attention_from=self.attention_from, start=self.lookup_start, stop=self.lookup_stop)
+
+    def effective_model(self, recall: Recall) -> Stack:
+        """The circuit as a stack; NotApplicable where there is no MLP window."""
+        return effective_model(recall, self.readout_heads, self.window.start, self.window.stop)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Circuit:
+        values = json.loads(text)
+        values["top_heads"] = tuple((int(layer), int(head)) for layer, head in values["top_heads"])
+        values |= {name: tuple(values[name]) for name in ("concatenating", "first_mlps")}
+        return cls(**values)
+
+
+def search(recall: Recall) -> Circuit:
+    """Find the circuit; every choice on the selection half. Source: Fact Finding, post 2."""
+    heads = direct_effects(recall).top_heads(recall.selection, recall.settings.n_top_heads)
+    heads = tuple(head for head in heads if head[0] > 0) or heads
+    n_readout, _ = choose_readout(recall, heads)
+    try:
+        window = find_window(recall, heads[:n_readout])
+    except NotApplicable as error:
+        window = Window(attention_from=heads[0][0], start=0, stop=-1, reason=str(error))
+    concatenating = concatenating_layers(recall, window.attention_from)
+    return Circuit(
+        relation=recall.relation,
+        top_heads=heads,
+        n_readout_heads=n_readout,
+        attention_from=window.attention_from,
+        concatenating=concatenating,
+        first_mlps=_between(recall, concatenating, window.start),
+        lookup_start=None if window.reason else window.start,
+        lookup_stop=None if window.reason else window.stop,
+        no_window=window.reason,
+    )
+
+
+def _between(recall: Recall, concatenating: tuple[int, ...], start: int) -> tuple[int, ...]:
+    """MLPs that read what the first concatenating layer wrote, below the look-up window."""
+    if not concatenating:
+        return ()
+    first = concatenating[0] + 1 if recall.model.parallel else concatenating[0]
+    return tuple(range(first, start))

@@ -1,0 +1,180 @@
+"""How both name tokens come to stand at subject_last, and the tables E_first and E_last that result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rote.circuit.product import Product, frozen_patterns, main_effects, read_names
+from rote.circuit.prompts import Scores
+from rote.circuit.recall import Recall, class_difference
+from rote.errors import NotApplicable
+from rote.model import Edit, Read, Site
+from rote.statistics import TwoWayFit, two_way_main_effects
+
+
+def total_effects(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact layer head"]:
+    """Drop of logit[clean class] − logit[other class] when one head's z at subject_last is resampled, in logits.
+
+    Everything after the head runs again. Source: Fact Finding, post 2 (finding the concatenating heads).
+    """
+    prompts, cls = recall.full, torch.as_tensor(recall.cls)
+    clean = recall.clean.scores.class_logits
+    effects = torch.zeros(len(recall), n_layers, recall.model.n_heads)
+    sites = [Site("z", layer) for layer in range(n_layers)]
+    values = prompts.read([Read(site=site, position=prompts.subject_last) for site in sites])
+    other = recall.others[0]
+    for layer, site in enumerate(sites):
+        for head in range(recall.model.n_heads):
+            value = values[site][other, head]
+            edit = Edit(site=site, value=value, position=prompts.subject_last, head=head)
+            patched = prompts.forward([edit]).scores.class_logits
+            drop = class_difference(clean, cls, cls[other]) - class_difference(patched, cls, cls[other])
+            effects[:, layer, head] = drop.cpu()
+    return effects.numpy()
+
+
+def attention_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
+    """The model's answers with the attention output of some layers ablated at subject_last, per draw."""
+    clean = recall.contributions("attn", tuple(layers))
+    draws = recall.ablations(clean, how, recall.full.subject_last)
+    return [recall.full.forward(edits).scores for edits in draws]
+
+
+def mlps_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
+    """The model's answers with the MLP output of some layers ablated at subject_last, per draw."""
+    clean = recall.contributions("mlp", tuple(layers))
+    draws = recall.ablations(clean, how, recall.full.subject_last)
+    return [recall.full.forward(edits).scores for edits in draws]
+
+
+def concatenating_layers(recall: Recall, attention_from: int) -> tuple[int, ...]:
+    """Layers below `attention_from` whose attention at subject_last the answer cannot do without.
+
+    Catastrophic means: mean-ablated, accuracy_cls on the selection half falls below `window_keep` of the clean one.
+    """
+    use = recall.selection
+    clean = recall.clean.scores.correct_cls.cpu().numpy()[use].mean()
+    found = []
+    for layer in range(attention_from):
+        (scores,) = attention_ablated(recall, (layer,), "mean")
+        if scores.correct_cls.cpu().numpy()[use].mean() < recall.settings.window_keep * clean:
+            found.append(layer)
+    return tuple(found)
+
+
+def self_attention_forbidden(recall: Recall, layer: int) -> Scores:
+    """The model's answers when subject_last must not attend to itself in one layer."""
+    position = recall.full.subject_last
+    if bool((position == 0).any()):
+        raise NotApplicable("a name's last token is the prompt's first position, so it can attend to nothing else")
+    edit = Edit(site=Site("scores", layer), change="forbid", position=position, key_position=position)
+    return recall.full.forward([edit]).scores
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InputTables:
+    """x = first[i] + last[j] + constant: main effects of the stack's input over the product; float32."""
+
+    product: Product
+    first: Float[Tensor, "n_first d_model"]
+    last: Float[Tensor, "n_last d_model"]
+    constant: Float[Tensor, " d_model"]
+
+
+def stack_site(recall: Recall, start: int) -> Site:
+    """Where the stack begins: before block `start` in parallel blocks, after its attention in sequential ones."""
+    return Site("resid_pre" if recall.model.parallel else "resid_mid", start)
+
+
+def frozen_layers(recall: Recall, start: int) -> tuple[int, ...]:
+    """The layers whose attention has run before the stack's input."""
+    return tuple(range(start if recall.model.parallel else start + 1))
+
+
+def input_tables(recall: Recall, start: int) -> InputTables:
+    """E_first, E_last and the constant on name-only prompts with patterns frozen at their mean.
+
+    Source: Fact Finding, post 2. Effects are centred over the sampled product.
+    """
+    product = Product.of(recall)
+    site = stack_site(recall, start)
+    fit = main_effects(recall, product, [site], frozen_patterns(recall, frozen_layers(recall, start)))[site]
+
+    def table(x: np.ndarray) -> Tensor:
+        return torch.as_tensor(x, dtype=torch.float32, device=recall.model.device)
+
+    return InputTables(
+        product=product, first=table(fit.first), last=table(fit.last), constant=table(np.asarray(fit.grand))
+    )
+
+
+def concatenation_r2(recall: Recall, start: int) -> tuple[float, int]:
+    """Share of the stack input's variance that main effects explain, patterns not frozen; and the cells behind it.
+
+    On a complete product of at most product_side random names of each kind, summed over d_model.
+    """
+    product = Product.of(recall)
+    firsts, lasts = product.side(recall, recall.settings.product_side)
+    grid = np.stack(np.meshgrid(firsts, lasts, indexing="ij")).reshape(2, -1)
+    site = stack_site(recall, start)
+    values = read_names(recall, product, grid[0], grid[1], [site])[site].double().cpu().numpy()
+    table = values.reshape(len(firsts), len(lasts), -1)
+    return two_way_main_effects(table).main_effects_r2, len(values)
+
+
+def closed_form_difference(recall: Recall, tables: InputTables, start: int) -> float:
+    """RMS(closed form − main effects) / RMS(main effects), the larger of E_first and E_last, both centred.
+
+    The study's closed form (post 2) for parallel rotary blocks: E_last = embedding + MLP0 + Σ p̄(last, last)·OV,
+    E_first = Σ p̄(last, first)·OV, over the heads of the layers before the stack; in layer 0 OV reads the
+    embedding, later embedding + MLP0.
+    """
+    model = recall.model
+    if not model.parallel or not model.family.rotary:
+        raise NotApplicable("the study's closed form is for parallel blocks with rotary positions")
+    if start == 0:
+        raise NotApplicable("the stack begins at block 0, so no attention has run and there is no closed form")
+    patterns = [e.value for e in frozen_patterns(recall, range(start))]
+    worst = 0.0
+    for tokens, own, table in (
+        (tables.product.firsts, False, tables.first),
+        (tables.product.lasts, True, tables.last),
+    ):
+        closed = _closed_form(recall, tokens, patterns, own)
+        closed, table = closed - closed.mean(0), table - table.mean(0)
+        worst = max(worst, float(((closed - table).pow(2).mean() / table.pow(2).mean()).sqrt()))
+    return worst
+
+
+def _closed_form(
+    recall: Recall, tokens: np.ndarray, patterns: Sequence[Tensor | None], own: bool
+) -> Float[Tensor, "name d_model"]:
+    """The part of the stack's input that comes from one name token; `own`: it stands at subject_last itself."""
+    model = recall.model
+    embedded = model.run(torch.as_tensor(tokens)[:, None], read=["embed"])["embed"][:, 0]
+    norm, after = model.mlp_norm(0), model.mlp_out_norm(0)
+    out = model.mlp(0)(embedded if norm is None else norm(embedded))
+    later = embedded + (out if after is None else after(out))
+    total = later.clone() if own else torch.zeros_like(embedded)
+    for layer, pattern in enumerate(patterns):
+        assert pattern is not None
+        before = model.attention_norm(layer)
+        x = embedded if layer == 0 else later
+        x = x if before is None else before(x)
+        for head in range(model.n_heads):
+            ov = model.head(layer, head)
+            total += pattern[head, -1, -1 if own else -2] * (x @ ov.w_v @ ov.w_o)
+    return total
+
+
+def additive_prediction(fit: TwoWayFit, first: np.ndarray, last: np.ndarray) -> Float[np.ndarray, "name d_model"]:
+    """grand + first effect + last effect of names given by the levels that the fit knows."""
+    row, column = np.searchsorted(fit.first_levels, first), np.searchsorted(fit.last_levels, last)
+    predicted: Float[np.ndarray, "name d_model"] = fit.grand + fit.first[row] + fit.last[column]
+    return predicted

@@ -1,0 +1,146 @@
+"""The readout: the linear map from the residual stream at the name's last token to class scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rote.circuit.recall import Recall
+from rote.circuit.top_heads import Head
+from rote.model import Edit, Read, Site
+from rote.stack import Readout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How the residual stream at subject_last is made before it is read."""
+
+    name: str
+    name_only: bool = False
+    late_attention_ablated: bool = False
+    first_mlps_ablated: bool = False
+
+
+CONDITIONS = (
+    Condition(name="full"),
+    Condition(name="name_only", name_only=True),
+    Condition(name="late_attention_ablated", late_attention_ablated=True),
+    Condition(name="both", name_only=True, late_attention_ablated=True),
+    Condition(name="both_first_mlps_ablated", name_only=True, late_attention_ablated=True, first_mlps_ablated=True),
+)
+
+
+def head_readouts(recall: Recall, heads: Sequence[Head]) -> tuple[Readout, ...]:
+    """The readouts of the first 1, 2, … heads.
+
+    weight = Σ_h p̄_h · N_h · W_V W_O · N_final · U[classes], where N are norms with their weights and centring, and
+    with scales frozen at their means over the selection half (N_h at subject_last, N_final at `end`), and p̄_h is
+    the head's mean attention from `end` to subject_last. Source: Fact Finding, post 2.
+    """
+    model, prompts, use = recall.model, recall.full, torch.as_tensor(recall.selection)
+    last = Site("resid_post", model.n_layers - 1)
+    final, columns = model.final_norm(), model.unembed_columns(prompts.class_tokens)
+    final_scale = float(final.scale(prompts.read([Read(site=last, position=prompts.end)])[last])[use].mean())
+    weight = torch.zeros(model.d_model, len(recall.prompts.classes), device=columns.device, dtype=columns.dtype)
+    readouts = []
+    centre = recall.at_subject("resid_pre", (heads[0][0],))[heads[0][0]].mean(0)
+    for layer, head in heads:
+        written = _head_map(recall, layer, head, use)
+        weight = weight + final.linear(written, final_scale) @ columns
+        readouts.append(Readout(relation=recall.relation, classes=recall.prompts.classes, weight=weight, centre=centre))
+    return tuple(readouts)
+
+
+def _head_map(recall: Recall, layer: int, head: int, use: Tensor) -> Float[Tensor, "d_model d_model"]:
+    """What the head writes at `end` for each direction of the residual stream at subject_last."""
+    model, prompts = recall.model, recall.full
+    before, after = model.attention_norm(layer), model.attention_out_norm(layer)
+    x = torch.eye(model.d_model, device=model.device, dtype=model.dtype)
+    if before is not None:
+        x = before.linear(x, float(before.scale(recall.at_subject("attn_in", (layer,))[layer])[use].mean()))
+    ov = model.head(layer, head)
+    x = x @ ov.w_v @ ov.w_o * float(_mean_attention(recall, layer, head)[use].mean())
+    if after is not None:
+        site = Site("attn_out", layer)
+        scale = after.scale(prompts.read([Read(site=site, position=prompts.end)])[site])
+        x = after.linear(x, float(scale[use].mean()))
+    return x
+
+
+def _mean_attention(recall: Recall, layer: int, head: int) -> Float[Tensor, " fact"]:
+    """Attention from `end` to subject_last, per fact."""
+    prompts, parts = recall.full, []
+    for batch in prompts.batches():
+        pattern = recall.model.replay(prompts.recording(batch), layer, read=[("pattern", layer)])["pattern", layer]
+        parts.append(pattern[torch.arange(len(batch)), head, prompts.end[batch], prompts.subject_last[batch]])
+    return torch.cat(parts)
+
+
+def choose_readout(recall: Recall, heads: Sequence[Head]) -> tuple[int, tuple[float, ...]]:
+    """How many heads to read through, and the accuracy of each number on the selection half.
+
+    The fewest heads within `readout_tolerance` of the best, read where the first head reads.
+    """
+    x = recall.at_subject("resid_pre", (heads[0][0],))[heads[0][0]]
+    use = recall.selection
+    accuracies = tuple(
+        float((r.centred_on(x).predict(x)[use] == recall.cls[use]).mean()) for r in head_readouts(recall, heads)
+    )
+    enough = max(accuracies) - recall.settings.readout_tolerance
+    return next(k for k, accuracy in enumerate(accuracies, start=1) if accuracy >= enough), accuracies
+
+
+def condition_edits(
+    recall: Recall, condition: Condition, how: str, attention_from: int, first_mlps: Sequence[int]
+) -> list[list[Edit]]:
+    """The edits of one condition, per draw; ablated values come from the same kind of prompt."""
+    prompts = recall.name_only if condition.name_only else recall.full
+    clean: dict[Site, Tensor] = {}
+    if condition.late_attention_ablated:
+        layers = tuple(range(attention_from, recall.model.n_layers))
+        clean |= recall.contributions("attn", layers, name_only=condition.name_only)
+    if condition.first_mlps_ablated:
+        clean |= recall.contributions("mlp", tuple(first_mlps), name_only=condition.name_only)
+    return recall.ablations(clean, how, prompts.subject_last) if clean else [[]]
+
+
+def residuals(
+    recall: Recall, edits: Sequence[Edit], layers: Sequence[int], *, name_only: bool
+) -> dict[int, Float[Tensor, "fact d_model"]]:
+    """The residual stream at subject_last after each layer (−1: before block 0) under some edits."""
+    prompts = recall.name_only if name_only else recall.full
+    sites = {layer: Site("resid_post", layer) if layer >= 0 else Site("embed") for layer in layers}
+    values = prompts.read([Read(site=s, position=prompts.subject_last) for s in sites.values()], edits)
+    return {layer: values[site] for layer, site in sites.items()}
+
+
+def subspace_flips(
+    recall: Recall, readout: Readout, layer: int, generator: np.random.Generator
+) -> dict[str, Bool[np.ndarray, "draw fact"]]:
+    """Patch the readout's subspace at subject_last from a fact of another class: does the answer become its class?
+
+    x ← x + P(x_other − x) before block `layer`, P the projector on the span of the readout's centred columns; beside
+    it a random subspace of the same dimension. Source: the causal check of Fact Finding, post 2.
+    """
+    site = Site("resid_pre", layer)
+    prompts = recall.full
+    x = recall.at_subject("resid_pre", (layer,))[layer]
+    centred = readout.weight - readout.weight.mean(1, keepdim=True)
+    rank = min(centred.shape) if centred.shape[1] > centred.shape[0] else centred.shape[1] - 1
+    basis = torch.linalg.svd(centred.float())[0][:, :rank].to(x.dtype)
+    noise = torch.as_tensor(generator.standard_normal((x.shape[1], rank)), dtype=torch.float64)
+    bases = {"readout_subspace": basis, "random_subspace": torch.linalg.qr(noise)[0].to(x)}
+    flips: dict[str, Bool[np.ndarray, "draw fact"]] = {}
+    for name, space in bases.items():
+        draws = []
+        for other in recall.others:
+            edit = Edit(site=site, change="add", value=(x[other] - x) @ space @ space.T, position=prompts.subject_last)
+            predicted = prompts.forward([edit]).scores.class_logits.argmax(-1).cpu().numpy()
+            draws.append(predicted == recall.cls[other.numpy()])
+        flips[name] = np.stack(draws)
+    return flips

@@ -1,0 +1,139 @@
+"""What the top heads attend to, what feeds them, and whether early MLPs matter for their keys or values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rote.circuit.prompts import PromptSet
+from rote.circuit.recall import Recall, class_difference
+from rote.facts import RelationPrompts
+from rote.model import Edit, Read, Site
+
+Head = tuple[int, int]
+
+
+def head_attention(
+    prompts: PromptSet, asked: RelationPrompts, heads: Sequence[Head]
+) -> dict[Head, dict[str, Float[np.ndarray, " fact"]]]:
+    """Attention weight from `end` to each category of positions, per head and fact; a fact's weights sum to 1.
+
+    Source: Fact Finding, post 2. Categories: bos, prefix, name_early, subject_last, relation_words, end.
+    """
+    layers = sorted({layer for layer, _ in heads})
+    rows: dict[int, list[Tensor]] = {layer: [] for layer in layers}
+    for batch in prompts.batches():
+        recording = prompts.recording(batch)
+        acts = prompts.model.replay(recording, layers[0], read=[("pattern", layer) for layer in layers])
+        index = torch.arange(len(batch))
+        for layer in layers:
+            rows[layer].append(acts["pattern", layer][index, :, prompts.end[batch]].cpu())
+    patterns = {layer: torch.cat(parts).numpy() for layer, parts in rows.items()}
+    spans = asked.spans()
+    return {
+        (layer, head): {name: (patterns[layer][:, head] * span).sum(1) for name, span in spans.items()}
+        for layer, head in heads
+    }
+
+
+def earlier_nodes(recall: Recall, layer: int) -> list[tuple[str, Site, int | None]]:
+    """Everything that writes into the residual stream before a layer: (name, site, head)."""
+    model = recall.model
+    nodes: list[tuple[str, Site, int | None]] = [("embed", Site("embed"), None)]
+    for early in range(layer):
+        nodes += [(f"L{early}H{h}", Site("z", early), h) for h in range(model.n_heads)]
+        nodes.append((f"mlp.{early}", Site(model.mlp_contribution, early), None))
+    return nodes
+
+
+def value_inputs(recall: Recall, head: Head) -> dict[str, Float[np.ndarray, " fact"]]:
+    """Path-patch each earlier node at subject_last through this head's value path only.
+
+    The node's output is taken from a random fact of another class; the head's value at subject_last is computed
+    from the residual stream with that change, and everything after the head runs again. The effect is the drop of
+    logit[clean class] − logit[other class] at `end`, averaged over draws, in logits. Source: Fact Finding, post 2.
+    """
+    layer, index = head
+    cls, clean = torch.as_tensor(recall.cls), recall.clean.scores.class_logits
+    stream = recall.at_subject("attn_in", (layer,))[layer]
+    effects: dict[str, Float[np.ndarray, " fact"]] = {}
+    for name, output in _outputs(recall, layer).items():
+        total = torch.zeros(len(recall), device=clean.device)
+        for other in recall.others:
+            value = _values(recall, head, stream + output[other] - output)
+            edit = Edit(site=Site("v", layer), value=value, position=recall.full.subject_last, head=index)
+            patched = recall.full.forward([edit]).scores.class_logits
+            other_cls = cls[other]
+            total += class_difference(clean, cls, other_cls) - class_difference(patched, cls, other_cls)
+        effects[name] = (total / len(recall.others)).cpu().numpy()
+    return effects
+
+
+def _values(recall: Recall, head: Head, stream: Float[Tensor, "fact d_model"]) -> Float[Tensor, "fact d_head"]:
+    """A head's values for a residual stream, by linear algebra (positions do not enter values)."""
+    norm, ov = recall.model.attention_norm(head[0]), recall.model.head(*head)
+    x = stream if norm is None else norm(stream)
+    return x @ ov.w_v if ov.b_v is None else x @ ov.w_v + ov.b_v
+
+
+def _outputs(recall: Recall, layer: int) -> dict[str, Float[Tensor, "fact d_model"]]:
+    """What every earlier node adds to the residual stream at subject_last."""
+    model, position = recall.model, recall.full.subject_last
+    nodes = earlier_nodes(recall, layer)
+    sites = list(dict.fromkeys(site for _, site, _ in nodes))
+    sites += [Site("attn_out", early) for early in range(layer)]
+    values = recall.full.read([Read(site=site, position=position) for site in sites])
+    outputs = {}
+    for name, site, head in nodes:
+        x = values[site]
+        if head is not None and site.layer is not None:
+            x = x[:, head] @ model.head(site.layer, head).w_o
+            norm = model.attention_out_norm(site.layer)
+            if norm is not None:
+                x = norm.linear(x, norm.scale(values[Site("attn_out", site.layer)]))
+        outputs[name] = x
+    return outputs
+
+
+def _through(
+    recall: Recall, layer: int, shift: Float[Tensor, "fact d_model"], site: str
+) -> Float[Tensor, "fact head d_head"]:
+    """A layer's keys or values at subject_last when its residual input there is shifted."""
+    position = recall.full.subject_last
+    edit = Edit(site=Site("attn_in", layer), change="add", value=shift, position=position)
+    read = Read(site=Site(site, layer), position=position)
+    return recall.full.read([read], [edit])[read.site]
+
+
+def key_or_value(recall: Recall, heads: Sequence[Head], mlp: int, path: str, how: str) -> list[PathAccuracy]:
+    """Ablate one MLP at subject_last only along the top heads' keys (`k`) or values (`v`); one entry per draw.
+
+    Every head of a later layer gets the key or value computed from the clean residual stream with the MLP's output
+    ablated; nothing else changes. Source: Fact Finding, post 3 (MLP1 matters for the key, not for the value).
+    """
+    later = [h for h in heads if h[0] > mlp]
+    clean = recall.contributions("mlp", (mlp,))[Site(recall.model.mlp_contribution, mlp)]
+    results = []
+    for value in recall.ablated_values(clean, how):
+        edits = []
+        for layer in sorted({layer for layer, _ in later}):
+            changed = _through(recall, layer, value - clean, path)
+            for _, head in [h for h in later if h[0] == layer]:
+                edits.append(
+                    Edit(
+                        site=Site(path, layer),
+                        value=changed[:, head],
+                        position=recall.full.subject_last,
+                        head=head,
+                    )
+                )
+        scores = recall.full.forward(edits).scores
+        results.append((scores.correct.cpu().numpy(), scores.correct_cls.cpu().numpy()))
+    return results
+
+
+PathAccuracy = tuple[np.ndarray, np.ndarray]

@@ -1,0 +1,43 @@
+"""The experiments, one file each, in the order in which a study runs them."""
+
+from rote.experiments.base import Experiment, StackExperiment, Study
+from rote.experiments.concatenation import ConcatenationExperiment
+from rote.experiments.direct_effects import DirectEffectsExperiment
+from rote.experiments.effective_model import EffectiveModelExperiment
+from rote.experiments.head_attention import HeadAttentionExperiment
+from rote.experiments.key_or_value import KeyOrValueExperiment
+from rote.experiments.known_facts import KnownFactsExperiment
+from rote.experiments.known_norms import KnownNorms
+from rote.experiments.layer_probes import LayerProbes
+from rote.experiments.linear_structure import LinearStructure
+from rote.experiments.lookup_window import LookupWindowExperiment
+from rote.experiments.path_ablation import PathAblation
+from rote.experiments.readout import ReadoutExperiment
+from rote.experiments.value_inputs import ValueInputsExperiment
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    KnownFactsExperiment(),
+    DirectEffectsExperiment(),
+    HeadAttentionExperiment(),
+    ValueInputsExperiment(),
+    KeyOrValueExperiment(),
+    ReadoutExperiment(),
+    ConcatenationExperiment(),
+    LookupWindowExperiment(),
+    EffectiveModelExperiment(),
+    LayerProbes(),
+    PathAblation(),
+    LinearStructure(),
+    KnownNorms(),
+)
+
+__all__ = [
+    "EXPERIMENTS",
+    "Experiment",
+    "KnownNorms",
+    "LayerProbes",
+    "LinearStructure",
+    "PathAblation",
+    "StackExperiment",
+    "Study",
+]

@@ -1,0 +1,224 @@
+"""What every experiment gets (`Study`), is (`Experiment`, `StackExperiment`) and gives (rows through `Tabulator`)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from rote.catalog import card
+from rote.circuit import Circuit, KnownFacts, Recall
+from rote.errors import NotApplicable
+from rote.facts import RelationPrompts
+from rote.records import Absent, Record, Row
+from rote.settings import Settings
+from rote.stack import Stack
+from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Study:
+    """One relation of a study: all facts as asked, the known ones as a `Recall`, and the circuit found.
+
+    `asked_otherwise` holds the known entities' prompts under the table's other relations.
+    """
+
+    prompts: RelationPrompts
+    known: KnownFacts
+    recall: Recall
+    circuit: Circuit
+    asked_otherwise: tuple[RelationPrompts, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        return self.recall.settings
+
+    @cached_property
+    def stack(self) -> Stack:
+        """The effective model; NotApplicable with the evidence where there is no MLP window."""
+        return self.circuit.effective_model(self.recall)
+
+    @cached_property
+    def report(self) -> Bool[np.ndarray, " fact"]:
+        """The half of the known facts on which everything is reported."""
+        return ~self.recall.selection
+
+    @cached_property
+    def sample(self) -> Study:
+        """The same study on at most max_entities facts of the report half, for experiments that choose nothing."""
+        members = np.flatnonzero(self.report)
+        chosen = members[stratified_sample(self.recall.cls[members], self.settings, self.recall.relation)]
+        return replace(self, recall=self.recall.take(chosen))
+
+    @cached_property
+    def bootstrap(self) -> PigeonholeBootstrap:
+        """Resamples over the known facts' name tokens; the same for every experiment of the relation."""
+        p = self.recall.prompts
+        return bootstrap(p.first, p.last, self.settings, p.relation.name)
+
+    def tabulator(self, experiment: str, stack: str = "model") -> Tabulator:
+        return Tabulator(
+            experiment=experiment,
+            stack=stack,
+            relation=self.recall.relation,
+            seed=self.settings.seed,
+            bootstrap=self.bootstrap,
+            where=self.report,
+        )
+
+
+def bootstrap(first: np.ndarray, last: np.ndarray, settings: Settings, item: str) -> PigeonholeBootstrap:
+    return PigeonholeBootstrap(
+        first, last, n_resamples=settings.n_bootstrap, generator=rng(settings.seed, "bootstrap", item)
+    )
+
+
+@dataclass(kw_only=True, eq=False)
+class Tabulator:
+    """Collects rows of one experiment on one stack; `where` marks the observations that are reported."""
+
+    experiment: str
+    stack: str
+    relation: str | None
+    seed: int
+    bootstrap: Bootstrap
+    where: Bool[np.ndarray, " obs"] | None = None
+    rows: list[Row] = field(default_factory=list)
+    absents: list[Absent] = field(default_factory=list)
+
+    def mean(self, statistic: str, values: Float[np.ndarray, " obs"], **key: Any) -> None:
+        """The mean over the reported observations with its interval; absent where none counts."""
+        self.means([statistic], np.asarray(values)[:, None], [key])
+
+    def means(self, statistics: list[str], values: Float[np.ndarray, "obs column"], keys: list[dict[str, Any]]) -> None:
+        """Many means at once, one column each."""
+        where = keys[0].pop("where", self.where)
+        try:
+            estimates = self.bootstrap.means(np.asarray(values, dtype=float), where=where)
+        except NotApplicable as error:
+            for statistic, key in zip(statistics, keys, strict=True):
+                self.absent(statistic, error.reason, **key)
+            return
+        for statistic, estimate, key in zip(statistics, estimates, keys, strict=True):
+            self.estimate(statistic, estimate, **key)
+
+    def estimate(self, statistic: str, estimate: Estimate, **key: Any) -> None:
+        self.rows.append(Row(statistic=statistic, **estimate.fields, **self._common(key)))
+
+    def value(self, statistic: str, value: float, n: int | None = None, **key: Any) -> None:
+        """A value without an interval."""
+        self.rows.append(Row(statistic=statistic, value=value, n=n, **self._common(key)))
+
+    def absent(self, statistic: str, reason: str, **key: Any) -> None:
+        self.absents.append(Absent(statistic=statistic, reason=reason, **self._common(key)))
+
+    def _common(self, key: Mapping[str, Any]) -> dict[str, Any]:
+        common = {
+            "experiment": self.experiment,
+            "stack": self.stack,
+            "relation": self.relation,
+            "seed": self.seed,
+        }
+        return {**common, **key}
+
+    def record(self, **tables: pd.DataFrame) -> Record:
+        return Record(rows=tuple(self.rows), absent=tuple(self.absents), tables=tables)
+
+
+class Experiment(ABC):
+    """One experiment of the catalog; `measure` yields its record for one relation."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, study: Study) -> Record:
+        """All rows of this experiment; NotApplicable where none can be had."""
+
+
+class StackExperiment(Experiment):
+    """An experiment that runs on any stack (◆) and, where it has a full part, on the model itself."""
+
+    def measure(self, study: Study) -> Record:
+        parts = [self._on_model(study)]
+        try:
+            parts.append(self(study.stack, study.settings))
+        except NotApplicable as error:
+            parts.append(
+                Record(absent=absents(self.name, "effective", study.recall.relation, study.settings, error.reason))
+            )
+        return joined(parts)
+
+    @abstractmethod
+    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
+        """The experiment on one stack."""
+
+    def _on_model(self, study: Study) -> Record:
+        """The full part, on the model; none by default."""
+        return Record()
+
+
+def absents(experiment: str, stack: str, relation: str, settings: Settings, reason: str) -> tuple[Absent, ...]:
+    """Every statistic of an experiment's card as absent, for one reason."""
+    return tuple(
+        Absent(
+            experiment=experiment,
+            stack=stack,
+            statistic=statistic.name,
+            relation=relation,
+            reason=reason,
+            seed=settings.seed,
+        )
+        for statistic in card(experiment).statistics
+    )
+
+
+def joined(records: list[Record]) -> Record:
+    tables: dict[str, pd.DataFrame] = {}
+    for record in records:
+        tables |= record.tables
+    return Record(
+        rows=tuple(row for record in records for row in record.rows),
+        absent=tuple(a for record in records for a in record.absent),
+        tables=tables,
+    )
+
+
+def on_stack(experiment: str, stack: Stack, settings: Settings) -> Tabulator:
+    """A tabulator over the stack's entities, all of them counted unless `where` says otherwise."""
+    entities = stack.entities
+    relation = next(iter(stack.readouts))
+    return Tabulator(
+        experiment=experiment,
+        stack=stack.name,
+        relation=relation,
+        seed=settings.seed,
+        bootstrap=bootstrap(entities.first, entities.last, settings, relation),
+        where=None,
+    )
+
+
+def reported(stack: Stack, settings: Settings) -> Stack:
+    """The stack with at most max_entities entities of the report half, sampled within classes.
+
+    The same entities for every experiment and every stack of a study.
+    """
+    relation = next(iter(stack.readouts))
+    members = np.flatnonzero(~stack.entities.selection)
+    chosen = stratified_sample(stack.entities.cls[relation][members], settings, relation)
+    return stack.with_entities(stack.entities.take(members[chosen]))
+
+
+def stratified_sample(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:
+    """Indices of at most max_entities random entities that keep the class shares."""
+    order = rng(settings.seed, "entities", item).permutation(len(cls))
+    place = np.empty(len(cls))
+    for c in np.unique(cls):  # evenly spaced places within each class keep the class shares
+        of_class = order[cls[order] == c]
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    return np.sort(np.argsort(place, kind="stable")[: settings.max_entities])

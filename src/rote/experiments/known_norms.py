@@ -1,0 +1,94 @@
+"""Whether MLP outputs are larger for known names than for unknown ones made of the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from rote.circuit.product import Product, read_names
+from rote.errors import NotApplicable
+from rote.experiments.base import StackExperiment, Study, Tabulator, absents, on_stack, reported
+from rote.model import Site
+from rote.records import Record
+from rote.settings import Settings
+from rote.stack import Stack
+from rote.statistics import adjusted_by_fixed_effects, rng
+
+
+class KnownNorms(StackExperiment):
+    """AUC and effect size d of ‖MLP output‖, known against unknown names; raw and adjusted.
+
+    Unknown names are the product of the reported entities' first and last names without any name of the table;
+    `adjusted` subtracts first-token and last-token fixed effects of the norm. Source: Fact Finding, post 3.
+    """
+
+    name = "known_norms"
+
+    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
+        settings = settings or Settings()
+        sample = reported(stack, settings)
+        first, last, known = names(sample, settings)
+        out = on_stack(self.name, sample, settings)
+        run = sample.run(sample.inputs(first, last))
+        norms = [x.double().norm(dim=-1).cpu().numpy() for x in run.mlp_out]
+        _tabulate(out, norms, stack.numbers, first, last, known)
+        return out.record()
+
+    def _on_model(self, study: Study) -> Record:
+        try:
+            sample = reported(study.stack, study.settings)
+        except NotApplicable as error:
+            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+        recall = study.recall
+        first, last, known = names(sample, study.settings)
+        layers = study.circuit.window.layers
+        sites = [Site(recall.model.mlp_contribution, layer) for layer in layers]
+        values = read_names(recall, Product.of(recall), first, last, sites)
+        out = on_stack(self.name, sample, study.settings)
+        out.stack = "model"
+        norms = [values[site].double().norm(dim=-1).cpu().numpy() for site in sites]
+        _tabulate(out, norms, layers, first, last, known)
+        return out.record()
+
+
+def names(stack: Stack, settings: Settings) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " name"]]:
+    """(first, last, known): the stack's entities and n_unknown random unknown names of the same tokens."""
+    entities = stack.entities
+    firsts, lasts = np.unique(entities.first), np.unique(entities.last)
+    own = list(zip(entities.first.tolist(), entities.last.tolist(), strict=True))
+    taken = entities.taken | set(own)
+    generator = rng(settings.seed, "known_norms", next(iter(stack.readouts)))
+    cells = generator.permutation(len(firsts) * len(lasts))
+    unknown = []
+    for cell in cells:
+        name = (int(firsts[cell // len(lasts)]), int(lasts[cell % len(lasts)]))
+        if name not in taken:
+            unknown.append(name)
+        if len(unknown) == settings.n_unknown:
+            break
+    if not unknown:
+        raise NotApplicable("every combination of the study's first and last names is a name of the table")
+    both = np.array(own + unknown)
+    return both[:, 0], both[:, 1], np.arange(len(both)) < len(own)
+
+
+def _tabulate(
+    out: Tabulator,
+    norms: Sequence[Float[np.ndarray, " name"]],
+    numbers: Sequence[int],
+    first: np.ndarray,
+    last: np.ndarray,
+    known: Bool[np.ndarray, " name"],
+) -> None:
+    resamples = out.bootstrap.observations(first[:, None], last[:, None])  # type: ignore[attr-defined]
+    for number, norm in zip(numbers, norms, strict=True):
+        for condition, values in (("raw", norm), ("adjusted", adjusted_by_fixed_effects(norm, first, last))):
+            key = {"site": "mlp_out", "layer": number, "condition": condition}
+            try:
+                out.estimate("norm_auc", resamples.auc(values, known), unit="fraction", **key)
+                out.estimate("norm_d", resamples.cohens_d(values, known), unit="SD", **key)
+            except NotApplicable as error:
+                out.absent("norm_auc", error.reason, **key)
+                out.absent("norm_d", error.reason, **key)

@@ -1,0 +1,134 @@
+"""How the class becomes linearly readable, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rote.circuit.concatenation import stack_site
+from rote.errors import NotApplicable
+from rote.experiments.base import StackExperiment, Study, Tabulator, absents, on_stack, reported
+from rote.model import Read, Site
+from rote.records import Record
+from rote.settings import Settings
+from rote.stack import Readout, Stack
+from rote.statistics import Estimate, rng
+from rote.statistics.probes import logistic_correct, splits
+
+
+class LayerProbes(StackExperiment):
+    """Probes before the first and after each window layer; the readout's loss; each layer's MLP alone.
+
+    Accuracy = right test predictions / test predictions over the splits; early_rise = (p_mid − p_0)/(p_end − p_0)
+    with p_mid interpolated at half the depth. Source: Fact Finding, post 3.
+    """
+
+    name = "layer_probes"
+
+    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
+        settings = settings or Settings()
+        readout = next(iter(stack.readouts.values()))
+        sample = reported(stack, settings)
+        run = sample.run_entities()
+        out = on_stack(self.name, sample, settings)
+        cls = sample.entities.cls[readout.relation]
+        _tabulate(out, run.resid, run.mlp_out, cls, stack.numbers, readout, settings)
+        return out.record()
+
+    def _on_model(self, study: Study) -> Record:
+        try:
+            stack = reported(study.stack, study.settings)
+        except NotApplicable as error:
+            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+        recall, window = study.recall, study.circuit.window
+        place = {name: index for index, name in enumerate(recall.names)}
+        facts = torch.as_tensor([place[name] for name in stack.entities.names])
+        at = recall.full.subject_last
+        site = stack_site(recall, window.start)
+        posts = [Site("resid_post", layer) for layer in window.layers]
+        outs = [Site(recall.model.mlp_contribution, layer) for layer in window.layers]
+        values = recall.full.read([Read(site=s, position=at) for s in (site, *posts, *outs)])
+        readout = next(iter(study.stack.readouts.values()))
+        last, use = values[posts[-1]], recall.selection
+        fitted = readout.centred_on(last[torch.as_tensor(use)]).calibrated(last, recall.cls, use)
+        out = on_stack(self.name, stack, study.settings)
+        out.stack = "model"
+        resid = [values[s][facts] for s in (site, *posts)]
+        mlp_out = [values[s][facts] for s in outs]
+        cls = stack.entities.cls[recall.relation]
+        _tabulate(out, resid, mlp_out, cls, window.layers, fitted, study.settings)
+        return out.record()
+
+
+def _tabulate(
+    out: Tabulator,
+    resid: Sequence[Float[Tensor, "entity d_model"]],
+    mlp_out: Sequence[Float[Tensor, "entity d_model"]],
+    cls: np.ndarray,
+    numbers: Sequence[int],
+    readout: Readout,
+    settings: Settings,
+) -> None:
+    keys = [{"site": "resid_pre", "layer": numbers[0]}] + [{"site": "resid_post", "layer": n} for n in numbers]
+    tests = splits(
+        cls,
+        n_splits=settings.n_probe_seeds,
+        test_share=settings.test_share,
+        generator=rng(settings.seed, "layer_probes", readout.relation),
+    )
+    counts = [_probe(x.cpu().numpy(), cls, tests) for x in resid]
+    for (right, tested), x, key in zip(counts, resid, keys, strict=True):
+        out.estimate("probe_accuracy", _share(out, right, tested), unit="fraction", **key)
+        out.estimate("probe_balanced_accuracy", _balanced(out, right, tested, cls), unit="fraction", **key)
+        loss = -readout.centred_on(x).log_probs(x).cpu().double().numpy()[np.arange(len(cls)), cls]
+        out.mean("readout_loss_nats", loss, unit="nats", **key)
+    for number, x in zip(numbers, mlp_out, strict=True):
+        alone = resid[0] + x
+        right = readout.centred_on(alone).predict(alone) == cls
+        out.mean("layer_alone", right, site="mlp_out", layer=number, unit="fraction")
+    try:
+        out.estimate("early_rise", _early_rise(out, counts), unit="fraction")
+    except NotApplicable as error:
+        out.absent("early_rise", error.reason)
+
+
+def _probe(x: np.ndarray, cls: np.ndarray, tests: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Per entity, how often it was predicted rightly as a test entity, and how often it was one."""
+    right, tested = np.zeros(len(cls)), np.zeros(len(cls))
+    for test in tests:
+        right[test] += logistic_correct(x, cls, ~test)[test]
+        tested += test
+    return right, tested
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+
+
+def _share(out: Tabulator, right: np.ndarray, tested: np.ndarray) -> Estimate:
+    return out.bootstrap.interval(lambda weights: _ratio(weights @ right, weights @ tested))
+
+
+def _balanced(out: Tabulator, right: np.ndarray, tested: np.ndarray, cls: np.ndarray) -> Estimate:
+    members = [(cls == c).astype(float) for c in np.unique(cls)]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        shares = [_ratio(weights @ (right * m), weights @ (tested * m)) for m in members]
+        return np.asarray(np.mean(shares, axis=0))
+
+    return out.bootstrap.interval(statistic)
+
+
+def _early_rise(out: Tabulator, counts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:
+    depth = (len(counts) - 1) / 2
+    low, high = int(np.floor(depth)), int(np.ceil(depth))
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        p = [_ratio(weights @ right, weights @ tested) for right, tested in counts]
+        return _ratio((p[low] + p[high]) / 2 - p[0], np.maximum(p[-1] - p[0], 0))
+
+    return out.bootstrap.interval(statistic)

@@ -1,0 +1,227 @@
+"""How much each MLP of the window depends on the output of an earlier one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rote.circuit.concatenation import additive_prediction
+from rote.circuit.product import Product, main_effects
+from rote.circuit.recall import Recall
+from rote.errors import NotApplicable
+from rote.experiments.base import StackExperiment, Study, Tabulator, absents, on_stack, reported
+from rote.model import Edit, Read, Site
+from rote.records import Record
+from rote.settings import Settings
+from rote.stack import Readout, Stack
+from rote.stack.product import product_effects
+from rote.statistics import rng
+
+ABLATIONS = ("mean", "resample", "additive")
+METRIC_UNITS = {
+    "accuracy_cls": "fraction",
+    "loss_nats": "nats",
+    "kl_nats": "nats",
+    "accuracy": "fraction",
+    "readout_accuracy": "fraction",
+}
+
+Metrics = dict[str, Float[np.ndarray, " fact"]]  # per fact; kl_nats is 0 in the clean run
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ablated:
+    """Metrics with paths (i, j) ablated, with all paths of i ablated, and with MLP i removed altogether."""
+
+    clean: Metrics
+    path: Callable[[int, Sequence[int]], Metrics]
+    removed: Callable[[int], Metrics]
+
+
+class PathAblation(StackExperiment):
+    """MLP j reads the residual stream in which MLP i's output is ablated; everything after j runs again.
+
+    mean: its mean over the facts; resample: from a fact of another class; additive: its first-name and last-name
+    main effects over the product, which removes only what it computes jointly. path_share = KL(all its paths) /
+    KL(removed). Source: Fact Finding, post 3.
+    """
+
+    name = "path_ablation"
+
+    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
+        settings = settings or Settings()
+        sample = reported(stack, settings)
+        out = on_stack(self.name, sample, settings)
+        for how in ABLATIONS:
+            draws = [_on_stack(sample, values) for values in _stack_values(sample, how, settings)]
+            _tabulate(out, draws, stack.numbers, how)
+        return out.record()
+
+    def _on_model(self, study: Study) -> Record:
+        try:
+            window = study.circuit.window
+        except NotApplicable as error:
+            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+        readout, study = study.stack.readouts[study.recall.relation], study.sample
+        out = study.tabulator(self.name)
+        for how in ABLATIONS:
+            values, where = _model_values(study.recall, window.layers, how)
+            out.where = study.report & where
+            draws = [_on_model(study.recall, window.layers, readout, value) for value in values]
+            _tabulate(out, draws, window.layers, how)
+        return out.record()
+
+
+def _tabulate(out: Tabulator, draws: Sequence[Ablated], numbers: Sequence[int], how: str) -> None:
+    """Rows of one ablation, averaged over its draws."""
+    n = len(numbers)
+    for i in range(n - 1):
+        for j in range(i + 1, n):
+            changes = _mean([_change(d.path(i, (j,)), d.clean) for d in draws])
+            for metric, change in changes.items():
+                key = {"layer": numbers[j], "source": f"mlp.{numbers[i]}", "site": "mlp_in"}
+                out.mean(f"path_delta_{metric}", change, condition=how, unit=METRIC_UNITS[metric], **key)
+        paths = _mean([d.path(i, tuple(range(i + 1, n))) for d in draws])["kl_nats"]
+        removed = _mean([d.removed(i) for d in draws])["kl_nats"]
+        try:
+            share = out.bootstrap.interval(
+                lambda w, a=paths, b=removed: _ratio(w @ a[_where(out)], w @ b[_where(out)]), where=out.where
+            )
+            out.estimate("path_share", share, condition=how, layer=numbers[i], unit="ratio")
+        except NotApplicable:
+            reason = "removing the MLP altogether changes nothing, so there is nothing to share"
+            out.absent("path_share", reason, condition=how, layer=numbers[i])
+
+
+def _where(out: Tabulator) -> object:
+    return slice(None) if out.where is None else out.where
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 1e-9)
+
+
+def _change(after: Metrics, before: Metrics) -> Metrics:
+    return {name: after[name] - before[name] for name in after}
+
+
+def _mean(draws: Sequence[Metrics]) -> Metrics:
+    return {name: np.mean([draw[name] for draw in draws], axis=0) for name in draws[0]}
+
+
+# ------------------------------------------------------------------ on a stack
+
+
+def _stack_values(stack: Stack, how: str, settings: Settings) -> list[list[Float[Tensor, "entity d_model"]]]:
+    """Per draw and layer, what replaces an MLP's output."""
+    outs, entities = stack.run_entities().mlp_out, stack.entities
+    if how == "mean":
+        return [[out.mean(0, keepdim=True).expand_as(out) for out in outs]]
+    if how == "resample":
+        relation = next(iter(stack.readouts))
+        cls, generator = entities.cls[relation], rng(settings.seed, "path_ablation", relation)
+        pools = [np.flatnonzero(cls != c) for c in range(cls.max() + 1)]
+        draws = [[int(generator.choice(pools[c])) for c in cls] for _ in range(settings.n_resamples_ablation)]
+        return [[out[draw] for out in outs] for draw in draws]
+    firsts, row = np.unique(entities.first, return_inverse=True)
+    lasts, column = np.unique(entities.last, return_inverse=True)
+    effects, _ = product_effects(stack, firsts, lasts)
+    return [[(e.grand + e.first[row] + e.last[column]).to(o.dtype) for e, o in zip(effects, outs, strict=True)]]
+
+
+def _on_stack(stack: Stack, values: Sequence[Float[Tensor, "entity d_model"]]) -> Ablated:
+    readout = next(iter(stack.readouts.values()))
+    cls = stack.entities.cls[readout.relation]
+    x = stack.inputs(stack.entities.first, stack.entities.last)
+    run = stack.run(x)
+    clean = readout.log_probs(run.output).double()
+
+    def metrics(output: Tensor) -> Metrics:
+        log_probs = readout.log_probs(output).double()
+        return {
+            "accuracy_cls": (log_probs.argmax(-1).cpu().numpy() == cls).astype(float),
+            "loss_nats": -log_probs.cpu().numpy()[np.arange(len(cls)), cls],
+            "kl_nats": _kl(clean, log_probs),
+        }
+
+    def path(i: int, later: Sequence[int]) -> Metrics:
+        shift = values[i] - run.mlp_out[i]
+        return metrics(stack.run(x, read_shift=dict.fromkeys(later, shift)).output)
+
+    def removed(i: int) -> Metrics:
+        return metrics(stack.run(x, output={i: values[i]}).output)
+
+    return Ablated(clean=metrics(run.output), path=path, removed=removed)
+
+
+def _kl(clean: Float[Tensor, "fact cls"], other: Float[Tensor, "fact cls"]) -> Float[np.ndarray, " fact"]:
+    kl: Float[np.ndarray, " fact"] = (clean.exp() * (clean - other)).sum(-1).double().cpu().numpy()
+    return kl
+
+
+# ---------------------------------------------------------------- on the model
+
+
+def _model_values(
+    recall: Recall, layers: Sequence[int], how: str
+) -> tuple[list[Mapping[int, Float[Tensor, "fact d_model"]]], np.ndarray]:
+    """Per draw and layer, what replaces MLP outputs at subject_last; and the facts for which that exists."""
+    everywhere = np.ones(len(recall), dtype=bool)
+    clean = recall.at_subject(recall.model.mlp_contribution, tuple(layers))
+    if how != "additive":
+        values = {layer: recall.ablated_values(x, how) for layer, x in clean.items()}
+        n_draws = len(next(iter(values.values())))
+        return [{layer: v[d] for layer, v in values.items()} for d in range(n_draws)], everywhere
+    facts = recall.require_two_token()
+    product = Product.of(recall)
+    sites = {layer: Site(recall.model.mlp_contribution, layer) for layer in layers}
+    fits = main_effects(recall, product, list(sites.values()))
+    first, last = product.index(recall.prompts.first[facts], recall.prompts.last[facts])
+    additive = {}
+    for layer, site in sites.items():
+        predicted = torch.as_tensor(additive_prediction(fits[site], first, last)).to(clean[layer])
+        # full prompts and name-only prompts may differ by a constant, which is not a joint effect of the names
+        shift = clean[layer][facts].mean(0) - predicted.mean(0)
+        additive[layer] = clean[layer].clone()
+        additive[layer][facts] = predicted + shift
+    return [additive], np.isin(np.arange(len(recall)), facts)
+
+
+def _on_model(
+    recall: Recall,
+    layers: Sequence[int],
+    readout: Readout,
+    values: Mapping[int, Float[Tensor, "fact d_model"]],
+) -> Ablated:
+    model, at, last = recall.model, recall.full.subject_last, layers[-1]
+    outs = recall.at_subject(model.mlp_contribution, tuple(layers))
+    read = Read(site=Site("resid_post", last), position=at)
+    start = recall.full.forward(read=[read], keep_log_probs=True)
+    assert start.log_probs is not None
+    clean, centred = start.log_probs, readout.centred_on(start.values[read.site])
+
+    def metrics(edits: Sequence[Edit]) -> Metrics:
+        done = recall.full.forward(edits, [read], keep_log_probs=True)
+        assert done.log_probs is not None
+        return {
+            "accuracy_cls": done.scores.correct_cls.double().cpu().numpy(),
+            "loss_nats": -done.scores.answer_log_prob.double().cpu().numpy(),
+            "kl_nats": _kl(clean, done.log_probs),
+            "accuracy": done.scores.correct.double().cpu().numpy(),
+            "readout_accuracy": (centred.predict(done.values[read.site]) == recall.cls).astype(float),
+        }
+
+    def path(i: int, later: Sequence[int]) -> Metrics:
+        shift = values[layers[i]] - outs[layers[i]]
+        return metrics([Edit(site=Site("mlp_in", layers[j]), change="add", value=shift, position=at) for j in later])
+
+    def removed(i: int) -> Metrics:
+        site = Site(model.mlp_contribution, layers[i])
+        return metrics([Edit(site=site, value=values[layers[i]], position=at)])
+
+    return Ablated(clean=metrics([]), path=path, removed=removed)

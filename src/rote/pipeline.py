@@ -1,0 +1,234 @@
+"""Read this first: a study is asked (which facts are known), searched (the circuit), measured, and reported.
+
+Each stage is a list of shards that an executor runs; what a stage needs of the one before is read back from its
+records, so that an interrupted study goes on where it was and ends in the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rote.circuit import Circuit, KnownFacts, Recall, ask, search
+from rote.errors import FactsError, NotApplicable
+from rote.execute import Executor, Inline, OnEvent
+from rote.execute.abstract import Event, Finished, ignore
+from rote.experiments import EXPERIMENTS, Experiment, Study
+from rote.experiments.base import absents
+from rote.experiments.known_facts import from_table, tabulate
+from rote.facts import FactTable, RelationPrompts, build_prompts, read_facts
+from rote.model import Model
+from rote.model.memory import keep_freed_memory
+from rote.provenance import describe
+from rote.records import Record, RunFolder, Shard
+from rote.results import Run
+from rote.settings import Settings
+
+KNOWN, CIRCUIT = "known_facts", "circuit"
+
+
+def study(
+    model: Model,
+    facts: FactTable | str | Path | pd.DataFrame,
+    *,
+    folder: str | Path,
+    relation: str | Sequence[str] | None = None,
+    settings: Settings | None = None,
+    experiments: Sequence[Experiment] = EXPERIMENTS,
+    executor: Executor | None = None,
+    fresh: bool = False,
+    on_event: OnEvent = ignore,
+) -> Run:
+    """Run a whole study, or what is left of it, and write its tables and report into `folder`.
+
+    Args:
+        facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some.
+        fresh: start over in a folder that holds another study.
+
+    Raises:
+        InputError: facts, model or settings cannot be used; nothing has been written.
+        RunError: the folder holds another study (the differences are shown).
+    """
+    keep_freed_memory()
+    settings = settings or Settings()
+    table = facts if isinstance(facts, FactTable) else read_facts(facts)
+    asked = ask_all(model, table, _relations(table, relation))
+    run = RunFolder.open(folder, describe(model, table, list(asked), settings, experiments), fresh=fresh)
+    work = _Work(model=model, table=table, prompts=asked, settings=settings, experiments=tuple(experiments))
+    runner = _Runner(run=run, executor=executor or Inline(), on_event=on_event)
+
+    runner.finish([Shard(KNOWN, name) for name in asked], work.known_facts)
+    work.known = {name: from_table(run.read(Shard(KNOWN, name)).tables["facts"], p) for name, p in asked.items()}
+    studied = [name for name in asked if work.too_few(name) is None]
+    runner.finish([Shard(CIRCUIT, name) for name in studied], work.circuit)
+    work.circuits = {name: _circuit(run.read(Shard(CIRCUIT, name))) for name in studied}
+    order = [Shard(e.name, name) for name in asked for e in experiments if e.name != KNOWN]
+    runner.finish(order, work.experiment)
+
+    run.assemble([Shard(KNOWN, n) for n in asked] + [Shard(CIRCUIT, n) for n in studied] + order)
+    result = Run(records=run)
+    result.report()
+    return result
+
+
+def find_circuit(
+    model: Model,
+    facts: FactTable | str | Path | pd.DataFrame,
+    *,
+    relation: str | None = None,
+    settings: Settings | None = None,
+) -> tuple[Circuit, Recall]:
+    """The circuit of one relation, without a run folder; `circuit.effective_model(recall)` distils it.
+
+    Raises NotApplicable where the model knows too few of the facts.
+    """
+    keep_freed_memory()
+    settings = settings or Settings()
+    table = facts if isinstance(facts, FactTable) else read_facts(facts)
+    (name,) = _relations(table, relation)[:1]
+    prompts = ask_all(model, table, [name])[name]
+    work = _Work(model=model, table=table, prompts={name: prompts}, settings=settings, experiments=())
+    work.known = {name: ask(model, prompts, settings)}
+    reason = work.too_few(name)
+    if reason is not None:
+        raise NotApplicable(reason)
+    recall = work.recall(name)
+    return search(recall), recall
+
+
+def ask_all(model: Model, table: FactTable, relations: Sequence[str]) -> dict[str, RelationPrompts]:
+    """The prompts of every relation; all that is wrong with any of them is raised together."""
+    prompts, problems = {}, []
+    limit = getattr(model.config, "max_position_embeddings", None)
+    for name in relations:
+        try:
+            prompts[name] = _prompts(model, table, name, limit)
+        except FactsError as error:
+            problems += error.problems
+    if problems:
+        raise FactsError(problems)
+    return prompts
+
+
+def _prompts(model: Model, table: FactTable, name: str, limit: int | None) -> RelationPrompts:
+    """Attributes that share a first token are refused, unless the model knows not even those tokens."""
+    try:
+        return build_prompts(table, name, model.tokenizer, max_length=limit)
+    except FactsError:
+        loose = build_prompts(table, name, model.tokenizer, max_length=limit, allow_shared_first_tokens=True)
+        if ask(model, loose, Settings()).known.any():
+            raise
+        return loose
+
+
+def _relations(table: FactTable, relation: str | Sequence[str] | None) -> list[str]:
+    chosen = table if relation is None else table.select(relation)
+    return [r.name for r in chosen.relations]
+
+
+def _circuit(record: Record) -> Circuit:
+    return Circuit.from_json(str(record.tables["choices"]["json"].iloc[0]))
+
+
+@dataclass(kw_only=True)
+class _Runner:
+    """Runs shards that are not done yet, records each as soon as it is there."""
+
+    run: RunFolder
+    executor: Executor
+    on_event: OnEvent
+
+    def finish(self, shards: Sequence[Shard], work: Callable[[Shard], Record]) -> None:
+        left = [shard for shard in shards if not self.run.done(shard)]
+        for shard, record in self.executor.execute(lambda: None, lambda _, s: work(s), left, on_event=self._told):
+            self.run.write(shard, record)
+
+    def _told(self, event: Event) -> None:
+        if isinstance(event, Finished) and isinstance(event.shard, Shard):
+            self.run.add_timing(event.shard, event.seconds)
+        self.on_event(event)
+
+
+class _Work:
+    """What shards share: the model, the facts as asked, and what earlier stages found."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        table: FactTable,
+        prompts: dict[str, RelationPrompts],
+        settings: Settings,
+        experiments: tuple[Experiment, ...],
+    ) -> None:
+        self.model, self.table, self.prompts, self.settings = model, table, prompts, settings
+        self.experiments = {experiment.name: experiment for experiment in experiments}
+        self.known: dict[str, KnownFacts] = {}
+        self.circuits: dict[str, Circuit] = {}
+        self._recalls: dict[str, Recall] = {}
+        self._studies: dict[str, Study] = {}
+
+    def known_facts(self, shard: Shard) -> Record:
+        prompts = self.prompts[shard.item]
+        return tabulate(prompts, ask(self.model, prompts, self.settings), self.settings)
+
+    def circuit(self, shard: Shard) -> Record:
+        found = search(self.recall(shard.item))
+        return Record(tables={"choices": pd.DataFrame({"relation": [shard.item], "json": [found.to_json()]})})
+
+    def experiment(self, shard: Shard) -> Record:
+        experiment, reason = self.experiments[shard.experiment], self.too_few(shard.item)
+        if reason is None:
+            try:
+                return experiment.measure(self.study(shard.item))
+            except NotApplicable as error:
+                reason = error.reason
+        return Record(absent=absents(experiment.name, "model", shard.item, self.settings, reason))
+
+    def too_few(self, name: str) -> str | None:
+        """Why nothing more can be asked about a relation, or None."""
+        known, prompts, least = self.known[name].known, self.prompts[name], self.settings.min_known
+        n_known, n_facts = int(known.sum()), len(known)
+        if n_known < least:
+            which = "none" if n_known == 0 else f"{n_known:,}"
+            return (
+                f"the model knows {which} of the {n_facts:,} facts "
+                f"(p > {self.settings.known_probability:g}); at least {least} are needed"
+            )
+        if min(np.sort(np.bincount(prompts.cls[known], minlength=2))[-2:]) < 4:
+            return "the facts that the model knows are of one class only; two classes of at least 4 are needed"
+        return None
+
+    def study(self, name: str) -> Study:
+        """The relation's known facts with the circuit that was found."""
+        if name not in self._studies:
+            self._studies[name] = Study(
+                prompts=self.prompts[name],
+                known=self.known[name],
+                recall=self.recall(name),
+                circuit=self.circuits[name],
+                asked_otherwise=self._otherwise(name),
+            )
+        return self._studies[name]
+
+    def recall(self, name: str) -> Recall:
+        """The relation's known facts; one object for all stages, since it keeps recordings."""
+        if name not in self._recalls:
+            known = self.known[name].known
+            self._recalls[name] = Recall.of(self.model, self.prompts[name], known, self.settings)
+        return self._recalls[name]
+
+    def _otherwise(self, name: str) -> tuple[RelationPrompts, ...]:
+        """The known facts asked as every other relation of the table."""
+        known = set(self.prompts[name].take(self.known[name].known).entities)
+        asked = []
+        for relation in self.table.relations:
+            if relation.name == name:
+                continue
+            prompts = build_prompts(self.table, name, self.model.tokenizer, asked_as=relation)
+            asked.append(prompts.take([i for i, e in enumerate(prompts.entities) if e in known]))
+        return tuple(asked)

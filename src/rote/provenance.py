@@ -1,0 +1,62 @@
+"""What a run's records depend on: model, facts, settings, code, libraries and the plan of its batches."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import rote
+from rote.experiments import Experiment
+from rote.facts import FactTable
+from rote.model import Model
+from rote.model.load import weights_hash
+from rote.settings import Settings
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
+
+
+def describe(
+    model: Model, table: FactTable, relations: Sequence[str], settings: Settings, experiments: Sequence[Experiment]
+) -> dict[str, Any]:
+    """The content of study.json: a record is reused only if all of this is the same."""
+    return {
+        "model": model.name,
+        "revision": model.revision,
+        "family": model.family.model_type,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "weights_sha256": weights_hash(model),
+        "facts": table.name,
+        "facts_sha256": table.hash,
+        "relations": {
+            name: {"template": table.relation(name).template, "prefix": table.relation(name).prefix}
+            for name in relations
+        },
+        "experiments": [experiment.name for experiment in experiments],
+        "settings": settings.as_dict(),
+        "batch_plan": {
+            "batch_size": settings.batch_size,
+            "threads": torch.get_num_threads(),
+            "device": model.device.type,
+        },
+        "versions": {
+            "rote": rote.__version__,
+            "rote_source_sha256": source_hash(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }
+
+
+def source_hash() -> str:
+    """sha256 over rote's own Python files, so that changed code never mixes with old records."""
+    root, digest = Path(rote.__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
