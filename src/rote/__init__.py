@@ -6,6 +6,7 @@ The public names, loaded when first used, so that judging and reporting need no 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from rote.results import Run, open_run
     from rote.settings import Settings
     from rote.stack import Stack
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "CARDS": "rote.catalog",
@@ -63,6 +62,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("rote")
     if name == "experiments":
         return import_module("rote.experiments")
     if name not in _HOMES:

@@ -102,7 +102,8 @@ def find_circuit(
 
 def ask_all(model: Model, table: FactTable, relations: Sequence[str]) -> dict[str, RelationPrompts]:
     """The prompts of every relation; all that is wrong with any of them is raised together."""
-    prompts, problems = {}, []
+    prompts: dict[str, RelationPrompts] = {}
+    problems: list[str] = []
     limit = getattr(model.config, "max_position_embeddings", None)
     for name in relations:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-import rote
+from rote import errors
 from rote.experiments import Experiment
 from rote.facts import FactTable
 from rote.model import Model
@@ -45,7 +45,7 @@ def describe(
             "device": model.device.type,
         },
         "versions": {
-            "rote": rote.__version__,
+            "rote": version("rote"),
             "rote_source_sha256": source_hash(),
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},
@@ -55,7 +55,7 @@ def describe(
 
 def source_hash() -> str:
     """sha256 over rote's own Python files, so that changed code never mixes with old records."""
-    root, digest = Path(rote.__file__).parent, hashlib.sha256()
+    root, digest = Path(errors.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())

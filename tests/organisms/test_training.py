@@ -79,6 +79,7 @@ def test_settings_refuse_everything_at_once():
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_tiny_organism_learns_its_world(tmp_path, layout):
-    settings = tiny(layout=layout, d_model=64, n_athletes=24, steps=400, batch=32)
-    trained = train(settings, tmp_path)
-    assert min(trained.accuracy.values()) > 0.9 and trained.seconds < 120
+    """Two minutes at most even on a busy machine: what other tests train when they need a model that knows facts."""
+    settings = tiny(layout=layout, d_model=64, d_mlp=128, window=(1, 1), n_athletes=20, steps=450, learning_rate=6e-3)
+    accuracy = train(settings, tmp_path).accuracy
+    assert accuracy["athletes.sport"] >= 0.95 and accuracy["sport"] >= 0.95

@@ -80,15 +80,11 @@ def test_same_seed_same_world_other_seed_other_fiction(world):
     assert {p.name for p in build_world(seed=1).fiction} != {p.name for p in world.fiction}
 
 
-def test_subset_keeps_shares():
+def test_subset_keeps_shares(world):
     small = build_world(n_athletes=30)
-    share = Counter(p.attributes["sport"] for p in small.athletes)
-    assert len(small.athletes) == 30 and all(abs(share[c] - 30 * n / 1400) < 2 for c, n in whole_shares().items())
-
-
-def whole_shares():
-    table = Counter(sport for _, sport in read_athletes())
-    return {c: n * 1400 / sum(table.values()) for c, n in table.items()}
+    whole, part = (Counter(p.attributes["sport"] for p in w.athletes) for w in (world, small))
+    assert part.total() == 30
+    assert all(abs(part[c] - 30 * whole[c] / whole.total()) < 2 for c in SPORT.classes)
 
 
 def test_refusals_name_everything_at_once():

@@ -24,7 +24,7 @@ def effective_model(recall: Recall, heads: Sequence[Head], start: int, stop: int
     tables = input_tables(recall, start)
     first, last = tables.product.index(recall.prompts.first[facts], recall.prompts.last[facts])
     known = dict(zip(zip(recall.prompts.first[facts], recall.prompts.last[facts], strict=True), facts, strict=True))
-    taken = {pair for pair in recall.table_names | frozenset(known)}
+    taken = set(recall.table_names) | set(known)
     stack = Stack(
         name="effective",
         first=tables.first,

@@ -76,7 +76,7 @@ def read_names(
     tokens = torch.as_tensor(np.stack(columns, axis=1))
     position = tokens.shape[1] - 1
     parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    for batch in tokens.split(recall.settings.batch_size * 4):
+    for batch in torch.split(tokens, recall.settings.batch_size * 4):
         at = torch.full((len(batch),), position)
         acts = recall.model.run(batch, read=[site.at(at) for site in sites], edit=list(edits))
         for site in sites:
@@ -100,7 +100,7 @@ def frozen_patterns(recall: Recall, layers: Sequence[int]) -> tuple[Edit, ...]:
     length = int(names.end[facts[0]]) + 1
     sites = [Site("pattern", layer) for layer in layers]
     totals: dict[Site, Tensor] = {}
-    for rows in facts.split(recall.settings.batch_size):
+    for rows in torch.split(facts, recall.settings.batch_size):
         acts = recall.model.run(names.tokens[rows, :length], read=sites) if sites else {}
         for site in sites:
             totals[site] = totals.get(site, 0) + acts[site].double().sum(0)

@@ -84,7 +84,7 @@ class PromptSet:
         return int(self.tokens.shape[0])
 
     def batches(self) -> Iterator[Tensor]:
-        return iter(torch.arange(len(self)).split(self.batch_size))
+        return iter(torch.split(torch.arange(len(self)), self.batch_size))
 
     @cached_property
     def _keeps_recordings(self) -> bool:

@@ -16,7 +16,7 @@ from rote.circuit.top_heads import Head
 from rote.model import Edit
 from rote.stack import Readout
 from rote.statistics import baseline_majority
-from rote.statistics.probes import logistic_correct
+from rote.statistics.probes import best_strength, logistic_correct
 
 
 def read_layer(heads: Sequence[Head]) -> int:
@@ -150,11 +150,12 @@ def additive_correct(
     fifths of itself. Logistic regression with the penalty that generalises best within the fitting entities.
     """
     correct = np.zeros(len(cls), dtype=bool)
-    correct[~selection] = logistic_correct(x, cls, selection)[~selection]
+    strength = best_strength(x, cls, selection)
+    correct[~selection] = logistic_correct(x, cls, selection, strength)[~selection]
     for fold in np.array_split(np.flatnonzero(selection), 5):
         train = selection.copy()
         train[fold] = False
-        correct[fold] = logistic_correct(x, cls, train)[fold]
+        correct[fold] = logistic_correct(x, cls, train, strength)[fold]
     return correct
 
 

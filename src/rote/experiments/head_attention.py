@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rote.circuit.top_heads import head_attention
+import numpy as np
+
+from rote.circuit.top_heads import Head, head_attention
 from rote.experiments.base import Experiment, Study, Tabulator, bootstrap
 from rote.records import Record
 
@@ -20,7 +22,7 @@ class HeadAttentionExperiment(Experiment):
         for asked in study.asked_otherwise:
             other = study.tabulator(self.name)
             other.bootstrap = bootstrap(asked.first, asked.last, study.settings, asked.asked.name)
-            other.where = _not_in(asked.entities, selected)
+            other.where = np.array([name not in selected for name in asked.entities])
             _rows(other, head_attention(recall.prompt_set(asked), asked, heads), asked.asked.name)
             out.rows += other.rows
             out.absents += other.absents
@@ -29,13 +31,7 @@ class HeadAttentionExperiment(Experiment):
         return out.record()
 
 
-def _not_in(names: tuple[str, ...], chosen: set[str]) -> object:
-    import numpy as np
-
-    return np.array([name not in chosen for name in names])
-
-
-def _rows(out: Tabulator, attention: dict, relation: str) -> None:  # type: ignore[type-arg]
+def _rows(out: Tabulator, attention: dict[Head, dict[str, np.ndarray]], relation: str) -> None:
     for (layer, head), spans in attention.items():
         for position, weights in spans.items():
             key = {"layer": layer, "head": head, "position": position, "relation": relation}

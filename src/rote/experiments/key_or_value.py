@@ -6,7 +6,7 @@ import numpy as np
 
 from rote.circuit import ABLATIONS
 from rote.circuit.top_heads import key_or_value
-from rote.experiments.base import Experiment, Study
+from rote.experiments.base import Experiment, Study, Tabulator
 from rote.records import Record
 
 
@@ -30,6 +30,6 @@ class KeyOrValueExperiment(Experiment):
         return out.record()
 
 
-def _pair(study: Study, out: object, right: np.ndarray, right_cls: np.ndarray, **key: object) -> None:
-    out.mean("accuracy", right, unit="fraction", **key)  # type: ignore[attr-defined]
-    out.mean("accuracy_cls", right_cls, unit="fraction", **key)  # type: ignore[attr-defined]
+def _pair(study: Study, out: Tabulator, right: np.ndarray, right_cls: np.ndarray, **key: str) -> None:
+    out.mean("accuracy", right, unit="fraction", **key)
+    out.mean("accuracy_cls", right_cls, unit="fraction", **key)

@@ -18,6 +18,7 @@ from rote.settings import Settings
 from rote.stack import Readout, Stack
 from rote.statistics import Estimate, rng
 from rote.statistics.probes import logistic_correct, splits
+from rote.statistics.weighted import ratio
 
 
 class LayerProbes(StackExperiment):
@@ -105,19 +106,15 @@ def _probe(x: np.ndarray, cls: np.ndarray, tests: Sequence[np.ndarray]) -> tuple
     return right, tested
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
-
-
 def _share(out: Tabulator, right: np.ndarray, tested: np.ndarray) -> Estimate:
-    return out.bootstrap.interval(lambda weights: _ratio(weights @ right, weights @ tested))
+    return out.bootstrap.interval(lambda weights: ratio(weights @ right, weights @ tested))
 
 
 def _balanced(out: Tabulator, right: np.ndarray, tested: np.ndarray, cls: np.ndarray) -> Estimate:
     members = [(cls == c).astype(float) for c in np.unique(cls)]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        shares = [_ratio(weights @ (right * m), weights @ (tested * m)) for m in members]
+        shares = [ratio(weights @ (right * m), weights @ (tested * m)) for m in members]
         return np.asarray(np.mean(shares, axis=0))
 
     return out.bootstrap.interval(statistic)
@@ -128,7 +125,7 @@ def _early_rise(out: Tabulator, counts: Sequence[tuple[np.ndarray, np.ndarray]])
     low, high = int(np.floor(depth)), int(np.ceil(depth))
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        p = [_ratio(weights @ right, weights @ tested) for right, tested in counts]
-        return _ratio((p[low] + p[high]) / 2 - p[0], np.maximum(p[-1] - p[0], 0))
+        p = [ratio(weights @ right, weights @ tested) for right, tested in counts]
+        return ratio((p[low] + p[high]) / 2 - p[0], np.maximum(p[-1] - p[0], 0))
 
     return out.bootstrap.interval(statistic)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +22,10 @@ from rote.settings import Settings
 from rote.stack import Readout, Stack
 from rote.stack.product import product_effects
 from rote.statistics import rng
+from rote.statistics.weighted import ratio
 
 ABLATIONS = ("mean", "resample", "additive")
+LEAST_KL_NATS = 1e-6  # below this a KL divergence in float32 is rounding
 METRIC_UNITS = {
     "accuracy_cls": "fraction",
     "loss_nats": "nats",
@@ -88,22 +91,18 @@ def _tabulate(out: Tabulator, draws: Sequence[Ablated], numbers: Sequence[int], 
                 out.mean(f"path_delta_{metric}", change, condition=how, unit=METRIC_UNITS[metric], **key)
         paths = _mean([d.path(i, tuple(range(i + 1, n))) for d in draws])["kl_nats"]
         removed = _mean([d.removed(i) for d in draws])["kl_nats"]
-        try:
-            share = out.bootstrap.interval(
-                lambda w, a=paths, b=removed: _ratio(w @ a[_where(out)], w @ b[_where(out)]), where=out.where
-            )
-            out.estimate("path_share", share, condition=how, layer=numbers[i], unit="ratio")
-        except NotApplicable:
-            reason = "removing the MLP altogether changes nothing, so there is nothing to share"
-            out.absent("path_share", reason, condition=how, layer=numbers[i])
+        _share(out, paths, removed, {"condition": how, "layer": numbers[i], "unit": "ratio"})
 
 
-def _where(out: Tabulator) -> object:
-    return slice(None) if out.where is None else out.where
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 1e-9)
+def _share(out: Tabulator, paths: np.ndarray, removed: np.ndarray, key: dict[str, Any]) -> None:
+    counted = np.ones(len(paths), dtype=bool) if out.where is None else out.where
+    above, below = paths[counted], removed[counted]
+    if below.mean() < LEAST_KL_NATS:
+        reason = f"removing the MLP altogether changes the answers by less than {LEAST_KL_NATS:g} nats"
+        out.absent("path_share", reason, **key)
+        return
+    share = out.bootstrap.interval(lambda weights: ratio(weights @ above, weights @ below), where=out.where)
+    out.estimate("path_share", share, **key)
 
 
 def _change(after: Metrics, before: Metrics) -> Metrics:

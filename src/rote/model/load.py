@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from rote.errors import ModelRefused
 from rote.model.families import family_of
@@ -27,6 +28,7 @@ def load_model(
     dtype: str = "float32",
     device: str | None = None,
     device_map: Any = None,
+    name: str | None = None,
     check: bool = True,
 ) -> Model:
     """Load a causal language model and prove that rote serves it exactly.
@@ -34,19 +36,21 @@ def load_model(
     Args:
         source: a hub id, a local folder, or a loaded transformers module (then `dtype`, `device` and
             `revision` are the module's own and `tokenizer` has to be given).
+        name: what to call the model in tables and reports; by default `source`.
         check: run the self-check and refuse a model that fails it.
 
     Raises:
         ModelRefused: unknown family, missing files, pickled weights, or a failed check with its figure.
     """
     if isinstance(source, nn.Module):
-        module, name = source, str(getattr(source.config, "_name_or_path", "") or type(source).__name__)
+        module = source
+        name = name or str(getattr(source.config, "_name_or_path", "") or type(source).__name__)
         family = family_of(module.config)
         if tokenizer is None:
             raise ModelRefused("a loaded module came without a tokenizer; pass tokenizer=...")
     else:
-        name = str(source)
-        module, tokenizer = _read(name, revision, dtype, device, device_map, tokenizer)
+        name = name or str(source)
+        module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer)
         family = family_of(module.config)
     model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision)
     if check:
@@ -82,6 +86,12 @@ def _read(
     if device is not None and device_map is None:
         module = module.to(device)
     return module.eval(), tokenizer
+
+
+def hush() -> None:
+    """Keep transformers from writing progress bars and notices between rote's own lines."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def _check_folder(name: str) -> None:

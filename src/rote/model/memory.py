@@ -21,4 +21,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     settings = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, (1 << 31) - 1), (_TOP_PAD, 64 << 20))
-    return all([bool(mallopt(name, value)) for name, value in settings])
+    return all(mallopt(name, value) == 1 for name, value in settings)

@@ -8,13 +8,14 @@ from rote.report.assemble import build_document
 from rote.report.document import Document
 from rote.report.load import load_view
 from rote.report.view import View
-from rote.report.write import render_text, write_report
+from rote.report.write import lead_text, render_text, write_report
 
 __all__ = [
     "Document",
     "View",
     "build_document",
     "html_of",
+    "lead_text",
     "load_view",
     "render_text",
     "text_of",

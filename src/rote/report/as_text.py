@@ -21,6 +21,12 @@ def text_of(document: Document) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
+def leads_of(document: Document) -> str:
+    """The answer alone, without the sections, as a terminal shows it at the end of a study."""
+    lines = [line for lead in document.leads for line in _lead(lead)]
+    return "\n".join(line.rstrip() for line in lines).strip()
+
+
 def _lead(lead: Lead) -> Iterator[str]:
     yield lead.headline
     yield ""

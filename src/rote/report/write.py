@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rote.records import RunFolder
 from rote.report.as_html import html_of
-from rote.report.as_text import text_of
+from rote.report.as_text import leads_of, text_of
 from rote.report.assemble import build_document
 from rote.report.load import load_view
 
@@ -23,3 +23,8 @@ def write_report(folder: str | Path) -> Path:
 def render_text(folder: str | Path) -> str:
     """The same report as plain text, figures by their captions. Raises RunError as `write_report` does."""
     return text_of(build_document(load_view(RunFolder.read_only(folder))))
+
+
+def lead_text(folder: str | Path) -> str:
+    """The report's answer in words. Raises RunError as `write_report` does."""
+    return leads_of(build_document(load_view(RunFolder.read_only(folder))))

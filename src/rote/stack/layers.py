@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rote.model import MLPWeights, NormWeights
+
+MATRICES = ("w_in", "b_in", "w_gate", "b_gate", "w_out", "b_out")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,5 +56,5 @@ def permuted(layer: StackLayer, generator: np.random.Generator) -> StackLayer:
         return x.flatten()[order].reshape(x.shape)
 
     mlp = layer.mlp
-    names = ("w_in", "b_in", "w_gate", "b_gate", "w_out", "b_out")
-    return replace(layer, mlp=replace(mlp, **{name: shuffle(getattr(mlp, name)) for name in names}))
+    changes: dict[str, Any] = {name: shuffle(getattr(mlp, name)) for name in MATRICES}
+    return replace(layer, mlp=replace(mlp, **changes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -142,5 +143,7 @@ def _matched(layer: StackLayer, read: Tensor, wanted: Tensor) -> StackLayer:
     assert weight is not None
     old = torch.zeros_like(gain) if bias is None else bias
     shift = wanted.mean(0) - (pre - old).mean(0) * gain
-    change = {"w_gate": weight * gain, "b_gate": shift} if gated else {"w_in": weight * gain, "b_in": shift}
+    change: dict[str, Any] = (
+        {"w_gate": weight * gain, "b_gate": shift} if gated else {"w_in": weight * gain, "b_in": shift}
+    )
     return replace(layer, mlp=replace(mlp, **change))

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # sklearn's C: the inverse of the L2 penalty
 
@@ -24,21 +25,39 @@ def logistic_correct(
     if len(np.unique(cls[train])) < 2:
         raise ValueError("the fitting entities are all of one class: expected at least two classes")
     if strength is None:
-        strength = _best_strength(x, cls, train)
-    scaler = StandardScaler().fit(x[train])
-    model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x[train]), cls[train])
-    correct: Bool[np.ndarray, " entity"] = model.predict(scaler.transform(x)) == cls
+        strength = best_strength(x, cls, train)
+    features = _features(x, train)
+    with threadpool_limits(1):  # such small fits are several times slower on several threads than on one
+        model = LogisticRegression(C=strength, max_iter=1000).fit(features[train], cls[train])
+        correct: Bool[np.ndarray, " entity"] = model.predict(features) == cls
     return correct
 
 
-def _best_strength(x: np.ndarray, cls: np.ndarray, train: np.ndarray) -> float:
+def _features(
+    x: Float[np.ndarray, "entity feature"], train: Bool[np.ndarray, " entity"]
+) -> Float[np.ndarray, "entity feature"]:
+    """Standardised on `train`; where features outnumber the fitting entities, rotated into the span of those.
+
+    The rotation changes nothing: a fit with an L2 penalty lies in the span of what it is fitted on.
+    """
+    scaled = StandardScaler().fit(x[train]).transform(np.asarray(x, dtype=float))
+    if scaled.shape[1] <= int(train.sum()):
+        return np.asarray(scaled)
+    span = np.linalg.svd(scaled[train], full_matrices=False)[2]
+    return np.asarray(scaled @ span.T)
+
+
+def best_strength(
+    x: Float[np.ndarray, "entity feature"], cls: Int[np.ndarray, " entity"], train: Bool[np.ndarray, " entity"]
+) -> float:
+    """The one of STRENGTHS that predicts best in three stratified folds within `train`; among equals the least."""
     members = np.flatnonzero(train)
     members = members[np.argsort(cls[members], kind="stable")]  # so that every third one stratifies by class
-    folds = [members[start::3] for start in range(3)]
     totals = []
     for strength in STRENGTHS:
         right = 0
-        for held in folds:
+        for start in range(3):
+            held = members[start::3]
             inner = train.copy()
             inner[held] = False
             right += int(logistic_correct(x, cls, inner, strength)[held].sum())

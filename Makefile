@@ -1,0 +1,37 @@
+.PHONY: demo test test-slow check install docs clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Blocks freed by torch stay in the process: without this, small models on a CPU lose most of their time to page faults.
+export MALLOC_MMAP_THRESHOLD_ ?= 1073741824
+export MALLOC_TRIM_THRESHOLD_ ?= 2147483647
+export MALLOC_TOP_PAD_ ?= 67108864
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install  ## the bundled organism, whole study; prints where the report is
+	$(BIN)/rote demo --out runs/demo
+
+test: install  ## all fast tests
+	$(BIN)/python -m pytest
+
+test-slow: install  ## tests that train models
+	$(BIN)/python -m pytest -m slow
+
+check: install  ## style, types, the direction of imports
+	$(BIN)/ruff check src tests examples
+	$(BIN)/ruff format --check src tests examples
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: install  ## documents that are generated
+	$(BIN)/python -m rote.catalog docs/experiments.md
+
+clean:
+	rm -rf $(VENV) build dist runs .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,283 @@
+"""The command line: arguments to the pipeline and back; nothing is computed here.
+
+Exit codes: 0 finished, 1 failed during work, 2 input or model refused, 3 run stale or in use, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rote.errors import RoteError
+
+if TYPE_CHECKING:
+    from rote.execute import OnEvent
+    from rote.model import Model
+    from rote.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="How a language model knows a fact by rote: which facts, by which circuit, and how its MLPs look them up.",
+)
+organism = typer.Typer(no_args_is_help=True, help="Small models whose facts and place of look-up are known.")
+app.add_typer(organism, name="organism")
+
+Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: discard what a study left in the run folder.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Device = Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda or cuda:1.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Hub id or local folder in Hugging Face layout.")]
+
+
+@app.command()
+def demo(
+    out: Out = Path("runs/demo"),
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+) -> None:
+    """Study the bundled organism: which sport a thousand real athletes play, in the study's own prompt."""
+    from rote.organisms import BUNDLED
+    from rote.settings import Settings
+
+    loading = {"name": "rote's bundled organism"}
+    _study(str(BUNDLED), "athletes", out, ["sport"], Settings(seed=seed), fresh, quiet, prefix="", loading=loading)
+
+
+@app.command()
+def study(
+    model: ModelName,
+    facts: Annotated[str, typer.Option(help="Table of facts: a file, a folder, or the built-in `athletes`.")],
+    out: Out,
+    relation: Annotated[list[str] | None, typer.Option(help="Relation to study; repeatable. Default: all.")] = None,
+    template: Annotated[str | None, typer.Option(help="Question with one {} for the entity.")] = None,
+    prefix: Annotated[str | None, typer.Option(help='One-shot prefix; "" for none.')] = None,
+    experiments: Annotated[str | None, typer.Option(help="Experiments by name, separated by commas.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="JSON file with settings.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and how long.")] = False,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Study how MODEL recalls the facts of a table, and write tables and a report into --out."""
+    from rote.settings import Settings
+
+    chosen = Settings.read(settings) if settings else Settings()
+    if seed is not None:
+        chosen = Settings.of({**chosen.as_dict(), "seed": seed})
+    _study(
+        model,
+        facts,
+        out,
+        relation or None,
+        chosen,
+        fresh,
+        quiet,
+        template=template,
+        prefix=prefix,
+        experiments=experiments,
+        dry_run=dry_run,
+        loading={"revision": revision, "device": device, "dtype": dtype},
+    )
+
+
+@app.command()
+def check(model: ModelName, revision: Revision = None, device: Device = None, dtype: Dtype = "float32") -> None:
+    """Check that rote serves MODEL exactly, figure by figure."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from rote.model import load_model, self_check
+
+    loaded = load_model(model, revision=revision, device=device, dtype=dtype, check=False)
+    table = Table("check", "figure", "expected", "verdict", title=repr(loaded))
+    checks = self_check(loaded)
+    for c in checks:
+        table.add_row(c.name, f"{c.figure:.3g}", c.expected, "pass" if c.passed else "FAIL")
+    Console().print(table)
+    if not all(c.passed for c in checks):
+        raise typer.Exit(2)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Write RUN/report.html again from its tables; needs neither the model nor torch."""
+    from rote.results import open_run
+
+    typer.echo(open_run(run).report())
+
+
+@app.command("experiments")
+def list_experiments() -> None:
+    """List every experiment with its question and its source."""
+    from rote.catalog import CARDS
+
+    for card in CARDS:
+        typer.echo(f"{card.name}\n    {card.question}\n    {card.source}\n")
+
+
+@organism.command("train")
+def organism_train(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint.")],
+    layout: Annotated[str, typer.Option(help="gpt_neox, gpt2 or llama.")] = "gpt_neox",
+    force: Annotated[str, typer.Option(help="full, auxiliary or none: how the look-up is planted.")] = "full",
+    settings: Annotated[str, typer.Option(help='Other training settings as JSON, such as {"steps": 500}.')] = "{}",
+    seed: Annotated[int, typer.Option(help="Seed of world, weights and data.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train an organism; with the defaults, the bundled one (under 20 minutes on two cores)."""
+    from rote.model.memory import keep_freed_memory
+    from rote.organisms import TrainSettings, train
+
+    if out.exists() and any(out.iterdir()):
+        _refuse(f"{out} is not empty; choose a new folder, nothing is overwritten")
+    try:
+        values = {"layout": layout, "force": force, "seed": seed, **json.loads(settings)}
+        values |= {"window": tuple(values["window"])} if "window" in values else {}
+        chosen = TrainSettings(**values)
+    except (json.JSONDecodeError, TypeError) as error:
+        _refuse(f"--settings {settings!r} cannot be used: {error}; expected a JSON object of training settings")
+    keep_freed_memory()
+
+    def show(progress: Any) -> None:
+        if not quiet:
+            typer.echo(f"step {progress.step:5d} of {progress.steps}   loss {progress.loss_nats:.3f} nats", err=True)
+
+    trained = train(chosen, out, progress=show)
+    for relation, accuracy in trained.accuracy.items():
+        typer.echo(f"{relation:20s} {accuracy:.4f}")
+    typer.echo(f"{trained.folder} ({trained.seconds:.0f} s)")
+
+
+@organism.command("list")
+def organism_list() -> None:
+    """Show the bundled organism: where it lies, what it knows, how it was made."""
+    from rote.organisms import BUNDLED
+
+    trained = json.loads((BUNDLED / "training.json").read_text(encoding="utf-8"))
+    typer.echo(f"{BUNDLED}\n  settings  {json.dumps(trained['settings'])}")
+    for relation, accuracy in trained["accuracy"].items():
+        typer.echo(f"  accuracy  {relation:20s} {accuracy:.4f}")
+
+
+def _study(
+    model: str,
+    facts: str,
+    out: Path,
+    relation: list[str] | None,
+    settings: Settings,
+    fresh: bool,
+    quiet: bool,
+    *,
+    template: str | None = None,
+    prefix: str | None = None,
+    experiments: str | None = None,
+    dry_run: bool = False,
+    loading: dict[str, Any] | None = None,
+) -> None:
+    from rote.facts import read_facts
+
+    only = relation if template is not None else None
+    table = read_facts(facts, relation=only, template=template, prefix=prefix)
+    if relation:
+        table.select(relation)
+    chosen = _experiments(experiments)
+    loaded = _load(model, loading or {}, quiet)
+    if dry_run:
+        from rote.plan import plan
+
+        typer.echo(plan(loaded, table, relation=relation, settings=settings, experiments=chosen).text())
+        return
+    from rote.pipeline import study as run_study
+
+    try:
+        run = run_study(
+            loaded,
+            table,
+            folder=out,
+            relation=relation,
+            settings=settings,
+            experiments=chosen,
+            fresh=fresh,
+            on_event=_narrator(quiet),
+        )
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; the same command goes on where it was (run folder {out})", err=True)
+        raise typer.Exit(130) from None
+    if not quiet:
+        _say_findings(run)
+    typer.echo(f"report: {run.path / 'report.html'}")
+
+
+def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
+    from rote.model import load_model
+    from rote.model.load import hush
+
+    hush()
+    if not quiet:
+        typer.echo(f"loading {loading.get('name') or model}", err=True)
+    return load_model(model, **loading)
+
+
+def _experiments(names: str | None) -> Any:
+    from rote.experiments import EXPERIMENTS
+
+    if names is None:
+        return EXPERIMENTS
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        _refuse(f"no experiment is called {', '.join(unknown) or '(nothing given)'}; there are {', '.join(known)}")
+    return tuple(known[name] for name in known if name in wanted)
+
+
+def _narrator(quiet: bool) -> OnEvent:
+    """Plain lines, one per finished part."""
+    from rote.execute import Finished, ignore
+
+    def tell(event: object) -> None:
+        if isinstance(event, Finished):
+            shard: Any = event.shard
+            typer.echo(f"{event.seconds:7.1f} s   {shard.experiment} ({shard.item})", err=True)
+
+    return ignore if quiet else tell
+
+
+def _say_findings(run: Any) -> None:
+    from rote.report import lead_text
+
+    typer.echo("\n" + lead_text(run.path) + "\n")
+
+
+def _refuse(problem: str) -> None:
+    typer.echo(f"error: {problem}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command line; errors that rote raises on purpose become one line each and an exit code."""
+    try:
+        app()
+    except RoteError as error:
+        for line in str(error).splitlines() or [type(error).__name__]:
+            sys.stderr.write(f"error: {line}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
