@@ -64,7 +64,6 @@ class Circuit:
 def search(recall: Recall) -> Circuit:
     """Find the circuit; every choice on the selection half. Source: Fact Finding, post 2."""
     heads = direct_effects(recall).top_heads(recall.selection, recall.settings.n_top_heads)
-    heads = tuple(head for head in heads if head[0] > 0) or heads
     n_readout, _ = choose_readout(recall, heads)
     try:
         window = find_window(recall, heads[:n_readout])

@@ -21,9 +21,13 @@ class DirectEffects:
     mlps: Float[np.ndarray, "fact layer"]
 
     def top_heads(self, facts: np.ndarray, n: int) -> tuple[tuple[int, int], ...]:
-        """The n heads with the largest mean effect over the given facts, largest first."""
+        """The n heads with the largest mean effect over the given facts, largest first.
+
+        Heads of layer 0 are left out: nothing has been looked up where they read.
+        """
         means = self.heads[facts].mean(0)
-        order = np.argsort(-means, axis=None, kind="stable")[:n]
+        means[0] = -np.inf
+        order = np.argsort(-means, axis=None, kind="stable")[: min(n, means[1:].size)]
         return tuple((int(i) // means.shape[1], int(i) % means.shape[1]) for i in order)
 
 

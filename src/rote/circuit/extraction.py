@@ -42,6 +42,8 @@ def head_readouts(recall: Recall, heads: Sequence[Head]) -> tuple[Readout, ...]:
     with scales frozen at their means over the selection half (N_h at subject_last, N_final at `end`), and p̄_h is
     the head's mean attention from `end` to subject_last. Source: Fact Finding, post 2.
     """
+    if tuple(heads) in recall.readouts:
+        return recall.readouts[tuple(heads)]
     model, prompts, use = recall.model, recall.full, torch.as_tensor(recall.selection)
     last = Site("resid_post", model.n_layers - 1)
     final, columns = model.final_norm(), model.unembed_columns(prompts.class_tokens)
@@ -53,7 +55,8 @@ def head_readouts(recall: Recall, heads: Sequence[Head]) -> tuple[Readout, ...]:
         written = _head_map(recall, layer, head, use)
         weight = weight + final.linear(written, final_scale) @ columns
         readouts.append(Readout(relation=recall.relation, classes=recall.prompts.classes, weight=weight, centre=centre))
-    return tuple(readouts)
+    recall.readouts[tuple(heads)] = tuple(readouts)
+    return recall.readouts[tuple(heads)]
 
 
 def _head_map(recall: Recall, layer: int, head: int, use: Tensor) -> Float[Tensor, "d_model d_model"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
 from rote.model import Edit, Model, Read, Site
 from rote.settings import Settings
+from rote.stack import Readout
 from rote.statistics import rng, stratified_halves
 
 ABLATIONS = ("mean", "resample")
@@ -25,7 +26,8 @@ class Recall:
     """Known facts of one relation with the model that knows them.
 
     `selection` marks the half of the entities on which choices are made; the others are reported on.
-    `table_names` holds the token pairs of every two-token name in the table, known or not.
+    `table_names` holds the token pairs of every two-token name in the table, known or not; `readouts` remembers
+    what `head_readouts` has computed.
     """
 
     model: Model
@@ -33,6 +35,7 @@ class Recall:
     settings: Settings
     selection: Bool[np.ndarray, " fact"]
     table_names: frozenset[tuple[int, int]]
+    readouts: dict[tuple[tuple[int, int], ...], tuple[Readout, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, prompts: RelationPrompts, known: Bool[np.ndarray, " fact"], settings: Settings) -> Recall:
@@ -48,7 +51,7 @@ class Recall:
 
     def take(self, index: Int[np.ndarray, " new_fact"]) -> Recall:
         """Some of the facts; what is measured on them (means, random partners) is then of these facts alone."""
-        return replace(self, prompts=self.prompts.take(index), selection=self.selection[index])
+        return replace(self, prompts=self.prompts.take(index), selection=self.selection[index], readouts={})
 
     # ------------------------------------------------------------------ facts
     def __len__(self) -> int:

@@ -28,7 +28,7 @@ class Point:
     split: int | None = None
 
 
-class Stop(Exception):  # noqa: N818 - a signal, not an error
+class Stop(Exception):
     """Ends a forward pass early, once everything that is to be read has been read."""
 
 

@@ -35,7 +35,7 @@ class Shard:
         return f"{self.experiment}/{self.item}"
 
 
-class StaleShard(Exception):  # noqa: N818 (a reason, never seen outside)
+class StaleShard(Exception):
     """A shard's file that must not be reused, with the reason; the run folder treats it as not done."""
 
 
