@@ -175,7 +175,7 @@ class _Work:
 
     def known_facts(self, shard: Shard) -> Record:
         prompts = self.prompts[shard.item]
-        return tabulate(prompts, ask(self.model, prompts, self.settings), self.settings)
+        return tabulate(prompts, ask(self.model, prompts, self.settings), self.settings, self.model.tokenizer)
 
     def circuit(self, shard: Shard) -> Record:
         found = search(self.recall(shard.item))

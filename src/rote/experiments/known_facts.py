@@ -7,7 +7,7 @@ import pandas as pd
 
 from rote.circuit import KnownFacts
 from rote.experiments.base import Experiment, Study, Tabulator, bootstrap
-from rote.facts import RelationPrompts
+from rote.facts import RelationPrompts, Tokenizer
 from rote.records import Record
 from rote.settings import Settings
 from rote.statistics import additive_fit, baseline_first, baseline_last, baseline_majority
@@ -19,10 +19,10 @@ class KnownFactsExperiment(Experiment):
     name = "known_facts"
 
     def measure(self, study: Study) -> Record:
-        return tabulate(study.prompts, study.known, study.settings)
+        return tabulate(study.prompts, study.known, study.settings, study.recall.model.tokenizer)
 
 
-def tabulate(prompts: RelationPrompts, known: KnownFacts, settings: Settings) -> Record:
+def tabulate(prompts: RelationPrompts, known: KnownFacts, settings: Settings, tokenizer: Tokenizer) -> Record:
     """The record of known_facts: it exists whether or not anything is known, over all facts and both halves."""
     out = Tabulator(
         experiment="known_facts",
@@ -37,7 +37,7 @@ def tabulate(prompts: RelationPrompts, known: KnownFacts, settings: Settings) ->
             _rows(out, prompts, known, condition, where)
         else:
             out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
-    return out.record(facts=_table(prompts, known))
+    return out.record(facts=_table(prompts, known, tokenizer))
 
 
 def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition: str, where: np.ndarray) -> None:
@@ -77,7 +77,8 @@ def _shared(tokens: np.ndarray) -> np.ndarray:
     return shared
 
 
-def _table(prompts: RelationPrompts, known: KnownFacts) -> pd.DataFrame:
+def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) -> pd.DataFrame:
+    text = {int(t): tokenizer.decode([int(t)]) for t in np.unique([prompts.first, prompts.last])}
     return pd.DataFrame(
         {
             "entity": [fact.entity for fact in prompts.facts],
@@ -91,8 +92,8 @@ def _table(prompts: RelationPrompts, known: KnownFacts) -> pd.DataFrame:
             "prediction_cls": [prompts.classes[c] for c in known.predicted_cls],
             "correct": known.correct,
             "known": known.known,
-            "first": prompts.first,
-            "last": prompts.last,
+            "first": [text[int(t)] for t in prompts.first],
+            "last": [text[int(t)] for t in prompts.last],
         }
     )
 

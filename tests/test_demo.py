@@ -1,0 +1,97 @@
+"""The demo's findings on fewer athletes: what was planted is found, at the rates that are promised."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import rote
+from rote.facts import FactTable
+from rote.organisms import BUNDLED
+from rote.report import lead_text
+
+EXPERIMENTS = {experiment.name for experiment in rote.EXPERIMENTS}
+SETTINGS = rote.Settings(
+    n_bootstrap=200, max_entities=120, n_pairs=100, product_side=40, n_unknown=300, n_probe_seeds=3
+)
+
+
+def every_third(table: FactTable) -> FactTable:
+    names = set(table.entities[::3])
+    facts = tuple(fact for fact in table.facts if fact.entity in names)
+    return FactTable(name=table.name, relations=table.relations, facts=facts)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    model = rote.load_model(BUNDLED)
+    facts = every_third(rote.read_facts("athletes", prefix=""))
+    return rote.study(model, facts, folder=tmp_path_factory.mktemp("demo") / "run", relation="sport", settings=SETTINGS)
+
+
+def value(run, statistic: str, **key) -> float:
+    rows = run.summary[run.summary.statistic == statistic]
+    for name, wanted in key.items():
+        rows = rows[rows[name] == wanted]
+    assert len(rows) == 1, f"{statistic} {key}: {len(rows)} rows"
+    return float(rows.value.iloc[0])
+
+
+def test_every_experiment_has_rows_in_the_public_format(run):
+    rows = json.loads((run.path / "summary.json").read_text("utf-8"))
+    assert {row["experiment"] for row in rows} == EXPERIMENTS
+    columns = [
+        "experiment",
+        "stack",
+        "statistic",
+        "condition",
+        "relation",
+        "site",
+        "source",
+        "layer",
+        "head",
+        "neuron",
+        "cls",
+        "position",
+        "parameters",
+        "value",
+        "ci_low",
+        "ci_high",
+        "n",
+        "unit",
+        "p_adjusted",
+        "seed",
+    ]
+    assert all(list(row) == columns for row in rows)
+    assert all(np.isfinite(row["value"]) and row["n"] for row in rows if row["statistic"] != "top_head")
+
+
+def test_the_facts_are_known_and_the_circuit_is_distilled(run):
+    assert value(run, "accuracy", experiment="known_facts", condition="all") >= 0.95
+    assert value(run, "effective_accuracy", condition="report") >= 0.85
+
+
+def test_the_planted_window_is_found(run):
+    assert value(run, "lookup_start") == 1
+    assert value(run, "lookup_stop") == 3
+
+
+def test_without_the_window_only_the_additive_part_is_left(run):
+    ablated = value(run, "window_mlps_ablated_accuracy", condition="mean")
+    assert ablated <= value(run, "additive_accuracy_held_out") + 0.05
+
+
+def test_the_names_are_concatenated_additively(run):
+    assert value(run, "concatenation_r2") >= 0.95
+    assert value(run, "closed_form_difference") <= 1e-5
+
+
+def test_with_shuffled_weights_nothing_is_known(run):
+    assert value(run, "effective_accuracy", condition="shuffled") <= 0.5
+
+
+def test_the_report_answers_first(run):
+    assert "looks them up in MLPs 1 to 3" in lead_text(run.path)
+    assert (run.path / "report.html").stat().st_size > 100_000
