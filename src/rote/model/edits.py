@@ -13,6 +13,14 @@ from torch import Tensor
 from rote.errors import InputError
 from rote.model.sites import ATTENTION_SQUARES, PER_HEAD, Site, SiteLike, parse_site
 
+NEURONS = ("mlp_pre", "mlp_post")
+
+
+def _read_only(site: Site) -> list[str]:
+    if site.name == "resid_mid":
+        return ["resid_mid can be read but not edited; edit attn_out or mlp_in instead"]
+    return []
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Edit:
@@ -33,9 +41,7 @@ class Edit:
     neuron: int | None = None
 
     def __post_init__(self) -> None:
-        problems = []
-        if self.site.name == "resid_mid":
-            problems.append("resid_mid can be read but not edited; edit attn_out or mlp_in instead")
+        problems = _read_only(self.site)
         if (self.change == "forbid") != (self.site.name == "scores"):
             problems.append(f"site {self.site} with change {self.change!r}; `forbid` and `scores` go together")
         if (self.change == "forbid") != (self.value is None):
@@ -44,6 +50,8 @@ class Edit:
             problems.append("`forbid` needs position and key_position, one of each per row")
         if self.head is not None and self.site.name not in PER_HEAD + ATTENTION_SQUARES:
             problems.append(f"site {self.site} has no head dimension; leave `head` out")
+        if self.neuron is not None and self.site.name not in NEURONS:
+            problems.append(f"site {self.site} has no neurons; leave `neuron` out or edit mlp_pre or mlp_post")
         if self.position is not None and self.site.name == "pattern":
             problems.append("a pattern edit replaces whole patterns; leave `position` out")
         if problems:
@@ -51,7 +59,7 @@ class Edit:
 
     @property
     def _value_has_rows(self) -> bool:
-        if self.value is None:
+        if self.value is None or self.value.shape[:1] == (1,):  # one value for all rows, however it is written
             return False
         trailing = 3 if self.site.name == "pattern" else 2 if self.site.name in PER_HEAD else 1
         if isinstance(self.head, int) or self.neuron is not None:
@@ -75,11 +83,19 @@ class Edit:
         index = self._index(x)
         if self.change == "forbid":
             x[index] = float("-inf")
+            self._check_something_left(x)
         elif self.change == "add":
             x[index] = x[index] + self._fitted(x[index])
         else:
             x[index] = self._fitted(x[index]).to(x.dtype)
         return x
+
+    def _check_something_left(self, x: Float[Tensor, "row head query key"]) -> None:
+        """A query that may attend to nothing would spread over the masked keys, the future among them."""
+        rows = torch.arange(x.shape[0], device=x.device)
+        left = x[rows, :, self._on(self.position, x)].amax(-1)
+        if (left <= torch.finfo(x.dtype).min / 2).any():
+            raise InputError(f"`forbid` at {self.site} leaves a query nothing to attend to; forbid another edge")
 
     def _fitted(self, target: Tensor) -> Tensor:
         assert self.value is not None
@@ -126,6 +142,11 @@ class FunctionEdit:
 
     site: Site
     function: Callable[[Tensor], Tensor]
+
+    def __post_init__(self) -> None:
+        problems = _read_only(self.site)
+        if problems:
+            raise InputError(problems)
 
     def take(self, rows: Int[Tensor, " new_row"]) -> FunctionEdit:
         return self

@@ -14,7 +14,7 @@ from rote.errors import InputError, MeasurementError
 from rote.model import attention
 from rote.model.edits import AnyEdit
 from rote.model.families import Family
-from rote.model.sites import Read, Site
+from rote.model.sites import SHAPES, Read, Site
 
 _IN_ATTENTION = ("q", "k", "v", "scores", "pattern")
 
@@ -60,14 +60,17 @@ class Wiring:
             return Point(module=self.blocks[0], side="input")
         if site.name == "final":
             return Point(module=self.final_norm, side="output")
-        layer = site.layer
-        if layer is None or not 0 <= layer < len(self.blocks):
-            raise InputError(f"site {site}: this model has layers 0 to {len(self.blocks) - 1}")
-        found = self._block_point(site.name, layer)
+        found = self._block_point(site.name, self.layer(site))
         if found is None:
             kind = "parallel blocks" if self.parallel else f"family {self.family.model_type}"
             raise InputError(f"site {site} does not exist in {kind}")
         return found
+
+    def layer(self, site: Site) -> int:
+        """The site's layer; InputError where this model has no such layer."""
+        if site.layer is None or not 0 <= site.layer < len(self.blocks):
+            raise InputError(f"site {site}: this model has layers 0 to {len(self.blocks) - 1}")
+        return site.layer
 
     def _block_point(self, name: str, layer: int) -> Point | None:
         family, block = self.family, self.blocks[layer]
@@ -113,17 +116,19 @@ class Session:
                 x = edit.apply(x)
         for read in self.reads:
             if read.site == site:
-                if not torch.isfinite(x).all() and site.name != "scores":
-                    raise MeasurementError(
-                        f"non-finite activations at {site}; a wider dtype (float32 or bfloat16) usually helps"
-                    )
+                check_finite(site, x)
                 self.read_values[site] = x if read.position is None else _gather(x, read.position)
         return x
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """Every site that a read or an edit names, once, in order of appearance."""
-        return tuple(dict.fromkeys([r.site for r in self.reads] + [e.site for e in self.edits]))
+        """Every site that a read or an edit names, once, in the order in which a forward pass comes by.
+
+        Two sites can share a place (`embed` and the first `resid_pre`, `resid_mid` and `mlp_in`); the order of
+        their hooks then decides which edits a read sees.
+        """
+        named = dict.fromkeys([r.site for r in self.reads] + [e.site for e in self.edits])
+        return tuple(sorted(named, key=lambda site: list(SHAPES).index(site.name)))
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
@@ -131,8 +136,10 @@ class Session:
         with ExitStack() as stack:
             stack.enter_context(attention.tapped(self._tap))
             for site in self.sites:
-                if site.name in (*_IN_ATTENTION, "logits"):
-                    self.wiring.blocks[site.layer or 0]  # an unknown layer fails here, before any work
+                if site.name == "logits":
+                    continue
+                if site.name in _IN_ATTENTION:
+                    self.wiring.layer(site)  # an unknown layer fails here, before any work
                     continue
                 handle = _install(self.wiring.point(site), self._visitor(site))
                 stack.callback(handle.remove)
@@ -143,6 +150,12 @@ class Session:
 
     def _tap(self, name: str, layer: int, x: Tensor) -> Tensor:
         return self.visit(Site(name, layer), x)
+
+
+def check_finite(site: Site, x: Tensor) -> None:
+    """MeasurementError, with the site's name, for NaN or infinity; forbidden scores are infinite on purpose."""
+    if site.name != "scores" and not torch.isfinite(x).all():
+        raise MeasurementError(f"non-finite activations at {site}; a wider dtype (float32 or bfloat16) usually helps")
 
 
 def _gather(x: Tensor, position: Tensor) -> Tensor:

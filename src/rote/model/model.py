@@ -15,7 +15,7 @@ from rote.errors import InputError
 from rote.model import attention, weights
 from rote.model.edits import EditLike, parse_edit
 from rote.model.families import Family
-from rote.model.hooks import Session, Stop, Wiring
+from rote.model.hooks import Session, Stop, Wiring, check_finite
 from rote.model.sites import Read, Site, SiteLike, parse_read, parse_site
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
 
@@ -189,9 +189,7 @@ class Model:
     ) -> Activations:
         """Run blocks `start`.. again, from the recorded residual stream or from `resid`, with edits."""
         session = self._session(read, edit)
-        early = [e.site for e in session.edits if e.site.layer is not None and e.site.layer < start]
-        if early:
-            raise InputError(f"replay starts at block {start}; it cannot edit {', '.join(map(str, early))}")
+        _check_start(session, start, self.n_layers)
         logits = _logits_read(session)
         last = None if logits else self._last_block(session)
         x = recording.resid_pre[start] if resid is None else resid
@@ -209,6 +207,10 @@ class Model:
         reads, edits = [parse_read(r) for r in read], [parse_edit(e) for e in edit]
         if any(e.site.name == "logits" for e in edits):
             raise InputError("logits can be read but not edited; edit `final` or change the logits you were given")
+        places: dict[Site, Tensor | None] = {}
+        for r in reads:
+            if places.setdefault(r.site, r.position) is not r.position:
+                raise InputError(f"{r.site} is read more than once in one pass, at different positions; read all of it")
         return Session(wiring=self.wiring, reads=reads, edits=edits)
 
     def _last_block(self, session: Session) -> int | None:
@@ -247,6 +249,7 @@ class Model:
             if read.position is not None:
                 x = x[torch.arange(len(x), device=x.device), read.position.to(x.device)]
             session.read_values[read.site] = self.unembed(x)
+            check_finite(read.site, session.read_values[read.site])
 
     @contextmanager
     def _serving(self) -> Iterator[None]:
@@ -321,6 +324,15 @@ class Model:
 
 def _logits_read(session: Session) -> list[Read]:
     return [read for read in session.reads if read.site.name == "logits"]
+
+
+def _check_start(session: Session, start: int, n_layers: int) -> None:
+    if not 0 <= start < n_layers:
+        raise InputError(f"replay cannot start at block {start}; this model has blocks 0 to {n_layers - 1}")
+    sites = [site for site in session.sites if site.name not in ("final", "logits")]
+    early = [str(site) for site in sites if (site.layer or 0) < start]
+    if early:
+        raise InputError(f"replay starts at block {start}; it cannot read or edit {', '.join(early)}")
 
 
 def _first(output: Any) -> Tensor:

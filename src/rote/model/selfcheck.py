@@ -32,7 +32,8 @@ def self_check(model: Model) -> tuple[Check, ...]:
     replay: running the blocks again gives the same residual stream bit for bit;
     implementation: rote's attention against the implementation that the model came with;
     heads: Σ_h z_h·W_O (+ bias) against the attention output; parts: embed + Σ (attention + MLP) against the
-    final residual stream; weights: norms and MLPs written as linear algebra against the modules;
+    final residual stream, and what each MLP reads against its block's input (+ attention, where blocks are
+    sequential); weights: norms and MLPs written as linear algebra against the modules;
     knockout: a forbidden edge has weight zero, and nothing at positions before it changes.
     """
     tokens = _tokens(model)
@@ -120,8 +121,15 @@ def _parts(model: Model, tokens: Tensor) -> float:
     names = (model.attn_contribution, model.mlp_contribution)
     reads = [(name, layer) for layer in range(model.n_layers) for name in names]
     last = ("resid_post", model.n_layers - 1)
-    acts = model.run(tokens, read=["embed", *reads, last])
-    return relative(acts["embed"].float() + sum(acts[r].float() for r in reads), acts[last])
+    streams = [(name, layer) for layer in range(model.n_layers) for name in ("resid_pre", "mlp_in")]
+    acts = model.run(tokens, read=["embed", *reads, *streams, last])
+    worst = relative(acts["embed"].float() + sum(acts[r].float() for r in reads), acts[last])
+    for layer in range(model.n_layers):  # what the MLP reads tells parallel blocks from sequential ones
+        read = acts["resid_pre", layer].float()
+        if not model.parallel:
+            read = read + acts[names[0], layer].float()
+        worst = max(worst, relative(read, acts["mlp_in", layer]))
+    return worst
 
 
 def _weights(model: Model, tokens: Tensor) -> float:
