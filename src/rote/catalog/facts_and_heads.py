@@ -134,7 +134,7 @@ DIRECT_EFFECTS = ExperimentCard(
             name="direct_effect",
             unit="logit",
             meaning="How much one node supports the right class against another, directly.",
-            formula="change of logit[clean class] − logit[other class] when the node's direct path is "
+            formula="drop of logit[clean class] − logit[other class] when the node's direct path is "
             "resampled, "
             "the final norm's scale frozen",
         ),
@@ -220,7 +220,7 @@ VALUE_INPUTS = ExperimentCard(
             name="value_effect",
             unit="logit",
             meaning="How much an earlier node supports the answer through the value path of one head.",
-            formula="change of logit[clean class] − logit[other class] when the node is patched into the "
+            formula="drop of logit[clean class] − logit[other class] when the node is patched into the "
             "head's value input",
         ),
     ),

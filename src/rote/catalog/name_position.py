@@ -122,7 +122,7 @@ CONCATENATION = ExperimentCard(
             name="total_effect",
             unit="logit",
             meaning="How much the answer depends on one head at the entity's last token.",
-            formula="change of logit[clean class] − logit[other class] when the head's output there is resampled",
+            formula="drop of logit[clean class] − logit[other class] when the head's output there is resampled",
         ),
         StatisticCard(
             name="attention_ablated_accuracy",

@@ -43,7 +43,7 @@ class Circuit:
     def window(self) -> Window:
         """The window; NotApplicable with the evidence where there is none."""
         if self.lookup_start is None or self.lookup_stop is None:
-            raise NotApplicable(f"no MLP window: {self.no_window}")
+            raise NotApplicable(f"There is no MLP window: {self.no_window}.")
         return Window(attention_from=self.attention_from, start=self.lookup_start, stop=self.lookup_stop)
 
     def effective_model(self, recall: Recall) -> Stack:

@@ -56,7 +56,7 @@ def _no_window(found: CircuitFound, about: str) -> Lead:
     reasons = " ".join(r if r.endswith((".", "!", "?")) else f"{r}." for r in found.no_window_reasons)
     if found.window_measured:
         headline = f"The model knows these facts, but no MLP window looks them up{about}."
-        why = f"Why there is no window: {reasons}" if reasons else ""
+        why = reasons
     elif reasons:
         headline = f"Where the model looks these facts up could not be measured{about}."
         why = f"Why: {reasons}"
@@ -116,8 +116,7 @@ def _looks_up(found: CircuitFound) -> str:
     )
     if found.readout_before and found.readout_through:
         text += (
-            f"; read from the name alone, with attention there ablated from layer {found.start} on, it is "
-            f"right for "
+            "; read from the name alone, with later attention there ablated, it is right for "
             f"{percent(found.readout_before.value)} before them and "
             f"{percent(found.readout_through[-1].value)} after"
         )

@@ -15,7 +15,10 @@ def number(statistic: str, unit: str | None, value: float, low: float | None = N
     if unit in _INTEGER_UNITS or statistic.startswith("n_"):
         return _signed(f"{value:,.0f}")
     decimals = _decimals(scale * value, _scaled(scale, low), _scaled(scale, high), percent=scale == 100)
-    return _signed(f"{scale * value:,.{decimals}f}") + suffix
+    text = f"{scale * value:,.{decimals}f}"
+    if value != 0 and low is None and scale == 1 and not any(c in "123456789" for c in text):
+        text = f"{value:.1e}"  # a small value that is not zero must not read as zero
+    return _signed(text) + suffix
 
 
 def interval(statistic: str, unit: str | None, value: float, low: float | None, high: float | None) -> str:
