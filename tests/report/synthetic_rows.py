@@ -120,7 +120,7 @@ def _direct_effects(world: World) -> Record:
 def _head_attention(world: World) -> Record:
     random, rows = random_of(world, "head_attention"), []
     positions = ("bos", "prefix", "name_early", "subject_last", "relation_words", "end")
-    for relation in world.asked if world.relation is not None else (None,):
+    for asked in world.asked if world.relation is not None else (None,):
         for layer, head in world.top_heads:
             share = random.dirichlet([2, 1, 0.6, 9, 0.8, 0.4])
             rows += [
@@ -132,7 +132,8 @@ def _head_attention(world: World) -> Record:
                     layer=layer,
                     head=head,
                     position=p,
-                    relation=relation,
+                    relation=world.relation,
+                    condition=None if asked is None else f"asked:{asked}",
                 )
                 for p, v in zip(positions, share, strict=True)
             ]

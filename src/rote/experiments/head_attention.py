@@ -10,7 +10,7 @@ from rote.records import Record
 
 
 class HeadAttentionExperiment(Experiment):
-    """`attention` per top head and kind of position; `relation` is the relation asked."""
+    """`attention` per top head and kind of position; the condition `asked:NAME` tells the relation asked."""
 
     name = "head_attention"
 
@@ -34,5 +34,5 @@ class HeadAttentionExperiment(Experiment):
 def _rows(out: Tabulator, attention: dict[Head, dict[str, np.ndarray]], relation: str) -> None:
     for (layer, head), spans in attention.items():
         for position, weights in spans.items():
-            key = {"layer": layer, "head": head, "position": position, "relation": relation}
+            key = {"layer": layer, "head": head, "position": position, "condition": f"asked:{relation}"}
             out.mean("attention", weights, site="pattern", unit="fraction", **key)

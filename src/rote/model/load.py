@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -73,16 +74,25 @@ def _read(
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
         family_of(config)
-        module = AutoModelForCausalLM.from_pretrained(
-            name, revision=revision, dtype=DTYPES[dtype], device_map=device_map, use_safetensors=True
+        module, found = AutoModelForCausalLM.from_pretrained(
+            name,
+            revision=revision,
+            dtype=DTYPES[dtype],
+            device_map=device_map,
+            use_safetensors=True,
+            output_loading_info=True,
         )
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelRefused(
             f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
             "and a fast tokenizer"
         ) from error
+    missing = sorted(found["missing_keys"])
+    if missing:  # transformers has made these up at random
+        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+        raise ModelRefused(f"the checkpoint {name!r} lacks {len(missing)} of the model's weights: {some}")
     if device is not None and device_map is None:
         module = module.to(device)
     return module.eval(), tokenizer

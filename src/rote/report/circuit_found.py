@@ -114,7 +114,7 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
                 for row in view.rows(
                     "head_attention", "attention", layer=head.layer, head=head.head, position="subject_last"
                 )
-                if row.relation in (relation, None) or relation is None
+                if relation is None or (row.relation == relation and row.condition in (f"asked:{relation}", None))
             ),
             None,
         ),

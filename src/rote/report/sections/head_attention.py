@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rote.report.document import Axis, BarChart, Block, Column, Figure, Part, Series, Table
+from rote.report.sections.common import per_relation
 from rote.report.view import Measured, View
 
 EXPERIMENT = "head_attention"
@@ -20,15 +21,19 @@ _MAX_CHARTS = 8
 
 
 def blocks(view: View) -> tuple[Block | Part, ...]:
-    rows = view.rows(EXPERIMENT, "attention")
-    relations = tuple(dict.fromkeys(r.relation for r in rows))
+    return per_relation(view, EXPERIMENT, _draw)
+
+
+def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
+    rows = view.rows(EXPERIMENT, "attention", relation=relation)
+    questions = tuple(dict.fromkeys(r.condition for r in rows))
     if not rows:
         return ()
-    shown = relations[:_MAX_CHARTS]
-    charts = tuple(_chart(tuple(r for r in rows if r.relation == relation), relation) for relation in shown)
+    shown = questions[:_MAX_CHARTS]
+    charts = tuple(_chart(tuple(r for r in rows if r.condition == asked), asked) for asked in shown)
     left = (
-        f" {len(relations) - len(shown)} further relations stand in summary.parquet."
-        if len(relations) > len(shown)
+        f" {len(questions) - len(shown)} further relations stand in summary.parquet."
+        if len(questions) > len(shown)
         else ""
     )
     figure = Figure(
@@ -36,17 +41,19 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
         alt="Stacked bars, one per head, split by kind of position.",
         charts=charts,
     )
-    return (
-        figure,
-        *(_table(tuple(r for r in rows if r.relation == relation), relation) for relation in shown[:2]),
-    )
+    return (figure, *(_table(tuple(r for r in rows if r.condition == asked), asked) for asked in shown[:2]))
+
+
+def _asked(condition: str | None) -> str:
+    """`asked:league` as a reader reads it."""
+    return "" if condition is None else f"asked: {condition.removeprefix('asked:')}"
 
 
 def _heads(rows: tuple[Measured, ...]) -> tuple[tuple[int | None, int | None], ...]:
     return tuple(dict.fromkeys((r.layer, r.head) for r in rows))
 
 
-def _chart(rows: tuple[Measured, ...], relation: str | None) -> BarChart:
+def _chart(rows: tuple[Measured, ...], condition: str | None) -> BarChart:
     found = {((r.layer, r.head), r.position): r for r in rows}
     heads = _heads(rows)
     names = {(r.layer, r.head): r.name for r in rows}
@@ -65,7 +72,7 @@ def _chart(rows: tuple[Measured, ...], relation: str | None) -> BarChart:
                 )
             )
     return BarChart(
-        title=f"asked: {relation}" if relation is not None else "",
+        title=_asked(condition),
         categories=tuple(names[head] for head in heads),
         value=Axis(title="share of attention", low=0, high=1.02, percent=True),
         series=tuple(series),
@@ -73,7 +80,7 @@ def _chart(rows: tuple[Measured, ...], relation: str | None) -> BarChart:
     )
 
 
-def _table(rows: tuple[Measured, ...], relation: str | None) -> Table:
+def _table(rows: tuple[Measured, ...], condition: str | None) -> Table:
     found = {((r.layer, r.head), r.position): r for r in rows}
     positions = tuple(p for p in POSITIONS if any(key[1] == p for key in found))
     names = {(r.layer, r.head): r.name for r in rows}
@@ -84,7 +91,7 @@ def _table(rows: tuple[Measured, ...], relation: str | None) -> Table:
 
     return Table(
         caption="Attention"
-        + (f", asked: {relation}" if relation is not None else "")
+        + (f", {_asked(condition)}" if condition is not None else "")
         + (f" (n = {count.pop():,})" if len(count) == 1 else ""),
         columns=(Column(title="head"), *(Column(title=POSITION_WORDS[p], numeric=True) for p in positions)),
         rows=tuple((names[h], *(cell(found.get((h, p))) for p in positions)) for h in _heads(rows)),
