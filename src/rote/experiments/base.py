@@ -98,6 +98,8 @@ class Tabulator:
 
     def means(self, statistics: list[str], values: Float[np.ndarray, "obs column"], keys: list[dict[str, Any]]) -> None:
         """Many means at once, one column each."""
+        if not keys:  # a head of layer 0 has no node before it
+            return
         where = keys[0].pop("where", self.where)
         try:
             estimates = self.bootstrap.means(np.asarray(values, dtype=float), where=where)

@@ -1,0 +1,114 @@
+"""Names of one and three tokens: what needs two tokens takes only those, everything else takes all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from circuit_world import CLASSES, SETTINGS, World, model, value
+
+from rote.circuit import Recall, ask, search
+from rote.circuit.product import Product
+from rote.errors import NotApplicable
+from rote.experiments import EXPERIMENTS, Study
+from rote.facts import Fact, FactTable, build_prompts
+from rote.records import Record
+
+TOLD = replace(SETTINGS, known_probability=1e-30, min_known=12, n_top_heads=2, n_probe_seeds=2, n_pairs=10)
+
+
+def study_of(world: World, two: int, other: int) -> Study:
+    """`two` known names, and `other` ones made of one or three name words, all told to be known."""
+    known = [world.recall.prompts.facts[i] for i in range(two)]
+    words = [fact.entity.split() for fact in world.recall.prompts.facts]
+    made = []
+    for i in range(other):
+        name = words[i][1] if i % 2 else f"{words[i][0]} {words[i + 1][1]} {words[i + 2][1]}"
+        made.append(Fact(entity=name, relation="sport", attribute=CLASSES[i % 3]))
+    mixed = [fact for pair in zip(known, made, strict=False) for fact in pair] + known[other:]
+    table = FactTable(name="mixed", relations=(world.prompts.relation,), facts=tuple(dict.fromkeys(mixed)))
+    prompts = build_prompts(table, "sport", model().tokenizer)
+    told = ask(model(), prompts, TOLD)
+    assert told.known.all()
+    recall = Recall.of(model(), prompts, told.known, TOLD)
+    return Study(prompts=prompts, known=told, recall=recall, circuit=search(recall))
+
+
+@pytest.fixture(scope="module")
+def mixed(world: World) -> Study:
+    return study_of(world, 48, 14)
+
+
+def measure(name: str, study: Study) -> Record:
+    (experiment,) = (e for e in EXPERIMENTS if e.name == name)
+    return experiment.measure(study)
+
+
+def lengths(recall: Recall) -> Sequence[int]:
+    return [len(entity.split()) for entity in recall.names]
+
+
+def test_lengths_positions_and_names_are_those_of_the_text(mixed: Study) -> None:
+    recall = mixed.recall
+    assert set(lengths(recall)) == {1, 2, 3}
+    assert recall.prompts.n_name_tokens.tolist() == lengths(recall)
+    assert recall.two_token.tolist() == [i for i, n in enumerate(lengths(recall)) if n == 2]
+    for i, n in enumerate(lengths(recall)):
+        s = int(recall.full.subject_last[i])
+        ids = recall.full.tokens[i, s - n + 1 : s + 1].tolist()
+        name_ids = recall.name_only.tokens[i, 1 : 1 + n].tolist()
+        assert ids == name_ids == model().tokenizer.encode(f" {recall.names[i]}", add_special_tokens=False)
+        assert int(recall.name_only.subject_last[i]) == n == int(recall.name_only.end[i])
+
+
+def test_the_product_and_the_stack_hold_two_token_names_only(mixed: Study) -> None:
+    recall, two = mixed.recall, mixed.recall.two_token
+    product = Product.of(recall)
+    words = [recall.names[i].split() for i in two]
+    encode = model().tokenizer.encode
+    assert set(product.firsts) == {encode(f" {a}", add_special_tokens=False)[0] for a, _ in words}
+    assert set(product.lasts) == {encode(f" {b}", add_special_tokens=False)[0] for _, b in words}
+    stack = replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None).effective_model(recall)
+    assert stack.entities.names == tuple(recall.names[i] for i in two)
+
+
+def test_experiments_on_prompts_take_all_names(mixed: Study) -> None:
+    half = int((~mixed.recall.selection).sum())
+    rows = [r for r in measure("direct_effects", mixed).rows if r.condition == "report"]
+    assert {r.n for r in rows} == {half}
+    assert {r.n for r in measure("readout", mixed).rows if r.condition == "full"} == {half}
+    known = measure("known_facts", mixed)
+    assert value(known, "n_facts", condition="all") == len(mixed.prompts)
+    assert value(known, "n_facts", condition="two_token") == len(mixed.recall.two_token)
+
+
+def test_experiments_on_the_stack_take_two_token_names_only(mixed: Study) -> None:
+    study = replace(mixed, circuit=replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None))
+    two = mixed.recall.two_token
+    half = int((~mixed.recall.selection[two]).sum())
+    rows = measure("effective_model", study).rows
+    assert {r.n for r in rows if r.condition == "report" and r.n is not None} == {half}
+    rows = [r for r in measure("concatenation", study).rows if r.statistic == "patterns_frozen_accuracy"]
+    assert [r.n for r in rows] == [half]
+    norms = measure("known_norms", study).rows
+    assert norms
+    assert {r.stack for r in norms} == {"model", "effective"}
+
+
+def test_too_few_two_token_names_are_a_reason_with_counts(world: World) -> None:
+    study = study_of(world, 5, 60)
+    n, n_two = len(study.recall), len(study.recall.two_token)
+    with pytest.raises(NotApplicable, match=f"{n_two} of {n} known entities have two-token names; at least 12"):
+        study.recall.require_two_token()
+    for name in ("concatenation", "lookup_window", "layer_probes", "path_ablation", "known_norms"):
+        record = measure(name, study)
+        reasons = [a.reason for a in record.absent]
+        assert any(f"{n_two} of {n} known entities" in reason for reason in reasons), name
+    assert not [r for r in measure("concatenation", study).rows if r.statistic == "concatenation_r2"]
+    with pytest.raises(NotApplicable, match="two-token names"):
+        measure("effective_model", study)
+    assert {r.n for r in measure("direct_effects", study).rows if r.condition == "report"} == {
+        int(np.sum(~study.recall.selection))
+    }

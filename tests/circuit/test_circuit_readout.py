@@ -1,0 +1,135 @@
+"""The heads' readout by hand from the checkpoint, and what it reads under every condition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from circuit_world import World
+from plain_neox import Change, add, put
+from torch import Tensor
+
+from rote.circuit.extraction import CONDITIONS, Condition, head_readouts, residuals, subspace_flips
+from rote.circuit.window import condition_curve
+
+
+def literal_weight(world: World, heads: tuple[tuple[int, int], ...]) -> Tensor:
+    """Σ_h p̄ · norm · W_V · W_O · final norm · unembedding, from the state dict, in float64."""
+    plain, use = world.plain, world.selection
+    identity = torch.eye(128, dtype=torch.float64)
+    finals = [plain.scale(world.clean[i]["resid_post", 5][-1]) for i in use]
+    final_scale = float(torch.stack(finals).mean())
+    total = torch.zeros(128, 3, dtype=torch.float64)
+    for layer, head in heads:
+        scale = float(torch.stack([plain.scale(x) for x in world.at_name("attn_in", layer)])[use].mean())
+        x = (identity - identity.mean(1, keepdim=True)) / scale * plain.block(layer, "input_layernorm.weight")
+        weights = [float(world.clean[i]["pattern", layer][head, -1, world.last[i]]) for i in use]
+        x = x @ plain.w_v(layer, head) @ plain.w_o(layer, head) * np.mean(weights)
+        x = (x - x.mean(1, keepdim=True)) / final_scale * plain.weights["gpt_neox.final_layer_norm.weight"]
+        total += x @ plain.unembed(world.class_tokens)
+    return total
+
+
+def test_the_readouts_weight_is_the_folded_ov_circuit(world: World) -> None:
+    heads = world.circuit.top_heads[:3]
+    for n, readout in enumerate(head_readouts(world.recall, heads), start=1):
+        literal = literal_weight(world, heads[:n])
+        assert float((readout.weight - literal).abs().max()) < 1e-5 * float(literal.abs().max())
+
+
+def test_as_few_heads_as_possible_are_read_through(world: World) -> None:
+    heads, use = world.circuit.top_heads, world.selection
+    x = torch.stack(world.at_name("resid_pre", heads[0][0])).double()
+    accuracy = []
+    for n in range(1, len(heads) + 1):
+        scores = (x - x.mean(0)) @ literal_weight(world, heads[:n])
+        accuracy.append(np.mean([int(scores[i].argmax()) == world.cls[i] for i in use]))
+    enough = max(accuracy) - world.recall.settings.readout_tolerance
+    assert world.circuit.n_readout_heads == 1 + next(n for n, a in enumerate(accuracy) if a >= enough)
+
+
+def ablation(world: World, what: str, layer: int, draw: list[int] | None, i: int, name_only: bool) -> Change:
+    clean = world.at_name(what, layer, name_only=name_only)
+    value = torch.stack(clean).mean(0) if draw is None else clean[draw[i]]
+    return put(2 if name_only else world.last[i], value)
+
+
+ABLATED = [(c, how) for c in CONDITIONS for how in ("mean", "resample") if c.late_attention_ablated or how == "mean"]
+
+
+@pytest.mark.parametrize(("condition", "how"), ABLATED, ids=[f"{c.name}-{how}" for c, how in ABLATED])
+def test_readout_accuracy_per_layer_under_every_condition(world: World, condition: Condition, how: str) -> None:
+    heads, first_mlps, attention_from = world.circuit.readout_heads, (1,), world.circuit.attention_from
+    found = condition_curve(world.recall, heads, condition, how, attention_from, first_mlps)
+    weight = literal_weight(world, heads)
+    assert list(found) == list(range(-1, heads[0][0]))
+    shares = {layer: np.zeros(len(world.recall)) for layer in found}
+    draws: list[list[int] | None] = [None] if how == "mean" else list(world.others)
+    for draw in draws:
+        streams: list[list[Tensor]] = []
+        for i in range(len(world.recall)):
+            changes = {}
+            if condition.late_attention_ablated:
+                for layer in range(attention_from, 6):
+                    change = ablation(world, "attn_out", layer, draw, i, condition.name_only)
+                    changes["attn_out", layer] = change
+            if condition.first_mlps_ablated:
+                for layer in first_mlps:
+                    changes["mlp_out", layer] = ablation(world, "mlp_out", layer, draw, i, condition.name_only)
+            trace = world.plain.run((world.names if condition.name_only else world.full)[i], changes)
+            s = -1 if condition.name_only else world.last[i]
+            streams.append([trace["resid_pre", layer + 1][s].double() for layer in found])
+        for place, layer in enumerate(found):
+            x = torch.stack([stream[place] for stream in streams])
+            scores = (x - x.mean(0)) @ weight
+            right = [int(row.argmax()) == c for row, c in zip(scores, world.cls, strict=True)]
+            shares[layer] += np.array(right) / len(draws)
+    for layer, share in found.items():
+        assert np.abs(share - shares[layer]).max() < 1e-9, layer
+
+
+def test_the_residual_stream_is_that_of_a_plain_pass(world: World) -> None:
+    for name_only in (False, True):
+        found = residuals(world.recall, [], range(-1, 6), name_only=name_only)
+        for layer in range(-1, 6):
+            what, number = ("resid_pre", 0) if layer == -1 else ("resid_post", layer)
+            literal = torch.stack(world.at_name(what, number, name_only=name_only))
+            assert float((found[layer] - literal).abs().max()) < 1e-5 * float(literal.abs().max())
+
+
+def test_patching_the_readouts_subspace(world: World) -> None:
+    (readout,), layer = head_readouts(world.recall, world.circuit.readout_heads), world.circuit.top_heads[0][0]
+    found = subspace_flips(world.recall, readout, layer, np.random.default_rng(0))
+    weight = literal_weight(world, world.circuit.readout_heads)
+    centred = (weight - weight.mean(1, keepdim=True))[:, :2].numpy()  # three centred columns span two dimensions
+    noise = np.random.default_rng(0).standard_normal((128, 2))
+    x = [a.double().numpy() for a in world.at_name("resid_pre", layer)]
+    for name, columns in (("readout_subspace", centred), ("random_subspace", noise)):
+        projector = columns @ np.linalg.inv(columns.T @ columns) @ columns.T
+        for draw, flipped in zip(world.others, found[name], strict=True):
+            for i, j in enumerate(draw):
+                change = torch.as_tensor(projector @ (x[j] - x[i])).float()
+                trace = world.plain.run(world.full[i], {("resid_pre", layer): add(world.last[i], change)})
+                answer = int(trace["logits"][-1][world.class_tokens].argmax())
+                assert flipped[i] == (answer == world.cls[j])
+    assert found["readout_subspace"].mean() > found["random_subspace"].mean() + 0.3
+
+
+def test_the_temperature_minimises_the_loss_on_the_selection_half(world: World) -> None:
+    (readout,), layer = head_readouts(world.recall, world.circuit.readout_heads), world.circuit.top_heads[0][0]
+    x = world.recall.at_subject("resid_pre", (layer,))[layer]
+    cls = np.array(world.cls)
+    noisy = x + 2 * x.std() * torch.as_tensor(np.random.default_rng(0).standard_normal(x.shape)).float()
+    fitted = readout.centred_on(noisy).calibrated(noisy, cls, world.recall.selection)
+
+    def loss(temperature: float, use: np.ndarray) -> float:
+        scores = fitted.scores(noisy).double()[torch.as_tensor(use)] / temperature
+        return float(torch.nn.functional.cross_entropy(scores, torch.as_tensor(cls[use])))
+
+    grid = np.exp(np.linspace(-4, 6, 2001))
+    best = min(loss(t, world.recall.selection) for t in grid)
+    assert loss(fitted.temperature, world.recall.selection) <= best + 1e-9
+    other = cls.copy()
+    other[world.report] = (other[world.report] + 1) % 3
+    again = readout.centred_on(noisy).calibrated(noisy, other, world.recall.selection)
+    assert again.temperature == fitted.temperature
