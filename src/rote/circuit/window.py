@@ -15,7 +15,6 @@ from rote.circuit.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.model import Edit
 from rote.stack import Readout
-from rote.statistics import baseline_majority
 from rote.statistics.probes import best_strength, logistic_correct
 
 
@@ -97,6 +96,9 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     curve = attention_curve(recall, heads, "mean")[:, use].mean(1)
     attention_from = int(np.argmax(curve >= recall.settings.window_keep * curve[-1]))
     start = attention_from if recall.model.parallel else max(attention_from - 1, 0)
+    unreadable = _unreadable(recall, float(curve[-1]))
+    if unreadable:
+        return Window(attention_from=attention_from, start=start, stop=start - 1, reason=unreadable)
     both = Condition(name="both", name_only=True, late_attention_ablated=True)
     reached = condition_curve(recall, heads, both, "mean", attention_from, ())
     last = read_layer(heads)
@@ -111,7 +113,7 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     stop = min(layer for layer, accuracy in plateau.items() if accuracy >= enough)
     window = Window(attention_from=attention_from, start=start, stop=stop)
     evidence = window_evidence(recall, heads, window)
-    return Window(**{**vars(window), "reason": no_window(recall, float(curve[-1]), evidence, use)})
+    return Window(**{**vars(window), "reason": _not_there(recall, evidence)})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -159,19 +161,26 @@ def additive_correct(
     return correct
 
 
-def no_window(recall: Recall, read: float, evidence: WindowEvidence, use: Bool[np.ndarray, " fact"]) -> str | None:
-    """Why there is no MLP window, in words with the figures; None where there is one. Selection half."""
-    half = use[evidence.facts]
+def _unreadable(recall: Recall, read: float) -> str | None:
+    """Why nothing can be looked up at the name, where the readout finds next to nothing there; selection half."""
+    use = recall.selection
+    model = float(recall.clean.scores.correct_cls.cpu().numpy()[use].mean())
+    chance = float(np.bincount(recall.cls[use]).max() / use.sum())
+    if read >= chance + recall.settings.window_drop * (model - chance):
+        return None
+    return (
+        f"the attribute can hardly be read at the name's last token: the readout there is right for {read:.1%}, "
+        f"the model for {model:.1%}, the commonest class would be for {chance:.1%}"
+    )
+
+
+def _not_there(recall: Recall, evidence: WindowEvidence) -> str | None:
+    """Why these MLPs do not look the fact up, with the figures; None where they do; selection half."""
+    half = recall.selection[evidence.facts]
     model, without, additive, stack = (
         float(x[half].mean()) for x in (evidence.model, evidence.without_mlps, evidence.additive, evidence.stack)
     )
     share = recall.settings.window_drop
-    chance = float(baseline_majority(recall.cls[use]).mean())
-    if read < chance + share * (model - chance):
-        return (
-            f"the attribute can hardly be read at the name's last token: the readout there is right for {read:.1%}, "
-            f"the model for {model:.1%}, the majority class for {chance:.1%}"
-        )
     removable = model - additive
     if model - without < share * removable:
         return (
