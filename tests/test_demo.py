@@ -95,3 +95,12 @@ def test_with_shuffled_weights_nothing_is_known(run):
 def test_the_report_answers_first(run):
     assert "looks them up in MLPs 1 to 3" in lead_text(run.path)
     assert (run.path / "report.html").stat().st_size > 100_000
+
+
+def test_bfloat16_finds_the_same_window(tmp_path):
+    model = rote.load_model(BUNDLED, dtype="bfloat16")
+    facts = every_third(every_third(rote.read_facts("athletes", prefix="", relation="sport")))
+    experiments = tuple(e for e in rote.EXPERIMENTS if e.name in ("known_facts", "lookup_window", "effective_model"))
+    run = rote.study(model, facts, folder=tmp_path / "run", settings=SETTINGS, experiments=experiments)
+    assert (value(run, "lookup_start"), value(run, "lookup_stop")) == (1, 3)
+    assert value(run, "effective_accuracy", condition="report") >= 0.85

@@ -157,7 +157,7 @@ def _closed_form(
 ) -> Float[Tensor, "name d_model"]:
     """The part of the stack's input that comes from one name token; `own`: it stands at subject_last itself."""
     model = recall.model
-    embedded = model.run(torch.as_tensor(tokens)[:, None], read=["embed"])["embed"][:, 0]
+    embedded = model.run(torch.as_tensor(tokens)[:, None], read=["embed"])["embed"][:, 0].float()
     norm, after = model.mlp_norm(0), model.mlp_out_norm(0)
     out = model.mlp(0)(embedded if norm is None else norm(embedded))
     later = embedded + (out if after is None else after(out))

@@ -63,7 +63,7 @@ def _head_map(recall: Recall, layer: int, head: int, use: Tensor) -> Float[Tenso
     """What the head writes at `end` for each direction of the residual stream at subject_last."""
     model, prompts = recall.model, recall.full
     before, after = model.attention_norm(layer), model.attention_out_norm(layer)
-    x = torch.eye(model.d_model, device=model.device, dtype=model.dtype)
+    x = torch.eye(model.d_model, device=model.device)
     if before is not None:
         x = before.linear(x, float(before.scale(recall.at_subject("attn_in", (layer,))[layer])[use].mean()))
     ov = model.head(layer, head)
@@ -81,7 +81,7 @@ def _mean_attention(recall: Recall, layer: int, head: int) -> Float[Tensor, " fa
     for batch in prompts.batches():
         pattern = recall.model.replay(prompts.recording(batch), layer, read=[("pattern", layer)])["pattern", layer]
         parts.append(pattern[torch.arange(len(batch)), head, prompts.end[batch], prompts.subject_last[batch]])
-    return torch.cat(parts)
+    return torch.cat(parts).float()
 
 
 def choose_readout(recall: Recall, heads: Sequence[Head]) -> tuple[int, tuple[float, ...]]:

@@ -80,7 +80,7 @@ def read_names(
         at = torch.full((len(batch),), position)
         acts = recall.model.run(batch, read=[site.at(at) for site in sites], edit=list(edits))
         for site in sites:
-            parts[site].append(acts[site])
+            parts[site].append(acts[site].float())
     return {site: torch.cat(p) for site, p in parts.items()}
 
 

@@ -116,7 +116,7 @@ class PromptSet:
             logits = Read(site=Site("logits"), position=self.end[rows])
             acts = self._run(rows, [*_take(read, rows), logits], edits)
             for r in read:
-                values[r.site].append(acts[r.site])
+                values[r.site].append(acts[r.site].float())
             parts.append(self._score(acts.logits, rows))
             if keep_log_probs:
                 kept.append(torch.log_softmax(acts.logits.float(), -1))
@@ -136,12 +136,12 @@ class PromptSet:
         )
 
     def read(self, read: Sequence[Read], edits: Sequence[Edit] = ()) -> dict[Site, Tensor]:
-        """Only what is read, without logits: the pass stops after the last block that is read."""
+        """Only what is read, in float32, without logits: the pass stops after the last block that is read."""
         values: dict[Site, list[Tensor]] = {r.site: [] for r in read}
         for rows in self.batches():
             acts = self._run(rows, _take(read, rows), edits)
             for site in values:
-                values[site].append(acts[site])
+                values[site].append(acts[site].float())
         return {site: torch.cat(v) for site, v in values.items()}
 
     def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> Activations:

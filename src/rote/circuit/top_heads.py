@@ -31,7 +31,7 @@ def head_attention(
         acts = prompts.model.replay(recording, layers[0], read=[("pattern", layer) for layer in layers])
         index = torch.arange(len(batch))
         for layer in layers:
-            rows[layer].append(acts["pattern", layer][index, :, prompts.end[batch]].cpu())
+            rows[layer].append(acts["pattern", layer][index, :, prompts.end[batch]].float().cpu())
     patterns = {layer: torch.cat(parts).numpy() for layer, parts in rows.items()}
     spans = asked.spans()
     return {

@@ -85,7 +85,7 @@ class Edit:
             x[index] = float("-inf")
             self._check_something_left(x)
         elif self.change == "add":
-            x[index] = x[index] + self._fitted(x[index])
+            x[index] = (x[index] + self._fitted(x[index])).to(x.dtype)
         else:
             x[index] = self._fitted(x[index]).to(x.dtype)
         return x

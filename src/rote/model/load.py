@@ -55,7 +55,11 @@ def load_model(
         family = family_of(module.config)
     model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision)
     if check:
-        failed = [c for c in self_check(model) if not c.passed]
+        try:
+            failed = [c for c in self_check(model) if not c.passed]
+        except (RuntimeError, AttributeError, IndexError) as error:
+            reason = f"its modules do not fit rote's description of family {family.model_type} ({error})"
+            raise ModelRefused(f"{name} failed the self-check: {reason}") from error
         if failed:
             raise ModelRefused(
                 f"{name} failed the self-check: {c.name} is {c.figure:.3g}; {c.expected}" for c in failed

@@ -275,7 +275,7 @@ class Model:
     def unembed_columns(self, tokens: Int[Tensor, " cls"]) -> Float[Tensor, "d_model cls"]:
         """The unembedding's columns of some tokens (before any soft-capping)."""
         weight: Tensor = self.module.get_output_embeddings().weight  # type: ignore[operator]
-        return weight.detach()[tokens.to(weight.device)].T
+        return weight.detach()[tokens.to(weight.device)].T.float()
 
     def attention_norm(self, layer: int) -> NormWeights | None:
         return self._norm(self.wiring.part(layer, self.family.attention_norm))

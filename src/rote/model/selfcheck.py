@@ -110,7 +110,7 @@ def _heads(model: Model, tokens: Tensor) -> float:
     worst = 0.0
     for layer in range(model.n_layers):
         acts = model.run(tokens, read=[("z", layer), ("attn_out", layer)])
-        z, out = acts["z", layer], acts["attn_out", layer]
+        z, out = acts["z", layer].float(), acts["attn_out", layer]
         total = torch.stack([z[:, :, h] @ model.head(layer, h).w_o for h in range(model.n_heads)]).sum(0)
         bias = getattr(model.wiring.part(layer, model.family.attention_out), "bias", None)
         worst = max(worst, relative(total if bias is None else total + bias, out))
@@ -137,7 +137,7 @@ def _weights(model: Model, tokens: Tensor) -> float:
     for layer in range(model.n_layers):
         norm, after = model.mlp_norm(layer), model.mlp_out_norm(layer)
         acts = model.run(tokens, read=[("mlp_in", layer), (model.mlp_contribution, layer)])
-        x = acts["mlp_in", layer]
+        x = acts["mlp_in", layer].float()
         out = model.mlp(layer)(x if norm is None else norm(x))
         worst = max(worst, relative(out if after is None else after(out), acts[model.mlp_contribution, layer]))
         worst = max(worst, _value_gap(model, tokens, layer))
@@ -147,7 +147,8 @@ def _weights(model: Model, tokens: Tensor) -> float:
 def _value_gap(model: Model, tokens: Tensor, layer: int) -> float:
     norm = model.attention_norm(layer)
     acts = model.run(tokens, read=[("attn_in", layer), ("v", layer)])
-    x = acts["attn_in", layer] if norm is None else norm(acts["attn_in", layer])
+    stream = acts["attn_in", layer].float()
+    x = stream if norm is None else norm(stream)
     heads = [model.head(layer, h) for h in range(model.n_heads)]
     ours = torch.stack([x @ h.w_v if h.b_v is None else x @ h.w_v + h.b_v for h in heads], dim=2)
     return relative(ours, acts["v", layer])

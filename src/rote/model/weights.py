@@ -1,4 +1,4 @@
-"""Weights as linear algebra: views of the user's parameters, never rewritten in place."""
+"""Weights as linear algebra, in float32: views of the user's parameters where those are float32, else copies."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def matrix(module: nn.Module) -> tuple[Tensor, Tensor | None]:
 def _parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
-    return weight.detach(), None if bias is None else bias.detach()
+    return weight.detach().float(), None if bias is None else bias.detach().float()
 
 
 def norm_weights(module: nn.Module, offset: float) -> NormWeights:
