@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from test_circuit_readout import literal_weight
 from torch import Tensor
 
+from rote.circuit import window
 from rote.circuit.concatenation import mlps_ablated
-from rote.circuit.window import WindowEvidence, attention_curve, no_window, window_evidence
+from rote.circuit.window import WindowEvidence, attention_curve, window_evidence
 
 
 def literal_attention_kept(world: World, start: int, draw: list[int] | None) -> np.ndarray:
@@ -166,8 +167,13 @@ def evidence(n: int, *, model: float, without: float, additive: float, stack: fl
         (1.0, {"model": 1.0, "without": 0.4, "additive": 0.4, "stack": 0.5}, "combined elsewhere"),
     ],
 )
-def test_no_window_says_why(world: World, read: float, shares: dict[str, float], words: str | None) -> None:
-    reason = no_window(world.recall, read, evidence(90, **shares), world.recall.selection)
+def test_no_window_says_why(
+    world: World, monkeypatch: pytest.MonkeyPatch, read: float, shares: dict[str, float], words: str | None
+) -> None:
+    curve = np.tile(evidence(90, model=read, without=0, additive=0, stack=0).model, (5, 1)).astype(float)
+    monkeypatch.setattr(window, "attention_curve", lambda *_: curve)
+    monkeypatch.setattr(window, "window_evidence", lambda *_: evidence(90, **shares))
+    reason = window.find_window(world.recall, world.circuit.readout_heads).reason
     assert (reason is None) == (words is None)
     if words is not None and reason is not None:
         assert words in reason
