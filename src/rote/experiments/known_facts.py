@@ -37,7 +37,7 @@ def tabulate(prompts: RelationPrompts, known: KnownFacts, settings: Settings, to
             _rows(out, prompts, known, condition, where)
         else:
             out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
-    return out.record(facts=_table(prompts, known, tokenizer))
+    return out.record(facts=_table(prompts, known, tokenizer), left_out=_left_out(prompts))
 
 
 def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition: str, where: np.ndarray) -> None:
@@ -96,6 +96,12 @@ def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) ->
             "last": [text[int(t)] for t in prompts.last],
         }
     )
+
+
+def _left_out(prompts: RelationPrompts) -> pd.DataFrame:
+    """Every fact of the source that was not asked, with the reason."""
+    rows = [(left.entity, left.relation, left.reason) for left in prompts.left_out]
+    return pd.DataFrame(rows, columns=["entity", "relation", "reason"], dtype="str")
 
 
 def from_table(table: pd.DataFrame, prompts: RelationPrompts) -> KnownFacts:
