@@ -230,6 +230,7 @@ class _Work:
         for relation in self.table.relations:
             if relation.name == name:
                 continue
-            prompts = build_prompts(self.table, name, self.model.tokenizer, asked_as=relation)
+            limit = getattr(self.model.config, "max_position_embeddings", None)
+            prompts = build_prompts(self.table, name, self.model.tokenizer, max_length=limit, asked_as=relation)
             asked.append(prompts.take([i for i, e in enumerate(prompts.entities) if e in known]))
         return tuple(asked)

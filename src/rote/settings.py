@@ -10,7 +10,7 @@ from typing import Any
 
 from rote.errors import SettingsError
 
-_FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "test_share")
+_FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least", "test_share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Settings:
         window_plateau: the look-up ends where the readout reaches this share of its plateau.
         window_drop: removing the window's MLPs must take away this share of the model's accuracy above
             what a linear model on E_first + E_last reaches, else there is no MLP window.
+        window_least: what the model has above that linear model must be at least this, else there is nothing
+            to look up.
         product_side: names per side of the product on which main effects are measured for the model.
         product_partners: partners per name where the product is too large to be complete.
         max_entities: two-token entities used by the stack experiments.
@@ -45,6 +47,7 @@ class Settings:
     window_keep: float = 0.9
     window_plateau: float = 0.9
     window_drop: float = 0.5
+    window_least: float = 0.05
     product_side: int = 100
     product_partners: int = 16
     max_entities: int = 400

@@ -72,9 +72,7 @@ def test_posts_carry_their_titles() -> None:
 
 
 def test_the_document_in_docs_is_up_to_date() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == render_markdown(), (
-        "run: python -m rote.catalog docs/experiments.md"
-    )
+    assert DOCUMENT.read_text(encoding="utf-8") == render_markdown(), "run: python -m rote.catalog docs/experiments.md"
 
 
 def test_importing_the_catalog_imports_no_torch() -> None:

@@ -27,16 +27,12 @@ def word_level(words: str, *, bos: bool = True) -> Any:
     tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(vocabulary)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = {"bos_token": "<bos>"} if bos else {}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", **special
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>", **special)
 
 
 def merging(pieces: Sequence[str]) -> Any:
     """No pre-tokenizer: any of `pieces` may be one token, across blanks too; else single letters."""
-    letters = sorted(
-        {letter for piece in pieces for letter in piece} | set(map(chr, range(32, 127))) | {"\n"}
-    )
+    letters = sorted({letter for piece in pieces for letter in piece} | set(map(chr, range(32, 127))) | {"\n"})
     vocabulary = [("<unk>", 0.0), *((letter, -10.0) for letter in letters)]
     vocabulary += [(piece, -1.0) for piece in pieces if len(piece) > 1]
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.Unigram(vocabulary, unk_id=0)))
@@ -54,16 +50,12 @@ def byte_level(texts: Sequence[str]) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
 def metaspace(words: Sequence[str]) -> Any:
     """Sentencepiece's way: blanks are ▁ on the token that follows, with a dummy one at the text's start."""
-    letters = sorted(
-        {letter for word in words for letter in word} | set(map(chr, range(33, 127))) | {"▁", "\n"}
-    )
+    letters = sorted({letter for word in words for letter in word} | set(map(chr, range(33, 127))) | {"▁", "\n"})
     vocabulary = [("<unk>", 0.0), *((letter, -10.0) for letter in letters)]
     vocabulary += [(f"▁{word}", -1.0) for word in dict.fromkeys(words)]
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=0))

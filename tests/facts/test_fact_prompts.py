@@ -180,9 +180,7 @@ class TestTake:
         prompts = prompts_of(MADE["byte_level"]())
         again = prompts.take(np.arange(len(prompts)))
         assert again.facts == prompts.facts
-        assert all(
-            (a == b).all() for a, b in zip(again.spans().values(), prompts.spans().values(), strict=True)
-        )
+        assert all((a == b).all() for a, b in zip(again.spans().values(), prompts.spans().values(), strict=True))
 
 
 def reasons(prompts: Any) -> dict[str, str]:
@@ -259,9 +257,7 @@ class TestRefusals:
             build_prompts(table(facts, "It: {} is", "", "hue"), "hue", tokenizer)
         assert len(caught.value.problems) == 3
         assert "'red beer' and 'red tea'" in str(caught.value)
-        allowed = build_prompts(
-            table(facts, "It: {} is", "", "hue"), "hue", tokenizer, allow_shared_first_tokens=True
-        )
+        allowed = build_prompts(table(facts, "It: {} is", "", "hue"), "hue", tokenizer, allow_shared_first_tokens=True)
         assert len(allowed.shared_first_tokens) == 3
         assert len(allowed) == 4
 
@@ -309,9 +305,7 @@ class TestTheStudysTokens:
             again = prompts.take(np.array([entity in twice for entity in prompts.entities]))
             assert len(twice) == 7
             assert (again.n_name_tokens == 2).sum() == 4
-            assert {again.facts[i].attribute for i in np.flatnonzero(again.n_name_tokens == 2)} == {
-                "football"
-            }
+            assert {again.facts[i].attribute for i in np.flatnonzero(again.n_name_tokens == 2)} == {"football"}
 
     @needs(NEOX)
     @needs(ATHLETES)

@@ -13,9 +13,7 @@ from fact_tokenizers import SHARED, needs
 from rote.facts import FactTable, default_template, read_facts
 
 PLANTED = {"Ann Lee": ("golf", "PGA"), "Bob Day": ("chess", "FIDE"), "Zoë Ng": ("golf", "LPGA")}
-LONG = [
-    (e, r, a) for i, r in enumerate(("sport", "league")) for e, pair in PLANTED.items() for a in [pair[i]]
-]
+LONG = [(e, r, a) for i, r in enumerate(("sport", "league")) for e, pair in PLANTED.items() for a in [pair[i]]]
 TRIPLES = set(LONG)
 
 
@@ -186,9 +184,7 @@ def test_counterfact_as_published(tmp_path: Path) -> None:
         case(1, "Bob", tongue, "Dutch"),
         case(2, None, tongue, "Dutch"),
     ]
-    (tmp_path / "c.json").write_text(
-        json.dumps([*cases, case(3, "Cy", 7, "Dutch"), {"requested_rewrite": []}])
-    )
+    (tmp_path / "c.json").write_text(json.dumps([*cases, case(3, "Cy", 7, "Dutch"), {"requested_rewrite": []}]))
     table = read_facts(tmp_path / "c.json")
     assert triples(table) == {("Ann", "P103", "French"), ("Bob", "P103", "Dutch")}
     assert table.relations[0].template == tongue

@@ -176,7 +176,10 @@ def test_calibration_finds_the_temperature_of_least_loss() -> None:
 
     def loss(t: float) -> float:
         logp = replace(r, temperature=t).log_probs(x)[torch.as_tensor(use)]
-        return float(torch.nn.functional.nll_loss(logp, torch.as_tensor(cls[use])))
+        n, k = logp.shape
+        smooth = torch.full_like(logp, 1 / (n + k))
+        smooth[range(n), cls[use]] = (n + 1) / (n + k)
+        return float(-(smooth * logp).sum(-1).mean())
 
     fitted = r.calibrated(x, cls, use)
     grid = np.exp(np.linspace(-4, 5, 400))
@@ -185,6 +188,17 @@ def test_calibration_finds_the_temperature_of_least_loss() -> None:
     assert (fitted.predict(x) == r.predict(x)).all()
     unused = np.where(use, cls, (cls + 1) % 3)  # entities outside `use` have no say
     assert r.calibrated(x, unused, use).temperature == fitted.temperature
+
+
+def test_a_readout_that_is_always_right_still_has_a_finite_temperature() -> None:
+    stack = make()
+    x, r = stack.run_entities().output, readout(stack)
+    right, use = r.predict(x), np.ones(40, dtype=bool)
+    fitted = r.calibrated(x, right, use)
+    sharper = replace(fitted, temperature=fitted.temperature / 2)
+    rows = np.arange(len(right))
+    assert np.exp(-6.9) < fitted.temperature < np.exp(6.9)
+    assert (sharper.log_probs(x)[rows, right].mean() > fitted.log_probs(x)[rows, right].mean()).item()
 
 
 def test_calibration_undoes_a_scaling_of_the_scores() -> None:

@@ -43,7 +43,7 @@ class Circuit:
     def window(self) -> Window:
         """The window; NotApplicable with the evidence where there is none."""
         if self.lookup_start is None or self.lookup_stop is None:
-            raise NotApplicable(f"There is no MLP window: {self.no_window}.")
+            raise NotApplicable(str(self.no_window))
         return Window(attention_from=self.attention_from, start=self.lookup_start, stop=self.lookup_stop)
 
     def effective_model(self, recall: Recall) -> Stack:
@@ -65,10 +65,7 @@ def search(recall: Recall) -> Circuit:
     """Find the circuit; every choice on the selection half. Source: Fact Finding, post 2."""
     heads = direct_effects(recall).top_heads(recall.selection, recall.settings.n_top_heads)
     n_readout, _ = choose_readout(recall, heads)
-    try:
-        window = find_window(recall, heads[:n_readout])
-    except NotApplicable as error:
-        window = Window(attention_from=heads[0][0], start=0, stop=-1, reason=str(error))
+    window = find_window(recall, heads[:n_readout])
     concatenating = concatenating_layers(recall, window.attention_from)
     return Circuit(
         relation=recall.relation,

@@ -25,7 +25,7 @@ class Product:
     @classmethod
     def of(cls, recall: Recall) -> Product:
         """The product of the tokens of all known two-token names."""
-        facts = recall.require_two_token()
+        facts = recall.two_token
         return cls(firsts=np.unique(recall.prompts.first[facts]), lasts=np.unique(recall.prompts.last[facts]))
 
     def index(

@@ -71,11 +71,19 @@ class Recall:
 
     @cached_property
     def others(self) -> Int[Tensor, "draw fact"]:
-        """For each fact, random facts of another class: the sources of every resample ablation."""
-        generator = rng(self.settings.seed, "resample", self.relation)
-        pools = [np.flatnonzero(self.cls != c) for c in range(len(self.prompts.classes))]
-        draws = self.settings.n_resamples_ablation
-        picked = np.stack([generator.choice(pools[c], size=draws) for c in self.cls], axis=1)
+        """For each fact, random facts of another class in its own half: the sources of every resample ablation.
+
+        Within halves, so that no choice sees a fact of the report half; in the order of the names, so that the
+        order of the table decides nothing.
+        """
+        draws, names = self.settings.n_resamples_ablation, np.argsort(self.names, kind="stable")
+        picked = np.zeros((draws, len(self)), dtype=int)
+        for half, item in ((~self.selection, "report"), (self.selection, "selection")):
+            generator = rng(self.settings.seed, "resample", f"{self.relation}/{item}")
+            members = names[half[names]]
+            pools = [members[self.cls[members] != c] for c in range(len(self.prompts.classes))]
+            for i in members:
+                picked[:, i] = generator.choice(pools[self.cls[i]], size=draws)
         return tensor(picked)
 
     @cached_property

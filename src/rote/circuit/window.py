@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,6 +13,7 @@ from rote.circuit.effective import effective_model
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
 from rote.circuit.recall import Recall
 from rote.circuit.top_heads import Head
+from rote.errors import NotApplicable
 from rote.model import Edit
 from rote.stack import Readout
 from rote.statistics.probes import best_strength, logistic_correct
@@ -105,15 +106,19 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     plateau = {layer: float(reached[layer][use].mean()) for layer in range(start, last + 1)}
     if not plateau:
         reason = (
-            f"attention at the name's last token is needed up to layer {attention_from - 1}, and the first readout "
-            f"head reads in layer {heads[0][0]}: no MLP layer lies between"
+            f"There is no MLP window: attention at the name's last token is needed up to layer {attention_from - 1}, "
+            f"and the first readout head reads in layer {heads[0][0]}, so no MLP layer lies between."
         )
         return Window(attention_from=attention_from, start=start, stop=start - 1, reason=reason)
     enough = recall.settings.window_plateau * max(plateau.values())
     stop = min(layer for layer, accuracy in plateau.items() if accuracy >= enough)
     window = Window(attention_from=attention_from, start=start, stop=stop)
-    evidence = window_evidence(recall, heads, window)
-    return Window(**{**vars(window), "reason": _not_there(recall, evidence)})
+    found: str | None
+    try:
+        found = _not_there(recall, window_evidence(recall, heads, window))
+    except NotApplicable as error:
+        found = f"Whether MLPs {start} to {stop} look the fact up could not be tested: {error.reason}."
+    return replace(window, reason=found)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,8 +174,9 @@ def _unreadable(recall: Recall, read: float) -> str | None:
     if read >= chance + recall.settings.window_drop * (model - chance):
         return None
     return (
-        f"the attribute can hardly be read at the name's last token: the readout there is right for {read:.1%}, "
-        f"the model for {model:.1%}, the commonest class would be for {chance:.1%}"
+        f"There is no MLP window: the attribute can hardly be read at the name's last token; the readout there is "
+        f"right for {read:.1%}, "
+        f"the model for {model:.1%}, the commonest class would be for {chance:.1%}."
     )
 
 
@@ -182,15 +188,20 @@ def _not_there(recall: Recall, evidence: WindowEvidence) -> str | None:
     )
     share = recall.settings.window_drop
     removable = model - additive
+    if removable < recall.settings.window_least:
+        return (
+            f"There is no MLP window: a linear model on the two name tokens is right for {additive:.1%}, the model for "
+            f"{model:.1%}, so next to nothing is left to look up."
+        )
     if model - without < share * removable:
         return (
-            f"the model does not need these MLPs at the name: with all of them ablated it is right for {without:.1%} "
-            f"(clean {model:.1%}; a linear model on the two name tokens {additive:.1%})"
+            f"There is no MLP window: the model does not need these MLPs at the name: with all of them ablated it is "
+            f"right for {without:.1%} (clean {model:.1%}; a linear model on the two name tokens {additive:.1%})."
         )
     if stack - additive < share * removable:
         return (
-            f"these MLPs do not find the attribute from the sum of the two names: the effective model is right for "
-            f"{stack:.1%} (model {model:.1%}; a linear model on the same sum {additive:.1%}), so the names are "
-            "combined elsewhere, for instance in attention patterns"
+            "There is no MLP window: these MLPs do not find the attribute from the sum of the two names. The effective "
+            f"model is right for {stack:.1%} (model {model:.1%}; a linear model on the same sum {additive:.1%}), so "
+            "the names are combined elsewhere, for instance in attention patterns."
         )
     return None

@@ -35,9 +35,10 @@ class LayerProbes(StackExperiment):
         readout = next(iter(stack.readouts.values()))
         sample = reported(stack, settings)
         run = sample.run_entities()
+        start = "resid_pre" if stack.layers[0].parallel else "resid_mid"
         out = on_stack(self.name, sample, settings)
         cls = sample.entities.cls[readout.relation]
-        _tabulate(out, run.resid, run.mlp_out, cls, stack.numbers, readout, settings)
+        _tabulate(out, start, run.resid, run.mlp_out, cls, stack.numbers, readout, settings)
         return out.record()
 
     def _on_model(self, study: Study) -> Record:
@@ -61,12 +62,13 @@ class LayerProbes(StackExperiment):
         resid = [values[s][facts] for s in (site, *posts)]
         mlp_out = [values[s][facts] for s in outs]
         cls = stack.entities.cls[recall.relation]
-        _tabulate(out, resid, mlp_out, cls, window.layers, fitted, study.settings)
+        _tabulate(out, site.name, resid, mlp_out, cls, window.layers, fitted, study.settings)
         return out.record()
 
 
 def _tabulate(
     out: Tabulator,
+    start: str,
     resid: Sequence[Float[Tensor, "entity d_model"]],
     mlp_out: Sequence[Float[Tensor, "entity d_model"]],
     cls: np.ndarray,
@@ -74,7 +76,7 @@ def _tabulate(
     readout: Readout,
     settings: Settings,
 ) -> None:
-    keys = [{"site": "resid_pre", "layer": numbers[0]}] + [{"site": "resid_post", "layer": n} for n in numbers]
+    keys = [{"site": start, "layer": numbers[0]}] + [{"site": "resid_post", "layer": n} for n in numbers]
     tests = splits(
         cls,
         n_splits=settings.n_probe_seeds,

@@ -65,12 +65,12 @@ class Pair:
 
 
 def draw_pairs(stack: Stack, settings: Settings, generator: np.random.Generator, *, known: bool) -> tuple[Pair, ...]:
-    """At most n_pairs random pairs of known (or unknown) names without a common token, swaps unknown."""
+    """At most n_pairs random pairs, each once, of known (or unknown) names without a common token, swaps unknown."""
     entities = stack.entities
     firsts, lasts = np.unique(entities.first), np.unique(entities.last)
     names = list(zip(entities.first.tolist(), entities.last.tolist(), strict=True))
     taken = entities.taken | set(names)
-    pairs: list[Pair] = []
+    pairs: dict[frozenset[Name], Pair] = {}
     for _ in range(settings.n_pairs * 20):
         if len(pairs) == settings.n_pairs:
             break
@@ -78,14 +78,14 @@ def draw_pairs(stack: Stack, settings: Settings, generator: np.random.Generator,
             a, b = (names[int(i)] for i in generator.integers(len(names), size=2))
         else:
             a, b = (_random_name(firsts, lasts, generator) for _ in range(2))
-        if a[0] == b[0] or a[1] == b[1] or {(a[0], b[1]), (b[0], a[1])} & taken:
+        if frozenset((a, b)) in pairs or a[0] == b[0] or a[1] == b[1] or {(a[0], b[1]), (b[0], a[1])} & taken:
             continue
         if not known and {a, b} & taken:
             continue
         draws = _draws(a, b, firsts, lasts, taken, settings.n_pair_draws, generator)
         if draws is not None:
-            pairs.append(Pair(a=a, b=b, draws=draws))
-    return tuple(pairs)
+            pairs[frozenset((a, b))] = Pair(a=a, b=b, draws=draws)
+    return tuple(pairs.values())
 
 
 def _random_name(firsts: np.ndarray, lasts: np.ndarray, generator: np.random.Generator) -> Name:

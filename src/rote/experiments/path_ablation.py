@@ -176,7 +176,7 @@ def _model_values(
         values = {layer: recall.ablated_values(x, how) for layer, x in clean.items()}
         n_draws = len(next(iter(values.values())))
         return [{layer: v[d] for layer, v in values.items()} for d in range(n_draws)], everywhere
-    facts = recall.require_two_token()
+    facts = recall.two_token
     product = Product.of(recall)
     sites = {layer: Site(recall.model.mlp_contribution, layer) for layer in layers}
     fits = main_effects(recall, product, list(sites.values()))

@@ -227,12 +227,13 @@ class RunFolder:
         return tuple(sorted((path.parent.name, path.stem) for path in found))
 
     def table(self, experiment: str, name: str | None = None) -> pd.DataFrame:
-        """A long table of an experiment; `name` may be left out where there is one only.
+        """A long table of an experiment; `name` may be left out where there is one only, `left_out` not counted.
 
         Raises InputError with the tables that there are.
         """
         names = [table for folder, table in self.tables() if folder == file_name(experiment)]
-        chosen = file_name(name) if name is not None else names[0] if len(names) == 1 else None
+        main = [table for table in names if table != "left_out"]
+        chosen = file_name(name) if name is not None else main[0] if len(main) == 1 else None
         if chosen is None or chosen not in names:
             known = ", ".join(f"{folder}/{table}" for folder, table in self.tables()) or "none"
             asked = experiment if name is None else f"{experiment}/{name}"

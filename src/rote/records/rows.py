@@ -80,7 +80,7 @@ def _finite(value: object, where: str) -> float:
             f"{where} is {value!r} of type {type(value).__name__}: expected a number; "
             "take .item() of a tensor, and give an Absent with its reason where there is no number"
         )
-    number = float(value)
+    number = float(value) + 0.0  # no negative zero
     if not math.isfinite(number):
         raise ValueError(
             f"{where} is {number}: expected a finite number; what is undefined is an Absent with its reason"

@@ -44,9 +44,15 @@ class Readout:
         cls: Int[np.ndarray, " entity"],
         use: Bool[np.ndarray, " entity"],
     ) -> Readout:
-        """The same map with the one temperature that minimises the mean loss on the entities in `use`."""
+        """The same map with the one temperature that minimises the mean loss on the entities in `use`.
+
+        Targets are smoothed as Platt (1999) does, (n + 1)/(n + classes) for the right class: where every entity is
+        read rightly, a sharper readout would always fit better, and no temperature would be the best.
+        """
         scores = self.scores(x)[torch.as_tensor(use)].double()
-        target = torch.as_tensor(cls[use], device=scores.device)
+        n, n_cls = scores.shape
+        target = torch.full_like(scores, 1 / (n + n_cls))
+        target[torch.arange(n), torch.as_tensor(cls[use])] = (n + 1) / (n + n_cls)
 
         def loss(log_temperature: float) -> float:
             return float(torch.nn.functional.cross_entropy(scores / np.exp(log_temperature), target))

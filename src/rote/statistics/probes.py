@@ -8,6 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from rote.errors import NotApplicable
+
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # sklearn's C: the inverse of the L2 penalty
 
 
@@ -20,10 +22,10 @@ def logistic_correct(
     """Whether a multinomial logistic regression fitted on `train` is right, for every entity.
 
     Inputs are standardised on `train`. Without a `strength`, the best of STRENGTHS by three folds within `train`
-    is taken (the strongest penalty among equals). Raises ValueError where `train` holds fewer than two classes.
+    is taken (the strongest penalty among equals). Raises NotApplicable where `train` holds fewer than two classes.
     """
     if len(np.unique(cls[train])) < 2:
-        raise ValueError("the fitting entities are all of one class: expected at least two classes")
+        raise NotApplicable("the fitting entities are all of one class; at least two classes are needed")
     if strength is None:
         strength = best_strength(x, cls, train)
     features = _features(x, train)

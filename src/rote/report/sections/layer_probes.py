@@ -15,6 +15,7 @@ from rote.report.sections.common import (
 from rote.report.view import Measured, View
 
 EXPERIMENT = "layer_probes"
+BEFORE = ("resid_pre", "resid_mid")  # the stream that the first layer reads, in parallel and sequential blocks
 STACKS = {"model": "whole model", "effective": "effective model"}
 COLORS = {"model": 4, "effective": 0}
 _CURVES = (
@@ -32,7 +33,7 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
 def _place(row: Measured) -> int:
     """A residual stream before a layer is the one after the layer before it."""
     layer = row.layer if row.layer is not None else 0
-    return layer - 1 if row.site == "resid_pre" else layer
+    return layer - 1 if row.site in BEFORE else layer
 
 
 def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
@@ -73,7 +74,7 @@ def _lines(view: View, relation: str | None, statistic: str) -> list[tuple[str, 
 
 
 def _label(row: Measured) -> str:
-    return f"before layer {row.layer}" if row.site == "resid_pre" else f"after layer {row.layer}"
+    return f"before layer {row.layer}" if row.site in BEFORE else f"after layer {row.layer}"
 
 
 def _chart(view: View, relation: str | None, statistic: str, title: str, axis: str) -> XYChart | None:
@@ -92,7 +93,7 @@ def _chart(view: View, relation: str | None, statistic: str, title: str, axis: s
     if not lines:
         return None
     rows = view.rows(EXPERIMENT, statistic, relation=relation)
-    before = next((_place(r) for r in rows if r.site == "resid_pre"), None)
+    before = next((_place(r) for r in rows if r.site in BEFORE), None)
     y = Axis(title=axis) if statistic == "readout_loss_nats" else percent_axis(axis)
     return XYChart(title=title, x=layer_axis({_place(r) for r in rows}, input_at=before), y=y, series=lines)
 
@@ -105,6 +106,6 @@ def _table(view: View, relation: str | None, statistic: str, title: str) -> Tabl
     return layer_table(
         words.get(statistic, f"Accuracy of the {title}") + " by layer",
         [(STACKS[stack], rows) for stack, rows in lines],
-        label=lambda r: f"before {r.layer}" if r.site == "resid_pre" else str(r.layer),
+        label=lambda r: f"before {r.layer}" if r.site in BEFORE else str(r.layer),
         place=_place,
     )
