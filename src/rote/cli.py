@@ -31,7 +31,7 @@ app.add_typer(organism, name="organism")
 Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: discard what a study left in the run folder.")]
-Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or float64 for reference.")]
 Device = Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda or cuda:1.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Hub id or local folder in Hugging Face layout.")]

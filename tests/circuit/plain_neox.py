@@ -49,7 +49,9 @@ class PlainNeoX:
     """A GPT-NeoX checkpoint in eager attention; every trace is of one prompt, tensors are [pos, ...]."""
 
     def __init__(self, folder: Path) -> None:
-        self.hf: Any = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+        self.hf: Any = AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation="eager", dtype=torch.float64
+        ).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         config = self.hf.config
         self.n_layers, self.n_heads = config.num_hidden_layers, config.num_attention_heads
@@ -169,5 +171,5 @@ class PlainNeoX:
 
     def _mixed(self, pattern: Tensor, qkv: Tensor) -> Tensor:
         """Values mixed by a given pattern."""
-        heads = [pattern[h].float() @ qkv[:, self.part("v", h)] for h in range(self.n_heads)]
+        heads = [pattern[h].double() @ qkv[:, self.part("v", h)] for h in range(self.n_heads)]
         return torch.cat(heads, dim=-1)

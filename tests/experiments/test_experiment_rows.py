@@ -61,7 +61,7 @@ def test_direct_effects_are_means_over_each_half(world: World) -> None:
         assert found == pytest.approx(np.mean(effects), rel=1e-5)
         effects = [literal_direct_effect(world, ("mlp", 4, None), i) for i in half]
         found = value(record, "direct_effect", layer=4, head=None, condition=condition)
-        assert found == pytest.approx(np.mean(effects), abs=1e-4)
+        assert found == pytest.approx(np.mean(effects), abs=1e-5)
     ranks = {r.value: (r.layer, r.head) for r in record.rows if r.statistic == "top_head"}
     assert [ranks[n] for n in range(1, 7)] == list(world.circuit.top_heads)
 
@@ -97,7 +97,7 @@ def test_the_effective_model_is_reported_on_the_report_half(world: World) -> Non
         logits -= logits.max(1, keepdims=True)
         losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(half)), np.array(world.cls)[half]]
         found = value(record, "effective_loss_nats", condition=condition)
-        assert found == pytest.approx(losses.mean(), rel=1e-3, abs=1e-5)
+        assert found == pytest.approx(losses.mean(), rel=1e-5, abs=1e-5)
 
 
 def test_window_rows_are_the_circuits_and_the_report_halfs(world: World) -> None:

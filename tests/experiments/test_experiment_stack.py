@@ -105,7 +105,7 @@ def test_path_ablation_on_the_stack(by_hand: PlainStack, sample: Stack, paths: R
             for name in after:
                 found = value(paths, f"path_delta_{name}", layer=by_hand.layers[j], **key)
                 literal = after[name] - start[name]
-                assert found == pytest.approx(literal, rel=2e-4, abs=1e-4), (name, i, j)
+                assert found == pytest.approx(literal, rel=1e-5, abs=1e-5), (name, i, j)
         all_paths = ablated(i, range(i + 1, n))["kl_nats"]
         removed = np.mean(
             [
@@ -115,7 +115,7 @@ def test_path_ablation_on_the_stack(by_hand: PlainStack, sample: Stack, paths: R
         )
         rows = [r for r in paths.rows if r.statistic == "path_share" and r.stack == "effective" and r.condition == how]
         (found,) = [r.value for r in rows if r.layer == by_hand.layers[i]]
-        assert found == pytest.approx(all_paths / removed, rel=2e-3)
+        assert found == pytest.approx(all_paths / removed, rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("how", ["mean", "resample", "additive"])
@@ -187,9 +187,9 @@ def test_path_ablation_on_the_model(world: World, paths: Record, how: str) -> No
     after = patched(i, [j])
     for name, figure in after.items():
         found = value(paths, f"path_delta_{name}", stack="model", condition=how, source=f"mlp.{i}", layer=j)
-        assert found == pytest.approx(figure - start[name], rel=1e-4, abs=1e-5), name
+        assert found == pytest.approx(figure - start[name], rel=1e-5, abs=1e-5), name
     share = patched(i, layers[1:])["kl_nats"] / patched(i, [], removed=True)["kl_nats"]
-    assert value(paths, "path_share", stack="model", condition=how, layer=i) == pytest.approx(share, rel=1e-3)
+    assert value(paths, "path_share", stack="model", condition=how, layer=i) == pytest.approx(share, rel=1e-5, abs=1e-5)
 
 
 # ---------------------------------------------------------------- linear structure
@@ -232,7 +232,7 @@ def test_broken_fractions_are_a_loop_over_pairs(by_hand: PlainStack, sample: Sta
             mid = middle(p.a, p.b, site, index)
             above = norm(mid - middle((p.a[0], p.b[1]), (p.b[0], p.a[1]), site, index))
             below = np.mean([norm(mid - middle(c, d, site, index)) for c, d in p.draws])
-            assert fractions[k] == pytest.approx(above / below, rel=1e-4)
+            assert fractions[k] == pytest.approx(above / below, rel=1e-5)
 
 
 def test_linear_structures_rows(world: World, by_hand: PlainStack, sample: Stack) -> None:
@@ -296,5 +296,5 @@ def test_known_norms_on_the_stack_and_the_model(world: World, by_hand: PlainStac
             raw = np.array(norms)
             for condition, values in (("raw", raw), ("adjusted", one_hot_residual(raw, first, last))):
                 key = {"stack": stack, "layer": layer, "condition": condition}
-                assert value(record, "norm_auc", **key) == pytest.approx(pairwise_auc(values, known), abs=2e-3)
-                assert value(record, "norm_d", **key) == pytest.approx(effect_size(values, known), rel=1e-3, abs=1e-3)
+                assert value(record, "norm_auc", **key) == pytest.approx(pairwise_auc(values, known), abs=1e-5)
+                assert value(record, "norm_d", **key) == pytest.approx(effect_size(values, known), rel=1e-5, abs=1e-5)

@@ -15,6 +15,7 @@ from rote.circuit.prompts import Scores
 from rote.circuit.recall import Recall, class_difference
 from rote.errors import NotApplicable
 from rote.model import Edit, Read, Site
+from rote.model.precision import wide
 from rote.statistics import TwoWayFit, two_way_main_effects
 
 
@@ -25,7 +26,7 @@ def total_effects(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact laye
     """
     prompts, cls = recall.full, torch.as_tensor(recall.cls)
     clean = recall.clean.scores.class_logits
-    effects = torch.zeros(len(recall), n_layers, recall.model.n_heads)
+    effects = torch.zeros(len(recall), n_layers, recall.model.n_heads, dtype=clean.dtype)
     sites = [Site("z", layer) for layer in range(n_layers)]
     values = prompts.read([Read(site=site, position=prompts.subject_last) for site in sites])
     other = recall.others[0]
@@ -79,7 +80,7 @@ def self_attention_forbidden(recall: Recall, layer: int) -> Scores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InputTables:
-    """x = first[i] + last[j] + constant: main effects of the stack's input over the product; float32."""
+    """x = first[i] + last[j] + constant: main effects of the stack's input over the product."""
 
     product: Product
     first: Float[Tensor, "n_first d_model"]
@@ -107,7 +108,9 @@ def input_tables(recall: Recall, start: int) -> InputTables:
     fit = main_effects(recall, product, [site], frozen_patterns(recall, frozen_layers(recall, start)))[site]
 
     def table(x: np.ndarray) -> Tensor:
-        return torch.as_tensor(x, dtype=torch.float32, device=recall.model.device)
+        return torch.as_tensor(
+            x, dtype=torch.promote_types(recall.model.dtype, torch.float32), device=recall.model.device
+        )
 
     return InputTables(
         product=product, first=table(fit.first), last=table(fit.last), constant=table(np.asarray(fit.grand))
@@ -157,7 +160,7 @@ def _closed_form(
 ) -> Float[Tensor, "name d_model"]:
     """The part of the stack's input that comes from one name token; `own`: it stands at subject_last itself."""
     model = recall.model
-    embedded = model.run(torch.as_tensor(tokens)[:, None], read=["embed"])["embed"][:, 0].float()
+    embedded = wide(model.run(torch.as_tensor(tokens)[:, None], read=["embed"])["embed"][:, 0])
     norm, after = model.mlp_norm(0), model.mlp_out_norm(0)
     out = model.mlp(0)(embedded if norm is None else norm(embedded))
     later = embedded + (out if after is None else after(out))

@@ -13,6 +13,7 @@ from torch import Tensor
 from rote.circuit.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.model import Edit, Read, Site
+from rote.model.precision import wide
 from rote.stack import Readout
 
 
@@ -63,7 +64,7 @@ def _head_map(recall: Recall, layer: int, head: int, use: Tensor) -> Float[Tenso
     """What the head writes at `end` for each direction of the residual stream at subject_last."""
     model, prompts = recall.model, recall.full
     before, after = model.attention_norm(layer), model.attention_out_norm(layer)
-    x = torch.eye(model.d_model, device=model.device)
+    x = torch.eye(model.d_model, device=model.device, dtype=torch.promote_types(model.dtype, torch.float32))
     if before is not None:
         x = before.linear(x, float(before.scale(recall.at_subject("attn_in", (layer,))[layer])[use].mean()))
     ov = model.head(layer, head)
@@ -81,7 +82,7 @@ def _mean_attention(recall: Recall, layer: int, head: int) -> Float[Tensor, " fa
     for batch in prompts.batches():
         pattern = recall.model.replay(prompts.recording(batch), layer, read=[("pattern", layer)])["pattern", layer]
         parts.append(pattern[torch.arange(len(batch)), head, prompts.end[batch], prompts.subject_last[batch]])
-    return torch.cat(parts).float()
+    return wide(torch.cat(parts))
 
 
 def choose_readout(recall: Recall, heads: Sequence[Head]) -> tuple[int, tuple[float, ...]]:
@@ -135,7 +136,7 @@ def subspace_flips(
     x = recall.at_subject("resid_pre", (layer,))[layer]
     centred = readout.weight - readout.weight.mean(1, keepdim=True)
     rank = min(centred.shape) if centred.shape[1] > centred.shape[0] else centred.shape[1] - 1
-    basis = torch.linalg.svd(centred.float())[0][:, :rank].to(x.dtype)
+    basis = torch.linalg.svd(centred)[0][:, :rank].to(x.dtype)
     noise = torch.as_tensor(generator.standard_normal((x.shape[1], rank)), dtype=torch.float64)
     bases = {"readout_subspace": basis, "random_subspace": torch.linalg.qr(noise)[0].to(x)}
     flips: dict[str, Bool[np.ndarray, "draw fact"]] = {}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rote.circuit.recall import Recall
 from rote.model import Edit, Site
+from rote.model.precision import wide
 from rote.statistics import TwoWayFit, rng, two_way_least_squares
 
 
@@ -80,7 +81,7 @@ def read_names(
         at = torch.full((len(batch),), position)
         acts = recall.model.run(batch, read=[site.at(at) for site in sites], edit=list(edits))
         for site in sites:
-            parts[site].append(acts[site].float())
+            parts[site].append(wide(acts[site]))
     return {site: torch.cat(p) for site, p in parts.items()}
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rote.facts import RelationPrompts
 from rote.model import Activations, Edit, Model, Read, Recording, Site
+from rote.model.precision import wide
 
 RECORDING_BUDGET_BYTES = 2 * 1024**3
 
@@ -116,10 +117,10 @@ class PromptSet:
             logits = Read(site=Site("logits"), position=self.end[rows])
             acts = self._run(rows, [*_take(read, rows), logits], edits)
             for r in read:
-                values[r.site].append(acts[r.site].float())
+                values[r.site].append(wide(acts[r.site]))
             parts.append(self._score(acts.logits, rows))
             if keep_log_probs:
-                kept.append(torch.log_softmax(acts.logits.float(), -1))
+                kept.append(torch.log_softmax(wide(acts.logits), -1))
         answer, rank, classes, top = (torch.cat(list(p)) for p in zip(*parts, strict=True))
         scores = Scores(
             answer_log_prob=answer,
@@ -136,12 +137,12 @@ class PromptSet:
         )
 
     def read(self, read: Sequence[Read], edits: Sequence[Edit] = ()) -> dict[Site, Tensor]:
-        """Only what is read, in float32, without logits: the pass stops after the last block that is read."""
+        """Only what is read, at least in float32, without logits: the pass stops after the last block that is read."""
         values: dict[Site, list[Tensor]] = {r.site: [] for r in read}
         for rows in self.batches():
             acts = self._run(rows, _take(read, rows), edits)
             for site in values:
-                values[site].append(acts[site].float())
+                values[site].append(wide(acts[site]))
         return {site: torch.cat(v) for site, v in values.items()}
 
     def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> Activations:
@@ -158,11 +159,11 @@ class PromptSet:
         return self.class_tokens[self.cls].to(self.model.device)
 
     def _score(self, logits: Float[Tensor, "row vocab"], rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        wide = logits.float()
-        right = wide.gather(1, self.answers[rows][:, None])
-        log_prob = right[:, 0] - wide.logsumexp(-1)
-        rank = (wide > right).sum(-1) + 1
-        return log_prob, rank, wide[:, self.class_tokens.to(wide.device)], wide.argmax(-1)
+        logits = wide(logits)
+        right = logits.gather(1, self.answers[rows][:, None])
+        log_prob = right[:, 0] - logits.logsumexp(-1)
+        rank = (logits > right).sum(-1) + 1
+        return log_prob, rank, logits[:, self.class_tokens.to(logits.device)], logits.argmax(-1)
 
 
 def _take(read: Sequence[Read], rows: Tensor) -> list[Read]:

@@ -13,6 +13,7 @@ from rote.circuit.prompts import PromptSet
 from rote.circuit.recall import Recall, class_difference
 from rote.facts import RelationPrompts
 from rote.model import Edit, Read, Site
+from rote.model.precision import wide
 
 Head = tuple[int, int]
 
@@ -31,7 +32,7 @@ def head_attention(
         acts = prompts.model.replay(recording, layers[0], read=[("pattern", layer) for layer in layers])
         index = torch.arange(len(batch))
         for layer in layers:
-            rows[layer].append(acts["pattern", layer][index, :, prompts.end[batch]].float().cpu())
+            rows[layer].append(wide(acts["pattern", layer][index, :, prompts.end[batch]]).cpu())
     patterns = {layer: torch.cat(parts).numpy() for layer, parts in rows.items()}
     spans = asked.spans()
     return {
@@ -62,7 +63,7 @@ def value_inputs(recall: Recall, head: Head) -> dict[str, Float[np.ndarray, " fa
     stream = recall.at_subject("attn_in", (layer,))[layer]
     effects: dict[str, Float[np.ndarray, " fact"]] = {}
     for name, output in _outputs(recall, layer).items():
-        total = torch.zeros(len(recall), device=clean.device)
+        total = torch.zeros(len(recall), device=clean.device, dtype=clean.dtype)
         for other in recall.others:
             value = _values(recall, head, stream + output[other] - output)
             edit = Edit(site=Site("v", layer), value=value, position=recall.full.subject_last, head=index)

@@ -18,7 +18,7 @@ from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_model(

@@ -16,6 +16,7 @@ from rote.model import attention, weights
 from rote.model.edits import EditLike, parse_edit
 from rote.model.families import Family
 from rote.model.hooks import Session, Stop, Wiring, check_finite
+from rote.model.precision import wide
 from rote.model.sites import Read, Site, SiteLike, parse_read, parse_site
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
 
@@ -275,7 +276,7 @@ class Model:
     def unembed_columns(self, tokens: Int[Tensor, " cls"]) -> Float[Tensor, "d_model cls"]:
         """The unembedding's columns of some tokens (before any soft-capping)."""
         weight: Tensor = self.module.get_output_embeddings().weight  # type: ignore[operator]
-        return weight.detach()[tokens.to(weight.device)].T.float()
+        return wide(weight.detach()[tokens.to(weight.device)].T)
 
     def attention_norm(self, layer: int) -> NormWeights | None:
         return self._norm(self.wiring.part(layer, self.family.attention_norm))

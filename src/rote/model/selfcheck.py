@@ -10,9 +10,10 @@ from torch import Tensor
 
 from rote.model.edits import Edit, FunctionEdit
 from rote.model.model import Model
+from rote.model.precision import wide
 from rote.model.sites import Site
 
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def _heads(model: Model, tokens: Tensor) -> float:
     worst = 0.0
     for layer in range(model.n_layers):
         acts = model.run(tokens, read=[("z", layer), ("attn_out", layer)])
-        z, out = acts["z", layer].float(), acts["attn_out", layer]
+        z, out = wide(acts["z", layer]), acts["attn_out", layer]
         total = torch.stack([z[:, :, h] @ model.head(layer, h).w_o for h in range(model.n_heads)]).sum(0)
         bias = getattr(model.wiring.part(layer, model.family.attention_out), "bias", None)
         worst = max(worst, relative(total if bias is None else total + bias, out))
@@ -123,9 +124,9 @@ def _parts(model: Model, tokens: Tensor) -> float:
     last = ("resid_post", model.n_layers - 1)
     streams = [(name, layer) for layer in range(model.n_layers) for name in ("resid_pre", "mlp_in")]
     acts = model.run(tokens, read=["embed", *reads, *streams, last])
-    worst = relative(acts["embed"].float() + sum(acts[r].float() for r in reads), acts[last])
+    worst = relative(wide(acts["embed"]) + sum(wide(acts[r]) for r in reads), acts[last])
     for layer in range(model.n_layers):  # what the MLP reads tells parallel blocks from sequential ones
-        read = acts["resid_pre", layer].float()
+        read = wide(acts["resid_pre", layer])
         if not model.parallel:
             read = read + acts[names[0], layer].float()
         worst = max(worst, relative(read, acts["mlp_in", layer]))
@@ -137,7 +138,7 @@ def _weights(model: Model, tokens: Tensor) -> float:
     for layer in range(model.n_layers):
         norm, after = model.mlp_norm(layer), model.mlp_out_norm(layer)
         acts = model.run(tokens, read=[("mlp_in", layer), (model.mlp_contribution, layer)])
-        x = acts["mlp_in", layer].float()
+        x = wide(acts["mlp_in", layer])
         out = model.mlp(layer)(x if norm is None else norm(x))
         worst = max(worst, relative(out if after is None else after(out), acts[model.mlp_contribution, layer]))
         worst = max(worst, _value_gap(model, tokens, layer))
@@ -147,7 +148,7 @@ def _weights(model: Model, tokens: Tensor) -> float:
 def _value_gap(model: Model, tokens: Tensor, layer: int) -> float:
     norm = model.attention_norm(layer)
     acts = model.run(tokens, read=[("attn_in", layer), ("v", layer)])
-    stream = acts["attn_in", layer].float()
+    stream = wide(acts["attn_in", layer])
     x = stream if norm is None else norm(stream)
     heads = [model.head(layer, h) for h in range(model.n_heads)]
     ours = torch.stack([x @ h.w_v if h.b_v is None else x @ h.w_v + h.b_v for h in heads], dim=2)

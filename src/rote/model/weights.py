@@ -1,4 +1,4 @@
-"""Weights as linear algebra, in float32: views of the user's parameters where those are float32, else copies."""
+"""Weights as linear algebra: views of the user's parameters; float32 copies of narrower ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rote.errors import ModelRefused, NotApplicable
 from rote.model.families import Family
+from rote.model.precision import wide
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,7 +92,7 @@ def matrix(module: nn.Module) -> tuple[Tensor, Tensor | None]:
 def _parameters(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
-    return weight.detach().float(), None if bias is None else bias.detach().float()
+    return wide(weight.detach()), None if bias is None else wide(bias.detach())
 
 
 def norm_weights(module: nn.Module, offset: float) -> NormWeights:
