@@ -14,7 +14,7 @@ def test_log_probability_rank_and_predictions_are_those_of_a_plain_pass(world: W
         logits = world.plain.run(world.ids(fact.entity))["logits"][-1]
         answer = world.class_tokens[CLASSES.index(fact.attribute)]
         log_probs = torch.log_softmax(logits, -1)
-        assert abs(float(log_probs[answer]) - world.known.log_prob[i]) < 1e-4
+        assert abs(float(log_probs[answer]) - world.known.log_prob[i]) < 1e-5
         assert abs(float(log_probs[answer].exp()) - np.exp(world.known.log_prob[i])) < 1e-5
         rank = 1 + sum(float(x) > float(logits[answer]) for x in logits)
         assert rank == world.known.rank[i]

@@ -108,7 +108,7 @@ def test_direct_effects_of_all_nodes_and_the_embedding_sum_to_the_logit_differen
         u = columns[cls[i]] - columns[cls[j]]
         expected = float((change / scale[i] * norm.weight.detach().double()) @ u)
         found = effects.heads[i].sum() + effects.mlps[i].sum()
-        assert abs(expected - found) < 1e-4 * max(1.0, abs(expected))
+        assert abs(expected - found) < 1e-5 * max(1.0, abs(expected))
 
 
 def test_a_model_of_one_layer_has_no_window(world: World) -> None:

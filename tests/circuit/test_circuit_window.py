@@ -118,7 +118,7 @@ def test_the_effective_model_is_a_loop_over_names(world: World) -> None:
     tables = tuple(x.double().numpy() for x in (stack.first, stack.last, stack.constant))
     literal = literal_effective(world, tables)
     found = stack.run_entities().output.double().numpy()
-    assert np.abs(found - literal).max() < 1e-4 * np.abs(literal).max()
+    assert np.abs(found - literal).max() < 1e-5 * np.abs(literal).max()
     weight = literal_weight(world, world.circuit.readout_heads).numpy()
     scores = (literal - literal[world.selection].mean(0)) @ weight
     predicted = scores.argmax(1)

@@ -249,7 +249,7 @@ def test_linear_structures_rows(world: World, by_hand: PlainStack, sample: Stack
             grand = x.mean((0, 1))
             rest = x - x.mean(1)[:, None] - x.mean(0)[None] + grand
             share = np.sqrt((rest**2).sum() / ((x - grand) ** 2).sum())
-            assert value(record, "interaction_share", site=site, layer=layer) == pytest.approx(share, rel=1e-4)
+            assert value(record, "interaction_share", site=site, layer=layer) == pytest.approx(share, rel=1e-5)
 
 
 # -------------------------------------------------------------------- known norms
