@@ -42,14 +42,16 @@ def total_effects(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact laye
 
 def attention_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
     """The model's answers with the attention output of some layers ablated at subject_last, per draw."""
-    clean = recall.contributions("attn", tuple(layers))
-    draws = recall.ablations(clean, how, recall.full.subject_last)
-    return [recall.full.forward(edits).scores for edits in draws]
+    return _ablated(recall, "attn", layers, how)
 
 
 def mlps_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
     """The model's answers with the MLP output of some layers ablated at subject_last, per draw."""
-    clean = recall.contributions("mlp", tuple(layers))
+    return _ablated(recall, "mlp", layers, how)
+
+
+def _ablated(recall: Recall, part: str, layers: Sequence[int], how: str) -> list[Scores]:
+    clean = recall.contributions(part, tuple(layers))
     draws = recall.ablations(clean, how, recall.full.subject_last)
     return [recall.full.forward(edits).scores for edits in draws]
 

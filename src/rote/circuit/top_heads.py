@@ -16,6 +16,7 @@ from rote.model import Edit, Read, Site
 from rote.model.precision import wide
 
 Head = tuple[int, int]
+PathAccuracy = tuple[np.ndarray, np.ndarray]  # per fact: right in the whole vocabulary, right among the classes
 
 
 def head_attention(
@@ -135,6 +136,3 @@ def key_or_value(recall: Recall, heads: Sequence[Head], mlp: int, path: str, how
         scores = recall.full.forward(edits).scores
         results.append((scores.correct.cpu().numpy(), scores.correct_cls.cpu().numpy()))
     return results
-
-
-PathAccuracy = tuple[np.ndarray, np.ndarray]
