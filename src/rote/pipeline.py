@@ -201,7 +201,9 @@ class _Work:
                 f"(p > {self.settings.known_probability:g}); at least {least} are needed"
             )
         if min(np.sort(np.bincount(prompts.cls[known], minlength=2))[-2:]) < 4:
-            return "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
+            return (
+                "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
+            )
         return None
 
     def study(self, name: str) -> Study:
