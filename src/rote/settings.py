@@ -32,6 +32,7 @@ class Settings:
         product_side: names per side of the product on which main effects are measured for the model.
         product_partners: partners per name where the product is too large to be complete.
         max_entities: two-token entities used by the stack experiments.
+        product_names: first and last names per side of a complete product on a stack.
         n_pairs, n_pair_draws: pairs of linear_structure and the unknown names drawn for each.
         n_unknown: unknown names beside the known ones in known_norms.
         n_probe_seeds, test_share: splits of layer_probes.
@@ -51,6 +52,7 @@ class Settings:
     product_side: int = 100
     product_partners: int = 16
     max_entities: int = 400
+    product_names: int = 200
     n_pairs: int = 400
     n_pair_draws: int = 16
     n_unknown: int = 1600

@@ -216,6 +216,27 @@ def reported(stack: Stack, settings: Settings) -> Stack:
     return stack.with_entities(stack.entities.take(members[chosen]))
 
 
+def within_product(stack: Stack, settings: Settings) -> Stack:
+    """The stack with the entities whose names fit a product of at most product_names × product_names.
+
+    Entities are taken in a random order as long as their tokens are among those taken or there is still room; all
+    are kept where their names fit. The complete product of the kept names is then small enough to be run.
+    """
+    entities, limit = stack.entities, settings.product_names
+    if max(len(np.unique(entities.first)), len(np.unique(entities.last))) <= limit:
+        return stack
+    firsts: set[int] = set()
+    lasts: set[int] = set()
+    kept = []
+    for i in rng(settings.seed, "product", next(iter(stack.readouts))).permutation(len(entities)):
+        first, last = int(entities.first[i]), int(entities.last[i])
+        if len(firsts | {first}) <= limit and len(lasts | {last}) <= limit:
+            firsts.add(first)
+            lasts.add(last)
+            kept.append(i)
+    return stack.with_entities(entities.take(np.sort(np.array(kept))))
+
+
 def stratified_sample(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:
     """Indices of at most max_entities random entities that keep the class shares."""
     order = rng(settings.seed, "entities", item).permutation(len(cls))
