@@ -5,6 +5,7 @@ from __future__ import annotations
 from rote.statistics.bootstrap import Bootstrap, ObservationBootstrap, PigeonholeBootstrap
 from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
+from rote.statistics.new_member import new_member
 from rote.statistics.randomness import rng, stratified_halves
 from rote.statistics.token_baselines import (
     additive_fit,
@@ -46,6 +47,7 @@ __all__ = [
     "baseline_majority",
     "benjamini_hochberg",
     "cohens_d",
+    "new_member",
     "rng",
     "stratified_halves",
     "two_way_least_squares",
