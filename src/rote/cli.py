@@ -118,6 +118,19 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
     typer.echo(open_run(run).report())
 
 
+@app.command()
+def judge(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
+    """Judge every hypothesis from RUN's tables, write RUN/outcomes.json; needs neither the model nor torch."""
+    from rich.console import Console
+
+    from rote.judge import judge_run
+    from rote.judge.table import renderables
+
+    for part in renderables(judge_run(run)):
+        Console().print(part)
+    typer.echo(run / "outcomes.json")
+
+
 @app.command("experiments")
 def list_experiments() -> None:
     """List every experiment with its question and its source."""

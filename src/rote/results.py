@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rote.records import RunFolder
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """What a study measured: `summary`, `absent` and long tables as DataFrames, and its report."""
+    """What a study measured: `summary`, `absent`, `outcomes` and long tables as DataFrames, and its report."""
 
     records: RunFolder
 
@@ -39,6 +40,21 @@ class Run:
     def table(self, experiment: str, name: str | None = None) -> pd.DataFrame:
         """A long table of an experiment, for instance `table("known_facts")`."""
         return self.records.table(experiment, name)
+
+    @property
+    def outcomes(self) -> pd.DataFrame:
+        """One row per verdict, as outcomes.json has them; judged now where that file has not been written yet."""
+        from rote.judge import outcome_frame
+        from rote.judge.outcomes import judge_tables
+
+        path = self.path / "outcomes.json"
+        return outcome_frame(json.loads(path.read_bytes()) if path.is_file() else judge_tables(self.records))
+
+    def judge(self) -> pd.DataFrame:
+        """Judge the run again from its tables, write outcomes.json, and return its rows."""
+        from rote.judge import judge_run, outcome_frame
+
+        return outcome_frame(judge_run(self.records))
 
     def report(self) -> Path:
         """Write report.html, one file that works offline, and return its path."""

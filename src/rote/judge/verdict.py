@@ -1,0 +1,159 @@
+"""The verdict rule: one model among controls with and without a property."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+# Float32 arithmetic gives an exact zero back as 1e-7 or so: intervals this near each other meet. The statistics
+# that are judged are shares and rates of order 1.
+TOLERANCE = 1e-5
+
+
+class PositionFields(TypedDict):
+    """A control in outcomes.json."""
+
+    control: str
+    value: float
+    low: float | None
+    high: float | None
+    members: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where one stack stands on a statistic: its value and interval; without an interval it is the point."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    members: int | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
+
+    def meets(self, other: Position) -> bool:
+        """Whether the intervals share a point, touching included, up to `TOLERANCE`."""
+        (low, high), (other_low, other_high) = self.ends, other.ends
+        return low <= other_high + TOLERANCE and other_low <= high + TOLERANCE
+
+    @property
+    def fields(self) -> PositionFields:
+        return {
+            "control": self.name,
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "members": self.members,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ruling:
+    """A verdict, the share t of the way from without to with (None where it is undefined), and the sentence."""
+
+    verdict: str
+    t: float | None
+    reason: str
+
+
+def decide(model: Position, with_: Sequence[Position], without: Sequence[Position]) -> Ruling:
+    """The verdict on one cell, from intervals alone.
+
+    Decisive only if every interval of `with_` is disjoint from every one of `without`. Then, by what the model's
+    interval meets: some with and no without: `consistent`; some without and no with: `inconsistent`; both:
+    `in between`; none: `unlike all controls` where it lies outside the hull of all intervals of both sides, else
+    `in between` (in a gap of the hull). The text of EXPERIMENTS says "outside all of them"; a model in the gap
+    between the sides is outside each interval, yet its place between them is what `in between` means, so "all of
+    them" is read as their hull. t = (model − nearest without) / (nearest with − nearest without), nearest by the
+    mean to the model's value; None where not decisive or where the two means are equal.
+    Source: EXPERIMENTS, section 4 (verdict).
+
+    Raises ValueError where a side is empty: a cell without references is for the caller to explain.
+    """
+    if not with_ or not without:
+        raise ValueError("a verdict needs a control on either side: expected at least one with and one without")
+    shown = Numbers.of([model, *with_, *without])
+    overlaps = [(a, b) for a in with_ for b in without if a.meets(b)]
+    if overlaps:
+        pairs = "; ".join(f"{shown(a)}, which has the property, and {shown(b)}, which has not" for a, b in overlaps)
+        return Ruling(
+            verdict="not decisive",
+            t=None,
+            reason=f"the test cannot tell its own controls apart: {pairs} overlap (effective: {shown.bare(model)})",
+        )
+    met_with = [c for c in with_ if model.meets(c)]
+    met_without = [c for c in without if model.meets(c)]
+    verdict, reason = _place(model, with_, without, met_with, met_without, shown)
+    return Ruling(verdict=verdict, t=_share(model, with_, without), reason=reason)
+
+
+def _place(
+    model: Position,
+    with_: Sequence[Position],
+    without: Sequence[Position],
+    met_with: Sequence[Position],
+    met_without: Sequence[Position],
+    shown: Numbers,
+) -> tuple[str, str]:
+    value = shown.bare(model)
+    if met_with and met_without:
+        return "in between", f"{value} meets {shown.all(met_with)} and also {shown.all(met_without)}"
+    if met_with:
+        return "consistent", f"{value} meets {shown.all(met_with)} and none of {shown.all(without)}"
+    if met_without:
+        return "inconsistent", f"{value} meets {shown.all(met_without)} and none of {shown.all(with_)}"
+    ends = [c.ends for c in (*with_, *without)]
+    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    if model.ends[1] < low or model.ends[0] > high:
+        side = "below" if model.ends[1] < low else "above"
+        everyone = shown.all([*with_, *without])
+        return "unlike all controls", f"{value} lies {side} all controls: {everyone}"
+    return "in between", f"{value} lies between {shown.all(with_)} and {shown.all(without)} and meets none"
+
+
+def nearest(model: Position, controls: Iterable[Position]) -> Position:
+    """The control whose mean is nearest to the model's value; of equally near ones the first."""
+    return min(controls, key=lambda control: abs(control.value - model.value))
+
+
+def _share(model: Position, with_: Sequence[Position], without: Sequence[Position]) -> float | None:
+    start, end = nearest(model, without), nearest(model, with_)
+    span = end.value - start.value
+    return (model.value - start.value) / span if span else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The numbers of one sentence, in as many digits as tell its positions apart."""
+
+    decimals: int
+
+    @classmethod
+    def of(cls, positions: Sequence[Position]) -> Numbers:
+        ends = [end for position in positions for end in position.ends]
+        width = max(ends) - min(ends)
+        return cls(decimals=min(max(2 - math.ceil(math.log10(width)), 2), 6) if width > 0 else 2)
+
+    def bare(self, position: Position) -> str:
+        """The value with its interval: 0.44 [0.38, 0.51]."""
+        value = self.number(position.value)
+        if position.low is None or position.high is None:
+            return value
+        return f"{value} [{self.number(position.low)}, {self.number(position.high)}]"
+
+    def __call__(self, position: Position) -> str:
+        return f"{position.name} {self.bare(position)}"
+
+    def all(self, positions: Sequence[Position]) -> str:
+        return ", ".join(map(self, positions))
+
+    def number(self, value: float) -> str:
+        """One number with the typographic minus."""
+        text = f"{value:.{self.decimals}f}"
+        # "-0.00" would claim a sign that the digits do not show
+        return text.replace("-", "−" if any(digit in "123456789" for digit in text) else "")
