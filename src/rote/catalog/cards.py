@@ -11,6 +11,7 @@ from rote.catalog.facts_and_heads import (
 )
 from rote.catalog.mlps import KNOWN_NORMS, LAYER_PROBES, LINEAR_STRUCTURE, PATH_ABLATION
 from rote.catalog.name_position import CONCATENATION, EFFECTIVE_MODEL, LOOKUP_WINDOW, READOUT
+from rote.catalog.neurons import CLASS_NEURONS, SHARED_NEURONS
 from rote.catalog.types import ExperimentCard
 
 CARDS: tuple[ExperimentCard, ...] = (
@@ -27,6 +28,8 @@ CARDS: tuple[ExperimentCard, ...] = (
     PATH_ABLATION,
     LINEAR_STRUCTURE,
     KNOWN_NORMS,
+    SHARED_NEURONS,
+    CLASS_NEURONS,
 )
 
 

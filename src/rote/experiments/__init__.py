@@ -1,6 +1,7 @@
 """The experiments, one file each, in the order in which a study runs them."""
 
 from rote.experiments.base import Experiment, StackExperiment, Study
+from rote.experiments.class_neurons import ClassNeurons
 from rote.experiments.concatenation import ConcatenationExperiment
 from rote.experiments.direct_effects import DirectEffectsExperiment
 from rote.experiments.effective_model import EffectiveModelExperiment
@@ -13,6 +14,7 @@ from rote.experiments.linear_structure import LinearStructure
 from rote.experiments.lookup_window import LookupWindowExperiment
 from rote.experiments.path_ablation import PathAblation
 from rote.experiments.readout import ReadoutExperiment
+from rote.experiments.shared_neurons import SharedNeurons
 from rote.experiments.value_inputs import ValueInputsExperiment
 
 EXPERIMENTS: tuple[Experiment, ...] = (
@@ -29,15 +31,19 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     PathAblation(),
     LinearStructure(),
     KnownNorms(),
+    SharedNeurons(),
+    ClassNeurons(),
 )
 
 __all__ = [
     "EXPERIMENTS",
+    "ClassNeurons",
     "Experiment",
     "KnownNorms",
     "LayerProbes",
     "LinearStructure",
     "PathAblation",
+    "SharedNeurons",
     "StackExperiment",
     "Study",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rote.statistics.bootstrap import Bootstrap, ObservationBootstrap, PigeonholeBootstrap
 from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
+from rote.statistics.many_aucs import aucs_of_ranks, average_ranks, mann_whitney_p
 from rote.statistics.new_member import new_member
 from rote.statistics.randomness import rng, stratified_halves
 from rote.statistics.token_baselines import (
@@ -41,12 +42,15 @@ __all__ = [
     "additive_held_out",
     "adjusted_by_fixed_effects",
     "auc",
+    "aucs_of_ranks",
+    "average_ranks",
     "balanced_accuracy",
     "baseline_first",
     "baseline_last",
     "baseline_majority",
     "benjamini_hochberg",
     "cohens_d",
+    "mann_whitney_p",
     "new_member",
     "rng",
     "stratified_halves",

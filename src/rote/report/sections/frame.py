@@ -8,6 +8,7 @@ from rote.catalog import CARDS, ExperimentCard, PublishedValue
 from rote.report import numbers
 from rote.report.document import Block, Column, Paragraph, Part, Section, Table
 from rote.report.sections import (
+    class_neurons,
     concatenation,
     direct_effects,
     effective_model,
@@ -20,6 +21,7 @@ from rote.report.sections import (
     lookup_window,
     path_ablation,
     readout,
+    shared_neurons,
     value_inputs,
 )
 from rote.report.view import Missing, View
@@ -40,6 +42,8 @@ SECTIONS: tuple[tuple[str, Draw], ...] = (
     (path_ablation.EXPERIMENT, path_ablation.blocks),
     (linear_structure.EXPERIMENT, linear_structure.blocks),
     (known_norms.EXPERIMENT, known_norms.blocks),
+    (shared_neurons.EXPERIMENT, shared_neurons.blocks),
+    (class_neurons.EXPERIMENT, class_neurons.blocks),
 )
 _MAX_ABSENT = 40
 

@@ -1,0 +1,87 @@
+"""Correlations between the facts of one entity, over the neurons whose ablation changes them."""
+
+from __future__ import annotations
+
+from rote.report.document import Axis, Block, Figure, Heatmap, Part
+from rote.report.sections.common import VALUE, Cell, per_relation, table
+from rote.report.sections.layer_probes import STACKS
+from rote.report.view import Measured, View
+
+EXPERIMENT = "shared_neurons"
+_KINDS = {"unlinked": "not linked", "linked": "linked"}
+_MANY = 8  # relations up to which the matrix prints its values
+
+
+def blocks(view: View) -> tuple[Block | Part, ...]:
+    return per_relation(view, EXPERIMENT, _draw)
+
+
+def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
+    found: list[Block] = []
+    charts = tuple(chart for stack in STACKS if (chart := _matrix(view, relation, stack)) is not None)
+    if charts:
+        found.append(
+            Figure(
+                caption="Correlation, over all neurons of the window, of what ablating a neuron does to two facts of "
+                "one entity (mean ablation, mean over entities). Pairs with a star are linked: one relation "
+                "determines the other.",
+                alt="Matrix of relation by relation, one for each stack.",
+                charts=charts,
+            )
+        )
+    rows = _studied(view, relation, "mean_abs_correlation")
+    if rows:
+        cells = (
+            ("stack", lambda r: STACKS[r.stack or ""], False),
+            ("pairs of relations", lambda r: _KINDS[_kind(r)], False),
+            ("ablation", lambda r: "resample" if _resampled(r) else "mean", False),
+        )
+        found.append(table("Size of the correlation, whatever its sign", rows, *cells, *VALUE))
+    agreement = _studied(view, relation, "first_order_agreement")
+    if agreement:
+        stack: Cell = ("stack", lambda r: STACKS[r.stack or ""], False)
+        count: Cell = ("neurons", VALUE[2][1], True)
+        found.append(table("Gradient × change against exact ablation: correlation", agreement, stack, VALUE[0], count))
+    return tuple(found)
+
+
+def _studied(view: View, relation: str | None, statistic: str) -> tuple[Measured, ...]:
+    """The rows of the model and its effective model; those of controls belong to the line-up."""
+    return view.rows(EXPERIMENT, statistic, relation=relation, stack=tuple(STACKS))
+
+
+def _kind(row: Measured) -> str:
+    return (row.condition or "").removesuffix("_resample")
+
+
+def _resampled(row: Measured) -> bool:
+    return (row.condition or "").endswith("_resample")
+
+
+def _matrix(view: View, relation: str | None, stack: str) -> Heatmap | None:
+    rows = view.rows(EXPERIMENT, "fact_correlation", relation=relation, stack=stack, condition=tuple(_KINDS))
+    by_pair = {frozenset(map(str, r.parameters.get("relations", ()))): r for r in rows}
+    names = sorted({name for pair in by_pair for name in pair})
+    if not names:
+        return None
+    grid = [[by_pair.get(frozenset((a, b))) if a != b else None for b in names] for a in names]
+    printed = tuple(
+        tuple("" if r is None else r.number + ("*" if r.condition == "linked" else "") for r in line) for line in grid
+    )
+    return Heatmap(
+        title=STACKS[stack],
+        x=Axis(title=""),
+        y=Axis(title=""),
+        columns=tuple(names),
+        rows=tuple(names),
+        values=tuple(tuple(None if r is None else r.value for r in line) for line in grid),
+        hover=tuple(tuple(() if r is None else (_pair(r), r.full) for r in line) for line in grid),
+        unit="correlation",
+        limit=1.0,
+        printed=printed if len(names) <= _MANY else (),
+    )
+
+
+def _pair(row: Measured) -> str:
+    linked = ", linked" if row.condition == "linked" else ""
+    return " and ".join(map(str, row.parameters["relations"])) + linked
