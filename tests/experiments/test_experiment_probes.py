@@ -18,6 +18,7 @@ from rote.statistics import rng
 def literal_probe(x: np.ndarray, cls: np.ndarray) -> tuple[float, float]:
     """(accuracy, balanced accuracy) over the splits, scikit-learn fits written out."""
     generator = rng(SETTINGS.seed, "layer_probes", "sport")
+    x = StandardScaler().fit_transform(x)
     right, tested = np.zeros(len(cls)), np.zeros(len(cls))
     for _ in range(SETTINGS.n_probe_seeds):
         test: list[int] = []
@@ -41,9 +42,8 @@ def literal_probe(x: np.ndarray, cls: np.ndarray) -> tuple[float, float]:
 
 
 def _fit(x: np.ndarray, cls: np.ndarray, train: np.ndarray, strength: float) -> np.ndarray:
-    scaler = StandardScaler().fit(x[train])
-    model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x[train]), cls[train])
-    return model.predict(scaler.transform(x)) == cls
+    model = LogisticRegression(C=strength, tol=1e-8, max_iter=10000).fit(x[train], cls[train])
+    return model.predict(x) == cls
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,25 @@ def test_layer_probes_are_refitted_literally(
             loss = np.log(np.exp(scores).sum(1)) - scores[np.arange(len(cls)), cls]
             found = value(probes, "readout_loss_nats", **key)
             assert found == pytest.approx(loss.mean(), rel=1e-5, abs=1e-5)
+    shares = []
     for n, out in zip(layers, outputs, strict=True):
         alone = streams[0] + out
         right = ((alone - alone.mean(0)) @ weight).argmax(1) == cls
-        assert value(probes, "layer_alone", stack=stack, layer=n) == pytest.approx(right.mean())
+        shares.append(right.mean())
+        assert value(probes, "layer_alone", stack=stack, layer=n) == pytest.approx(shares[-1])
+    assert value(probes, "layer_alone", stack=stack, condition="least") == pytest.approx(min(shares))
     middle = (accuracies[1] + accuracies[2]) / 2  # three layers: four streams, half the depth lies between
     rise = (middle - accuracies[0]) / (accuracies[-1] - accuracies[0])
     assert value(probes, "early_rise", stack=stack) == pytest.approx(rise)
+
+
+def test_the_least_layer_is_found_anew_in_every_resample(probes: Record) -> None:
+    """So its interval reaches at least as low as that of the layer that is least in the whole sample."""
+    rows = [r for r in probes.rows if r.statistic == "layer_alone" and r.stack == "effective"]
+    (least,) = [r for r in rows if r.condition == "least"]
+    layers = [r for r in rows if r.condition is None]
+    assert (least.layer, least.site, least.n) == (None, None, layers[0].n)
+    lowest = min(layers, key=lambda r: r.value)
+    assert least.value == lowest.value
+    assert least.ci_low is not None and least.ci_high is not None
+    assert least.ci_low <= lowest.ci_low and least.ci_high <= min(r.ci_high for r in layers)

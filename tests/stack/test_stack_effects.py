@@ -36,9 +36,9 @@ def test_streamed_effects_equal_those_of_the_full_table(kind: str) -> None:
         for effect, output in zip(effects, outputs, strict=True):
             whole = two_way_main_effects(output.double().numpy().reshape(N_FIRST, N_LAST, D_MODEL))
             assert effect.interaction_share == pytest.approx(whole.interaction_share, abs=1e-6)
-            np.testing.assert_allclose(effect.grand, whole.grand, atol=1e-6)
-            np.testing.assert_allclose(effect.first, whole.first, atol=1e-6)
-            np.testing.assert_allclose(effect.last, whole.last, atol=1e-6)
+            np.testing.assert_allclose(effect.main.grand, whole.grand, atol=1e-6)
+            np.testing.assert_allclose(effect.main.first, whole.first, atol=1e-6)
+            np.testing.assert_allclose(effect.main.last, whole.last, atol=1e-6)
             assert 0 < effect.interaction_share < 1
 
 

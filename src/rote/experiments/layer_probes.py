@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rote.circuit.concatenation import stack_site
@@ -17,15 +17,17 @@ from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Readout, Stack
 from rote.statistics import Estimate, rng
-from rote.statistics.probes import logistic_correct, splits
+from rote.statistics.batched_probes import held_out_correct
+from rote.statistics.probes import splits
 from rote.statistics.weighted import ratio
 
 
 class LayerProbes(StackExperiment):
     """Probes before the first and after each window layer; the readout's loss; each layer's MLP alone.
 
-    Accuracy = right test predictions / test predictions over the splits; early_rise = (p_mid − p_0)/(p_end − p_0)
-    with p_mid interpolated at half the depth. Source: Fact Finding, post 3.
+    Accuracy = right test predictions / test predictions over the splits, inputs standardised on all sampled entities;
+    early_rise = (p_mid − p_0)/(p_end − p_0) with p_mid interpolated at half the depth; layer_alone `least` = the lowest
+    accuracy over the layers, found anew in every resample. Source: Fact Finding, post 3.
     """
 
     name = "layer_probes"
@@ -89,10 +91,11 @@ def _tabulate(
         out.estimate("probe_balanced_accuracy", _balanced(out, right, tested, cls), unit="fraction", **key)
         loss = -readout.centred_on(x).log_probs(x).cpu().double().numpy()[np.arange(len(cls)), cls]
         out.mean("readout_loss_nats", loss, unit="nats", **key)
-    for number, x in zip(numbers, mlp_out, strict=True):
-        alone = resid[0] + x
-        right = readout.centred_on(alone).predict(alone) == cls
+    alone = [resid[0] + x for x in mlp_out]
+    rights = np.stack([readout.centred_on(x).predict(x) == cls for x in alone], axis=1)
+    for number, right in zip(numbers, rights.T, strict=True):
         out.mean("layer_alone", right, site="mlp_out", layer=number, unit="fraction")
+    out.estimate("layer_alone", _least(out, rights), condition="least", unit="fraction")
     try:
         out.estimate("early_rise", _early_rise(out, counts), unit="fraction")
     except NotApplicable as error:
@@ -102,8 +105,8 @@ def _tabulate(
 def _probe(x: np.ndarray, cls: np.ndarray, tests: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Per entity, how often it was predicted rightly as a test entity, and how often it was one."""
     right, tested = np.zeros(len(cls)), np.zeros(len(cls))
-    for test in tests:
-        right[test] += logistic_correct(x, cls, ~test)[test]
+    for test, correct in zip(tests, held_out_correct(x, cls, tests), strict=True):
+        right += correct & test
         tested += test
     return right, tested
 
@@ -120,6 +123,11 @@ def _balanced(out: Tabulator, right: np.ndarray, tested: np.ndarray, cls: np.nda
         return np.asarray(np.mean(shares, axis=0))
 
     return out.bootstrap.interval(statistic)
+
+
+def _least(out: Tabulator, rights: Bool[np.ndarray, "entity layer"]) -> Estimate:
+    """The lowest share over the layers."""
+    return out.bootstrap.interval(lambda weights: ratio(weights @ rights, weights.sum(axis=1)[:, None]).min(axis=1))
 
 
 def _early_rise(out: Tabulator, counts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Estimate:

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Tabulator, on_stack, reported
+from rote.errors import InputError
+from rote.experiments.base import StackExperiment, Tabulator, joined, on_stack, reported, within_product
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
-from rote.stack.product import product_effects
-from rote.statistics import rng
+from rote.stack.product import Effects, product_effects
+from rote.statistics import Estimate, rng
+from rote.statistics.weighted import ratio
 
 TRIES = 200  # random draws per pair before a pair counts as impossible
+CONDITIONS = ("real", "shuffled", "shuffled_matched", "unknown_pairs")
+BLOCK_NAMES = 4096  # about so many names run at once
 Name = tuple[int, int]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LinearStructure(StackExperiment):
     """broken = ‖mid(A,B) − mid(C,D)‖ / mean over draws of ‖mid(A,B) − mid(C′,D′)‖, for MLP outputs and residual.
 
     (C, D) is the surname swap of (A, B); C′, D′ are random unknown names that share no token with A, B or each
-    other. Source: Fact Finding, post 3 (known names break linear structure).
+    other. interaction_share = √(Σσ²_interaction / Σσ²_total), per layer and summed over the layers, over the product
+    of the entities whose names fit product_names × product_names; its interval resamples first and last names with
+    the main effects held as they are (a cell weighs the product of its two counts). `conditions` are those measured,
+    of CONDITIONS. Source: Fact Finding, post 3 (known names break linear structure).
     """
 
-    name = "linear_structure"
+    name: ClassVar[str] = "linear_structure"
+    conditions: tuple[str, ...] = CONDITIONS
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.conditions) - set(CONDITIONS))
+        if unknown or not self.conditions:
+            raise InputError(
+                f"linear_structure got the conditions {self.conditions}; expected some of {', '.join(CONDITIONS)}"
+            )
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()
@@ -38,7 +54,7 @@ class LinearStructure(StackExperiment):
         out = on_stack(self.name, sample, settings)
         table = pd.DataFrame()
         relation = next(iter(stack.readouts))
-        for condition in ("real", "shuffled", "shuffled_matched", "unknown_pairs"):
+        for condition in self.conditions:
             generator = rng(settings.seed, "linear_structure", f"{relation}/{condition == 'unknown_pairs'}")
             pairs = draw_pairs(sample, settings, generator, known=condition != "unknown_pairs")
             if not pairs:
@@ -51,8 +67,10 @@ class LinearStructure(StackExperiment):
             _rows(out, broken, pairs, stack.numbers, condition)
             if condition == "real":
                 table = _table(sample, pairs, broken, stack.numbers)
-        _interactions(out, sample, settings)
-        return out.record(pairs=table)
+        product = within_product(sample, settings)
+        interactions = on_stack(self.name, product, settings)
+        _interactions(interactions, product)
+        return joined([out.record(pairs=table), interactions.record()])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,78 +85,105 @@ class Pair:
 def draw_pairs(stack: Stack, settings: Settings, generator: np.random.Generator, *, known: bool) -> tuple[Pair, ...]:
     """At most n_pairs random pairs, each once, of known (or unknown) names without a common token, swaps unknown."""
     entities = stack.entities
-    firsts, lasts = np.unique(entities.first), np.unique(entities.last)
-    names = list(zip(entities.first.tolist(), entities.last.tolist(), strict=True))
-    taken = entities.taken | set(names)
+    names = np.stack([entities.first, entities.last], axis=1)
+    tokens = np.unique(names[:, 0]), np.unique(names[:, 1])
+    taken = _Taken(*tokens, entities.taken | set(map(tuple, names.tolist())))
+    n = settings.n_pairs * 20
+    if known:
+        a, b = (names[index] for index in generator.integers(len(names), size=(2, n)))
+    else:
+        a, b = (_random_names(tokens, (n,), generator) for _ in range(2))
+    fits = (a != b).all(axis=1) & ~taken(a[:, 0], b[:, 1]) & ~taken(b[:, 0], a[:, 1])
+    if not known:
+        fits &= ~taken(*a.T) & ~taken(*b.T)
     pairs: dict[frozenset[Name], Pair] = {}
-    for _ in range(settings.n_pairs * 20):
+    for start in range(0, int(fits.sum()), settings.n_pairs):
+        some = slice(start, start + settings.n_pairs)
+        for one, two, draws in _draws(a[fits][some], b[fits][some], tokens, taken, settings.n_pair_draws, generator):
+            if len(pairs) < settings.n_pairs:
+                pairs.setdefault(frozenset((one, two)), Pair(a=one, b=two, draws=draws))
         if len(pairs) == settings.n_pairs:
             break
-        if known:
-            a, b = (names[int(i)] for i in generator.integers(len(names), size=2))
-        else:
-            a, b = (_random_name(firsts, lasts, generator) for _ in range(2))
-        if frozenset((a, b)) in pairs or a[0] == b[0] or a[1] == b[1] or {(a[0], b[1]), (b[0], a[1])} & taken:
-            continue
-        if not known and {a, b} & taken:
-            continue
-        draws = _draws(a, b, firsts, lasts, taken, settings.n_pair_draws, generator)
-        if draws is not None:
-            pairs[frozenset((a, b))] = Pair(a=a, b=b, draws=draws)
     return tuple(pairs.values())
 
 
-def _random_name(firsts: np.ndarray, lasts: np.ndarray, generator: np.random.Generator) -> Name:
-    return int(generator.choice(firsts)), int(generator.choice(lasts))
+class _Taken:
+    """Whether names made of the product's tokens are names of the table."""
+
+    def __init__(self, firsts: np.ndarray, lasts: np.ndarray, names: Collection[Name]) -> None:
+        self.table = np.zeros((firsts.max() + 1, lasts.max() + 1), dtype=bool)
+        first, last = np.array(sorted(names)).T
+        inside = (first < self.table.shape[0]) & (last < self.table.shape[1])
+        self.table[first[inside], last[inside]] = True
+
+    def __call__(self, first: Int[np.ndarray, "*name"], last: Int[np.ndarray, "*name"]) -> Bool[np.ndarray, "*name"]:
+        return np.asarray(self.table[first, last])
+
+
+def _random_names(
+    tokens: tuple[np.ndarray, np.ndarray], shape: tuple[int, ...], generator: np.random.Generator
+) -> Int[np.ndarray, "*shape token"]:
+    return np.stack([generator.choice(side, size=shape) for side in tokens], axis=-1)
 
 
 def _draws(
-    a: Name,
-    b: Name,
-    firsts: np.ndarray,
-    lasts: np.ndarray,
-    taken: set[Name] | frozenset[Name],
+    a: Int[np.ndarray, "pair token"],
+    b: Int[np.ndarray, "pair token"],
+    tokens: tuple[np.ndarray, np.ndarray],
+    taken: _Taken,
     n: int,
     generator: np.random.Generator,
-) -> tuple[tuple[Name, Name], ...] | None:
-    """n pairs of unknown names disjoint from A, B and each other; None where chance finds none."""
-    draws: list[tuple[Name, Name]] = []
-    for _ in range(TRIES * n):
-        c, d = _random_name(firsts, lasts, generator), _random_name(firsts, lasts, generator)
-        if len({a[0], b[0], c[0], d[0]}) == 4 and len({a[1], b[1], c[1], d[1]}) == 4 and not {c, d} & taken:
-            draws.append((c, d))
-            if len(draws) == n:
-                return tuple(draws)
-    return None
+) -> Iterator[tuple[Name, Name, tuple[tuple[Name, Name], ...]]]:
+    """Pairs with n pairs of unknown names disjoint from A, B and each other; without those where chance finds none."""
+    found: list[list[tuple[Name, Name]]] = [[] for _ in a]
+    for _ in range(TRIES // 2):
+        short = np.array([i for i, draws in enumerate(found) if len(draws) < n], dtype=int)
+        if not len(short):
+            break
+        c, d = (_random_names(tokens, (len(short), 2 * n), generator) for _ in range(2))
+        one, two = a[short, None], b[short, None]
+        fits = ((c != d) & (c != one) & (c != two) & (d != one) & (d != two)).all(axis=2)
+        fits &= ~taken(c[..., 0], c[..., 1]) & ~taken(d[..., 0], d[..., 1])
+        for row, place in zip(*np.nonzero(fits), strict=True):
+            if len(found[short[row]]) < n:
+                found[short[row]].append((_name(c[row, place]), _name(d[row, place])))
+    for i, draws in enumerate(found):
+        if len(draws) == n:
+            yield _name(a[i]), _name(b[i]), tuple(draws)
+
+
+def _name(tokens: Int[np.ndarray, " token"]) -> Name:
+    return int(tokens[0]), int(tokens[1])
 
 
 def broken_fractions(stack: Stack, pairs: Sequence[Pair]) -> dict[tuple[str, int], Float[np.ndarray, " pair"]]:
     """Per site and layer (counted in the stack), the broken fraction of each pair; NaN where it is undefined."""
-    swaps = [((p.a[0], p.b[1]), (p.b[0], p.a[1])) for p in pairs]
-    real = _mids(stack, [(p.a, p.b) for p in pairs])
-    swapped = _mids(stack, swaps)
-    n_draws = len(pairs[0].draws)
-    random = [_mids(stack, [p.draws[d] for p in pairs]) for d in range(n_draws)]
-    broken = {}
-    for key in real:
-        above = (real[key] - swapped[key]).norm(dim=-1)
-        below = torch.stack([(real[key] - r[key]).norm(dim=-1) for r in random]).mean(0)
-        scale = real[key].norm(dim=-1).clamp_min(1e-30)
-        ratio = torch.where(below > 1e-7 * scale, above / below.clamp_min(1e-30), torch.nan)
-        broken[key] = ratio.cpu().numpy()
+    # [pair, which, name, token]: the names themselves, their swaps, then the draws
+    names = np.array([[(p.a, p.b), ((p.a[0], p.b[1]), (p.b[0], p.a[1])), *p.draws] for p in pairs])
+    size = max(BLOCK_NAMES // names[0, ..., 0].size, 1)
+    blocks = [_broken(stack, names[start : start + size]) for start in range(0, len(names), size)]
+    return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
+
+
+def _broken(
+    stack: Stack, names: Int[np.ndarray, "pair which name token"]
+) -> dict[tuple[str, int], Float[np.ndarray, " pair"]]:
+    run = stack.run(stack.inputs(names[..., 0].ravel(), names[..., 1].ravel()))
+    outputs = {("mlp_out", layer): out for layer, out in enumerate(run.mlp_out)}
+    outputs |= {("resid_post", layer): out for layer, out in enumerate(run.resid[1:])}
+    return {key: _ratios(out.reshape(*names.shape[:3], -1)) for key, out in outputs.items()}
+
+
+def _ratios(outputs: Float[Tensor, "pair which name d_model"]) -> Float[np.ndarray, " pair"]:
+    """‖mid − swapped mid‖ / mean over the draws of ‖mid − drawn mid‖, in float64."""
+    mids = (outputs[:, :, 0].double() + outputs[:, :, 1].double()) / 2
+    real = mids[:, 0]
+    distances = (mids[:, 1:] - real[:, None]).norm(dim=-1)
+    above, below = distances[:, 0], distances[:, 1:].mean(1)
+    scale = real.norm(dim=-1).clamp_min(1e-30)
+    ratio = torch.where(below > 1e-7 * scale, above / below.clamp_min(1e-30), torch.nan)
+    broken: Float[np.ndarray, " pair"] = ratio.cpu().numpy()
     return broken
-
-
-def _mids(stack: Stack, pairs: Sequence[tuple[Name, Name]]) -> dict[tuple[str, int], Float[Tensor, "pair d_model"]]:
-    """Midpoints of two names' outputs, in float64."""
-    index: Int[np.ndarray, "pair name token"] = np.array(pairs)
-    first = stack.run(stack.inputs(index[:, 0, 0], index[:, 0, 1]))
-    second = stack.run(stack.inputs(index[:, 1, 0], index[:, 1, 1]))
-    mids = {}
-    for layer in range(len(stack.layers)):
-        mids["mlp_out", layer] = (first.mlp_out[layer].double() + second.mlp_out[layer].double()) / 2
-        mids["resid_post", layer] = (first.resid[layer + 1].double() + second.resid[layer + 1].double()) / 2
-    return mids
 
 
 def _rows(
@@ -159,17 +204,49 @@ def _rows(
             out.estimate("broken_fraction", resamples.median(values), unit="ratio", **key)
 
 
-def _interactions(out: Tabulator, stack: Stack, settings: Settings) -> None:
-    entities = stack.entities
-    effects = product_effects(stack, np.unique(entities.first), np.unique(entities.last))
-    cells = len(np.unique(entities.first)) * len(np.unique(entities.last))
-    for site, layers in zip(("mlp_out", "resid_post"), effects, strict=True):
+def _interactions(out: Tabulator, stack: Stack) -> None:
+    """Rows per site and layer, and of all MLP outputs together."""
+    firsts, lasts = np.unique(stack.entities.first), np.unique(stack.entities.last)
+    mlp_out, resid_post = product_effects(stack, firsts, lasts)
+    counts = _counts(out, firsts, lasts)
+    for site, layers in (("mlp_out", mlp_out), ("resid_post", resid_post)):
         for number, effect in zip(stack.numbers, layers, strict=True):
-            try:
-                share = effect.interaction_share
-                out.value("interaction_share", share, n=cells, site=site, layer=number, unit="ratio")
-            except NotApplicable as error:
-                out.absent("interaction_share", error.reason, site=site, layer=number)
+            _interaction(out, [effect], counts, {"site": site, "layer": number, "unit": "ratio"})
+    _interaction(out, mlp_out, counts, {"site": "mlp_out", "unit": "ratio"})
+
+
+def _interaction(
+    out: Tabulator, effects: Sequence[Effects], counts: tuple[np.ndarray, np.ndarray], key: dict[str, Any]
+) -> None:
+    """√(Σ interaction / Σ total) over cells and layers, a cell weighing the product of its names' counts."""
+    varying = [effect for effect in effects if not effect.constant]
+    if not varying:
+        reason = "the output is constant over the product, so no share of its variance exists"
+        out.absent("interaction_share", reason, **key)
+        return
+    above, below = np.sum([e.interaction for e in varying], axis=0), np.sum([e.total for e in varying], axis=0)
+    weighted = [np.einsum("rl,rl->r", counts[0] @ cells, counts[1]) for cells in (above, below)]
+    shares = np.sqrt(ratio(*weighted))
+    defined = shares[np.isfinite(shares)]
+    low, high = np.percentile(defined, (2.5, 97.5)) if 2 * len(defined) >= len(shares) else (None, None)
+    estimate = Estimate(
+        value=float(np.sqrt(above.sum() / below.sum())),
+        ci_low=None if low is None else float(low),
+        ci_high=None if high is None else float(high),
+        n=above.size,
+        dropped=len(shares) - len(defined),
+    )
+    out.estimate("interaction_share", estimate, **key)
+
+
+def _counts(
+    out: Tabulator, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
+) -> tuple[Float[np.ndarray, "resample first"], Float[np.ndarray, "resample last"]]:
+    """How often each first and each last name is drawn: the weights of observations made of one token."""
+    none = [np.empty((len(side), 0), dtype=int) for side in (firsts, lasts)]
+    first = out.bootstrap.observations(firsts[:, None], none[0])  # type: ignore[attr-defined]
+    last = out.bootstrap.observations(none[1], lasts[:, None])  # type: ignore[attr-defined]
+    return first.weights, last.weights
 
 
 def _table(

@@ -15,12 +15,12 @@ from rote.circuit.concatenation import additive_prediction
 from rote.circuit.product import Product, main_effects
 from rote.circuit.recall import Recall
 from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Study, Tabulator, absents, on_stack, reported
+from rote.experiments.base import StackExperiment, Study, Tabulator, absents, joined, on_stack, reported, within_product
 from rote.model import Edit, Read, Site
 from rote.records import Record
 from rote.settings import Settings
-from rote.stack import Readout, Stack
-from rote.stack.product import product_effects
+from rote.stack import Readout, Stack, StackRun
+from rote.stack.product import mlp_main_effects
 from rote.statistics import rng
 from rote.statistics.weighted import ratio
 
@@ -51,19 +51,22 @@ class PathAblation(StackExperiment):
 
     mean: its mean over the facts; resample: from a fact of another class; additive: its first-name and last-name
     main effects over the product, which removes only what it computes jointly. path_share = KL(all its paths) /
-    KL(removed). Source: Fact Finding, post 3.
+    KL(removed), per layer and for all layers but the last: Σ_i KL(all paths of i) / Σ_i KL(removed i). On a stack the
+    additive ablation is measured on the entities whose names fit a product of product_names × product_names, and the
+    product is that of their names. Source: Fact Finding, post 3.
     """
 
     name = "path_ablation"
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()
-        sample = reported(stack, settings)
-        out = on_stack(self.name, sample, settings)
+        sample, parts = reported(stack, settings), []
         for how in ABLATIONS:
-            draws = [_on_stack(sample, values) for values in _stack_values(sample, how, settings)]
-            _tabulate(out, draws, stack.numbers, how)
-        return out.record()
+            studied = within_product(sample, settings) if how == "additive" else sample
+            out, on = on_stack(self.name, studied, settings), _Start.of(studied)
+            _tabulate(out, [_on_stack(on, values) for values in _stack_values(on, how, settings)], stack.numbers, how)
+            parts.append(out.record())
+        return joined(parts)
 
     def _on_model(self, study: Study) -> Record:
         try:
@@ -82,16 +85,24 @@ class PathAblation(StackExperiment):
 
 def _tabulate(out: Tabulator, draws: Sequence[Ablated], numbers: Sequence[int], how: str) -> None:
     """Rows of one ablation, averaged over its draws."""
-    n = len(numbers)
+    n, shares = len(numbers), []
     for i in range(n - 1):
         for j in range(i + 1, n):
-            changes = _mean([_change(d.path(i, (j,)), d.clean) for d in draws])
+            after = [d.path(i, (j,)) for d in draws]
+            changes = _mean([_change(a, d.clean) for a, d in zip(after, draws, strict=True)])
             for metric, change in changes.items():
                 key = {"layer": numbers[j], "source": f"mlp.{numbers[i]}", "site": "mlp_in"}
                 out.mean(f"path_delta_{metric}", change, condition=how, unit=METRIC_UNITS[metric], **key)
-        paths = _mean([d.path(i, tuple(range(i + 1, n))) for d in draws])["kl_nats"]
-        removed = _mean([d.removed(i) for d in draws])["kl_nats"]
-        _share(out, paths, removed, {"condition": how, "layer": numbers[i], "unit": "ratio"})
+        if n - i > 2:  # before the last layer but one, one path is all paths
+            after = [d.path(i, tuple(range(i + 1, n))) for d in draws]
+        shares.append((_mean(after)["kl_nats"], _mean([d.removed(i) for d in draws])["kl_nats"]))
+        _share(out, *shares[-1], {"condition": how, "layer": numbers[i], "unit": "ratio"})
+    key = {"condition": how, "unit": "ratio"}
+    if shares:
+        paths, removed = np.sum(shares, axis=0)
+        _share(out, paths, removed, key)
+    else:
+        out.absent("path_share", "the window has one layer, so there are no paths between its MLPs", **key)
 
 
 def _share(out: Tabulator, paths: np.ndarray, removed: np.ndarray, key: dict[str, Any]) -> None:
@@ -116,9 +127,31 @@ def _mean(draws: Sequence[Metrics]) -> Metrics:
 # ------------------------------------------------------------------ on a stack
 
 
-def _stack_values(stack: Stack, how: str, settings: Settings) -> list[list[Float[Tensor, "entity d_model"]]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Start:
+    """The clean run of a stack on its entities, which every ablation of these starts from."""
+
+    stack: Stack
+    run: StackRun
+    readout: Readout
+
+    @classmethod
+    def of(cls, stack: Stack) -> _Start:
+        return cls(stack=stack, run=stack.run_entities(), readout=next(iter(stack.readouts.values())))
+
+    def metrics(self, output: Float[Tensor, "entity d_model"]) -> Metrics:
+        cls = self.stack.entities.cls[self.readout.relation]
+        log_probs = self.readout.log_probs(output).double()
+        return {
+            "accuracy_cls": (log_probs.argmax(-1).cpu().numpy() == cls).astype(float),
+            "loss_nats": -log_probs.cpu().numpy()[np.arange(len(cls)), cls],
+            "kl_nats": _kl(self.readout.log_probs(self.run.output).double(), log_probs),
+        }
+
+
+def _stack_values(start: _Start, how: str, settings: Settings) -> list[list[Float[Tensor, "entity d_model"]]]:
     """Per draw and layer, what replaces an MLP's output."""
-    outs, entities = stack.run_entities().mlp_out, stack.entities
+    stack, outs, entities = start.stack, start.run.mlp_out, start.stack.entities
     if how == "mean":
         return [[out.mean(0, keepdim=True).expand_as(out) for out in outs]]
     if how == "resample":
@@ -129,33 +162,21 @@ def _stack_values(stack: Stack, how: str, settings: Settings) -> list[list[Float
         return [[out[draw] for out in outs] for draw in draws]
     firsts, row = np.unique(entities.first, return_inverse=True)
     lasts, column = np.unique(entities.last, return_inverse=True)
-    effects, _ = product_effects(stack, firsts, lasts)
-    return [[(e.grand + e.first[row] + e.last[column]).to(o.dtype) for e, o in zip(effects, outs, strict=True)]]
+    effects = mlp_main_effects(stack, firsts, lasts)
+    return [[e.additive(row, column).to(o.dtype) for e, o in zip(effects, outs, strict=True)]]
 
 
-def _on_stack(stack: Stack, values: Sequence[Float[Tensor, "entity d_model"]]) -> Ablated:
-    readout = next(iter(stack.readouts.values()))
-    cls = stack.entities.cls[readout.relation]
-    x = stack.inputs(stack.entities.first, stack.entities.last)
-    run = stack.run(x)
-    clean = readout.log_probs(run.output).double()
-
-    def metrics(output: Tensor) -> Metrics:
-        log_probs = readout.log_probs(output).double()
-        return {
-            "accuracy_cls": (log_probs.argmax(-1).cpu().numpy() == cls).astype(float),
-            "loss_nats": -log_probs.cpu().numpy()[np.arange(len(cls)), cls],
-            "kl_nats": _kl(clean, log_probs),
-        }
+def _on_stack(start: _Start, values: Sequence[Float[Tensor, "entity d_model"]]) -> Ablated:
+    stack, run = start.stack, start.run
 
     def path(i: int, later: Sequence[int]) -> Metrics:
         shift = values[i] - run.mlp_out[i]
-        return metrics(stack.run(x, read_shift=dict.fromkeys(later, shift)).output)
+        return start.metrics(stack.run(run.resid[0], read_shift=dict.fromkeys(later, shift)).output)
 
     def removed(i: int) -> Metrics:
-        return metrics(stack.run(x, output={i: values[i]}).output)
+        return start.metrics(stack.run(run.resid[0], output={i: values[i]}).output)
 
-    return Ablated(clean=metrics(run.output), path=path, removed=removed)
+    return Ablated(clean=start.metrics(run.output), path=path, removed=removed)
 
 
 def _kl(clean: Float[Tensor, "fact cls"], other: Float[Tensor, "fact cls"]) -> Float[np.ndarray, " fact"]:

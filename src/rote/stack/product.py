@@ -1,7 +1,8 @@
-"""Main effects and interactions of a stack's outputs over a complete product of names, streamed by row."""
+"""Main effects and interactions of a stack's outputs over a complete product of names, streamed in blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,25 +14,84 @@ from rote.errors import NotApplicable
 from rote.stack.stack import Stack, StackRun
 
 ROUNDING = 1e-12  # a variance below this share of the mean square is rounding, so the output is constant
+BLOCK_CELLS = 1024  # about so many names run at once: what is computed from them stays in the processor's cache
+KEPT_BYTES = 512 * 2**20  # runs of a product up to this size are kept, larger ones are run twice
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Effects:
+class MainEffects:
     """out(A, B) = grand + first(A) + last(B) + interaction(A, B) for one output of one layer; float64."""
 
     grand: Float[Tensor, " d_model"]
     first: Float[Tensor, "first d_model"]
     last: Float[Tensor, "last d_model"]
-    interaction_variance: float
-    total_variance: float
-    mean_square: float
+
+    def additive(
+        self, row: Int[np.ndarray, " name"], column: Int[np.ndarray, " name"]
+    ) -> Float[Tensor, "name d_model"]:
+        """The output without its interaction, for names given by their places in the product."""
+        device = self.grand.device
+        row_index, column_index = torch.as_tensor(row, device=device), torch.as_tensor(column, device=device)
+        return self.grand + self.first[row_index] + self.last[column_index]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Effects:
+    """Main effects of one output of one layer, and ‖interaction‖² and ‖out − grand‖² of every cell; float64."""
+
+    main: MainEffects
+    interaction: Float[np.ndarray, "first last"]
+    total: Float[np.ndarray, "first last"]
+
+    @property
+    def constant(self) -> bool:
+        """Whether the output is the same for all names, but for rounding."""
+        mean_square = float(self.total.mean()) + float(self.main.grand.square().sum())
+        return mean_square == 0 or float(self.total.mean()) <= ROUNDING * mean_square
 
     @property
     def interaction_share(self) -> float:
         """√(σ²_interaction / σ²_total), variances summed over d_model; NotApplicable for a constant output."""
-        if self.total_variance <= ROUNDING * self.mean_square or self.mean_square == 0:
+        if self.constant:
             raise NotApplicable("the output is constant over the product, so no share of its variance exists")
-        return float(np.sqrt(self.interaction_variance / self.total_variance))
+        return float(np.sqrt(self.interaction.sum() / self.total.sum()))
+
+
+def mlp_main_effects(
+    stack: Stack, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
+) -> tuple[MainEffects, ...]:
+    """Main effects of each layer's MLP output over firsts × lasts."""
+    return _main_effects(([*run.mlp_out] for run in _runs(stack, firsts, lasts)), len(firsts), len(lasts))
+
+
+def product_effects(
+    stack: Stack, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
+) -> tuple[tuple[Effects, ...], tuple[Effects, ...]]:
+    """(mlp_out, resid_post) effects per layer over firsts × lasts; two passes, so that zero comes out as zero."""
+    runs = _Runs(stack, firsts, lasts)
+    main = _main_effects(map(_outputs, runs), len(firsts), len(lasts))
+    interaction: list[list[Tensor]] = [[] for _ in main]
+    total: list[list[Tensor]] = [[] for _ in main]
+    done = 0
+    for outputs in map(_outputs, runs):
+        block = slice(done, done + len(outputs[0]) // len(lasts))
+        done = block.stop
+        for index, (out, of_tokens) in enumerate(zip(outputs, main, strict=True)):
+            centred = out.double().reshape(-1, len(lasts), out.shape[-1]) - of_tokens.grand
+            total[index].append(_squares(centred))
+            centred -= of_tokens.first[block][:, None]
+            centred -= of_tokens.last
+            interaction[index].append(_squares(centred))
+    effects = tuple(
+        Effects(main=m, interaction=torch.cat(i).cpu().numpy(), total=torch.cat(t).cpu().numpy())
+        for m, i, t in zip(main, interaction, total, strict=True)
+    )
+    return effects[: len(stack.layers)], effects[len(stack.layers) :]
+
+
+def _squares(x: Float[Tensor, "block last d_model"]) -> Float[Tensor, "block last"]:
+    squares: Tensor = torch.linalg.vecdot(x, x)
+    return squares
 
 
 def _outputs(run: StackRun) -> list[Tensor]:
@@ -39,49 +99,45 @@ def _outputs(run: StackRun) -> list[Tensor]:
     return [*run.mlp_out, *run.resid[1:]]
 
 
-def product_effects(
-    stack: Stack, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
-) -> tuple[tuple[Effects, ...], tuple[Effects, ...]]:
-    """(mlp_out, resid_post) effects per layer over firsts × lasts; two passes, so that zero comes out as zero."""
-    n = 2 * len(stack.layers)
-    first_means: list[list[Tensor]] = [[] for _ in range(n)]
-    last_sums: list[Tensor | None] = [None] * n
-    for outputs in _rows(stack, firsts, lasts):
-        for index, out in enumerate(outputs):
-            first_means[index].append(out.mean(0))
-            last_sums[index] = out if last_sums[index] is None else last_sums[index] + out
-    grands, first_effects, last_effects = [], [], []
-    for index in range(n):
-        means, sums = torch.stack(first_means[index]), last_sums[index]
-        assert sums is not None
-        grands.append(means.mean(0))
-        first_effects.append(means - grands[index])
-        last_effects.append(sums / len(firsts) - grands[index])
-    interaction, total, square = np.zeros(n), np.zeros(n), np.zeros(n)
-    for row, outputs in enumerate(_rows(stack, firsts, lasts)):
-        for index, out in enumerate(outputs):
-            centred = out - grands[index]
-            rest = centred - first_effects[index][row] - last_effects[index]
-            interaction[index] += float(rest.pow(2).sum())
-            total[index] += float(centred.pow(2).sum())
-            square[index] += float(out.pow(2).sum())
-    cells = len(firsts) * len(lasts)
-    effects = tuple(
-        Effects(
-            grand=grands[i],
-            first=first_effects[i],
-            last=last_effects[i],
-            interaction_variance=interaction[i] / cells,
-            total_variance=total[i] / cells,
-            mean_square=square[i] / cells,
-        )
-        for i in range(n)
-    )
-    return effects[: n // 2], effects[n // 2 :]
+def _main_effects(outputs: Iterable[Sequence[Tensor]], n_first: int, n_last: int) -> tuple[MainEffects, ...]:
+    first_means: list[list[Tensor]] = []
+    last_sums: list[Tensor] = []
+    for block in outputs:
+        tables = [out.double().reshape(-1, n_last, out.shape[-1]) for out in block]
+        if not first_means:
+            first_means, last_sums = [[] for _ in tables], [torch.zeros_like(table[0]) for table in tables]
+        for rows, sums, table in zip(first_means, last_sums, tables, strict=True):
+            rows.append(table.mean(1))
+            sums += table.sum(0)
+    effects = []
+    for parts, sums in zip(first_means, last_sums, strict=True):
+        means = torch.cat(parts)
+        grand = means.mean(0)
+        effects.append(MainEffects(grand=grand, first=means - grand, last=sums / n_first - grand))
+    return tuple(effects)
 
 
-def _rows(stack: Stack, firsts: np.ndarray, lasts: np.ndarray):  # type: ignore[no-untyped-def]
-    """For each first name, the outputs for all last names, in float64."""
-    for first in firsts:
-        run = stack.run(stack.inputs(np.full(len(lasts), first), lasts))
-        yield [out.double() for out in _outputs(run)]
+class _Runs:
+    """Runs of some first names after the other with all last names; kept for a second pass where they are small."""
+
+    def __init__(self, stack: Stack, firsts: np.ndarray, lasts: np.ndarray) -> None:
+        self.names = stack, firsts, lasts
+        n_vectors = len(firsts) * len(lasts) * (3 * len(stack.layers) + 1)
+        self.keep = n_vectors * stack.constant.numel() * stack.constant.element_size() <= KEPT_BYTES
+        self.kept: list[StackRun] = []
+
+    def __iter__(self) -> Iterator[StackRun]:
+        if self.kept:
+            yield from self.kept
+            return
+        for run in _runs(*self.names):
+            if self.keep:
+                self.kept.append(run)
+            yield run
+
+
+def _runs(stack: Stack, firsts: np.ndarray, lasts: np.ndarray) -> Iterator[StackRun]:
+    size = max(BLOCK_CELLS // len(lasts), 1)
+    for start in range(0, len(firsts), size):
+        some = firsts[start : start + size]
+        yield stack.run(stack.inputs(np.repeat(some, len(lasts)), np.tile(lasts, len(some))))

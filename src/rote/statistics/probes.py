@@ -53,18 +53,23 @@ def best_strength(
     x: Float[np.ndarray, "entity feature"], cls: Int[np.ndarray, " entity"], train: Bool[np.ndarray, " entity"]
 ) -> float:
     """The one of STRENGTHS that predicts best in three stratified folds within `train`; among equals the least."""
-    members = np.flatnonzero(train)
-    members = members[np.argsort(cls[members], kind="stable")]  # so that every third one stratifies by class
     totals = []
     for strength in STRENGTHS:
-        right = 0
-        for start in range(3):
-            held = members[start::3]
-            inner = train.copy()
-            inner[held] = False
-            right += int(logistic_correct(x, cls, inner, strength)[held].sum())
-        totals.append(right)
+        right = [logistic_correct(x, cls, train & ~held, strength)[held].sum() for held in folds(cls, train)]
+        totals.append(int(np.sum(right)))
     return STRENGTHS[int(np.argmax(totals))]
+
+
+def folds(
+    cls: Int[np.ndarray, " entity"], train: Bool[np.ndarray, " entity"]
+) -> tuple[Bool[np.ndarray, " entity"], ...]:
+    """Three parts of `train` to hold out in turn, each with the class shares of the whole."""
+    members = np.flatnonzero(train)
+    members = members[np.argsort(cls[members], kind="stable")]  # so that every third one stratifies by class
+    masks = np.zeros((3, len(train)), dtype=bool)
+    for start in range(3):
+        masks[start, members[start::3]] = True
+    return tuple(masks)
 
 
 def splits(
