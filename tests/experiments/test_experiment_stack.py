@@ -12,7 +12,7 @@ from numpy.linalg import norm
 from plain_neox import add, put
 from plain_stack import PlainStack
 
-from rote.experiments.base import stratified_sample
+from rote.experiments.base import sampled
 from rote.experiments.known_norms import KnownNorms, names
 from rote.experiments.linear_structure import LinearStructure, broken_fractions, draw_pairs
 from rote.experiments.path_ablation import PathAblation
@@ -31,7 +31,7 @@ def test_the_sample_is_of_the_report_half_and_keeps_class_shares(world: World, s
     assert set(chosen) <= set(world.report)
     shares = np.bincount(np.array(world.cls)[chosen], minlength=3) / len(chosen)
     assert np.abs(shares - np.bincount(np.array(world.cls)[world.report]) / len(world.report)).max() < 0.04
-    again = stratified_sample(np.array(world.cls)[world.report], SETTINGS, "sport")
+    again = sampled(np.array(world.cls)[world.report], SETTINGS, "sport")
     assert [world.report[i] for i in again] == chosen
 
 

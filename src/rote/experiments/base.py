@@ -19,7 +19,7 @@ from rote.facts import RelationPrompts
 from rote.records import Absent, Record, Row
 from rote.settings import Settings
 from rote.stack import Stack
-from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng
+from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng, stratified_sample
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,7 +53,7 @@ class Study:
     def sample(self) -> Study:
         """The same study on at most max_entities facts of the report half, for experiments that choose nothing."""
         members = np.flatnonzero(self.report)
-        chosen = members[stratified_sample(self.recall.cls[members], self.settings, self.recall.relation)]
+        chosen = members[sampled(self.recall.cls[members], self.settings, self.recall.relation)]
         return replace(self, recall=self.recall.take(chosen))
 
     @cached_property
@@ -212,7 +212,7 @@ def reported(stack: Stack, settings: Settings) -> Stack:
     """
     relation = next(iter(stack.readouts))
     members = np.flatnonzero(~stack.entities.selection)
-    chosen = stratified_sample(stack.entities.cls[relation][members], settings, relation)
+    chosen = sampled(stack.entities.cls[relation][members], settings, relation)
     return stack.with_entities(stack.entities.take(members[chosen]))
 
 
@@ -237,11 +237,6 @@ def within_product(stack: Stack, settings: Settings) -> Stack:
     return stack.with_entities(entities.take(np.sort(np.array(kept))))
 
 
-def stratified_sample(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:
-    """Indices of at most max_entities random entities that keep the class shares."""
-    order = rng(settings.seed, "entities", item).permutation(len(cls))
-    place = np.empty(len(cls))
-    for c in np.unique(cls):  # evenly spaced places within each class keep the class shares
-        of_class = order[cls[order] == c]
-        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
-    return np.sort(np.argsort(place, kind="stable")[: settings.max_entities])
+def sampled(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:
+    """At most max_entities entities, the same ones in every experiment and on every stack."""
+    return stratified_sample(cls, size=settings.max_entities, generator=rng(settings.seed, "entities", item))

@@ -1,7 +1,7 @@
 """Stacks: anything with the interface of the effective model, so that every control runs through one code."""
 
-from rote.stack.layers import StackLayer, permuted
+from rote.stack.layers import StackLayer, matched, permuted
 from rote.stack.readout import Readout
 from rote.stack.stack import Entities, Stack, StackRun
 
-__all__ = ["Entities", "Readout", "Stack", "StackLayer", "StackRun", "permuted"]
+__all__ = ["Entities", "Readout", "Stack", "StackLayer", "StackRun", "matched", "permuted"]

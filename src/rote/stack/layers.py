@@ -58,3 +58,21 @@ def permuted(layer: StackLayer, generator: np.random.Generator) -> StackLayer:
     mlp = layer.mlp
     changes: dict[str, Any] = {name: shuffle(getattr(mlp, name)) for name in MATRICES}
     return replace(layer, mlp=replace(mlp, **changes))
+
+
+def matched(layer: StackLayer, read: Float[Tensor, "name d_model"], wanted: Float[Tensor, "name neuron"]) -> StackLayer:
+    """The layer with every neuron's pre-activation on `read` scaled and shifted to the mean and SD of `wanted`.
+
+    Column n of the input weights is scaled by SD(wanted)/SD(now), and the bias makes the means agree.
+    """
+    mlp, pre = layer.mlp, layer.pre(read)
+    gain = wanted.std(0) / pre.std(0).clamp_min(1e-12)
+    gated = mlp.w_gate is not None
+    weight, bias = (mlp.w_gate, mlp.b_gate) if gated else (mlp.w_in, mlp.b_in)
+    assert weight is not None
+    old = torch.zeros_like(gain) if bias is None else bias
+    shift = wanted.mean(0) - (pre - old).mean(0) * gain
+    change: dict[str, Any] = (
+        {"w_gate": weight * gain, "b_gate": shift} if gated else {"w_in": weight * gain, "b_in": shift}
+    )
+    return replace(layer, mlp=replace(mlp, **change))

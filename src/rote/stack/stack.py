@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rote.stack.layers import StackLayer, permuted
+from rote.stack.layers import StackLayer, matched, permuted
 from rote.stack.readout import Readout
 
 
@@ -124,26 +123,12 @@ class Stack:
         Matched layer by layer on the study's entities: column n of the input weights is scaled by
         SD(model)/SD(permuted) and the bias set so that the means agree; else sparsity makes the difference.
         """
-        target, matched = self.run_entities(), []
+        target, layers = self.run_entities(), []
         x = target.resid[0]
         for index, layer in enumerate(self.layers):
             shuffled = permuted(layer, generator)
             read = x if layer.parallel else x + layer.attention
-            fitted = _matched(shuffled, read, layer.pre(target.mlp_in[index]))
-            matched.append(fitted)
+            fitted = matched(shuffled, read, layer.pre(target.mlp_in[index]))
+            layers.append(fitted)
             x = x + layer.attention + fitted.mlp_out(read)
-        return self.with_layers(tuple(matched), "shuffled_matched")
-
-
-def _matched(layer: StackLayer, read: Tensor, wanted: Tensor) -> StackLayer:
-    mlp, pre = layer.mlp, layer.pre(read)
-    gain = wanted.std(0) / pre.std(0).clamp_min(1e-12)
-    gated = mlp.w_gate is not None
-    weight, bias = (mlp.w_gate, mlp.b_gate) if gated else (mlp.w_in, mlp.b_in)
-    assert weight is not None
-    old = torch.zeros_like(gain) if bias is None else bias
-    shift = wanted.mean(0) - (pre - old).mean(0) * gain
-    change: dict[str, Any] = (
-        {"w_gate": weight * gain, "b_gate": shift} if gated else {"w_in": weight * gain, "b_in": shift}
-    )
-    return replace(layer, mlp=replace(mlp, **change))
+        return self.with_layers(tuple(layers), "shuffled_matched")

@@ -7,7 +7,7 @@ from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
 from rote.statistics.many_aucs import aucs_of_ranks, average_ranks, mann_whitney_p
 from rote.statistics.new_member import new_member
-from rote.statistics.randomness import rng, stratified_halves
+from rote.statistics.randomness import rng, stratified_halves, stratified_sample
 from rote.statistics.token_baselines import (
     additive_fit,
     additive_held_out,
@@ -54,6 +54,7 @@ __all__ = [
     "new_member",
     "rng",
     "stratified_halves",
+    "stratified_sample",
     "two_way_least_squares",
     "two_way_main_effects",
     "weighted_auc",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 
 def rng(seed: int, experiment: str, item: str | int = "") -> np.random.Generator:
@@ -53,3 +53,15 @@ def stratified_halves(
             odd_to_selection = not odd_to_selection
         selection[members[:size]] = True
     return selection
+
+
+def stratified_sample(
+    cls: Int[np.ndarray, " entity"], *, size: int, generator: np.random.Generator
+) -> Int[np.ndarray, " chosen"]:
+    """Indices, ascending, of at most `size` random entities that keep the class shares."""
+    order = generator.permutation(len(cls))
+    place = np.empty(len(cls))
+    for c in np.unique(cls):  # evenly spaced places within each class keep the class shares
+        of_class = order[cls[order] == c]
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    return np.sort(np.argsort(place, kind="stable")[:size])

@@ -1,0 +1,79 @@
+"""What a control is, and the line-up built from them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from rote.lineup.fit import Layers
+from rote.lineup.target import Fit, Target
+from rote.settings import Settings
+from rote.stack import Stack
+from rote.statistics import rng
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Member:
+    """One seed of a control: its stack, how well it fits the target, and whether it counts as matched.
+
+    `reason` says what is out of tolerance where it is not.
+    """
+
+    control: str
+    seed: int
+    stack: Stack
+    fit: Fit
+    matched: bool
+    reason: str | None
+
+
+class Control(ABC):
+    """A mechanism, planted: `layers` builds one member; the rest of the stack is the target's.
+
+    `exempt` controls need not be matched (a mechanism that cannot hold the facts is no less known); `trained_by_steps`
+    ones are built with settings.n_trained_members seeds instead of n_members.
+    """
+
+    name: ClassVar[str]
+    exempt: ClassVar[bool] = False
+    trained_by_steps: ClassVar[bool] = False
+
+    @abstractmethod
+    def layers(self, target: Target, generator: np.random.Generator, settings: Settings) -> Layers:
+        """The layers of one member."""
+
+    def n_members(self, settings: Settings) -> int:
+        return settings.n_trained_members if self.trained_by_steps else settings.n_members
+
+    def build(self, target: Target, seed: int, settings: Settings) -> Member:
+        """One member; the same for the same target, seed and settings."""
+        generator = rng(settings.seed, f"lineup/{self.name}", seed)
+        stack = target.stack.with_layers(self.layers(target, generator, settings), self.name)
+        fit = target.fit(stack.run(target.x).output)
+        good = self.exempt or fit.within()
+        return Member(
+            control=self.name, seed=seed, stack=stack, fit=fit, matched=good, reason=None if good else fit.shortfall
+        )
+
+
+def build_controls(
+    stack: Stack,
+    *,
+    controls: Sequence[Control] | None = None,
+    seeds: int | None = None,
+    settings: Settings | None = None,
+) -> Iterator[Member]:
+    """Every member of every control of a stack, one after another: `for member in rote.build_controls(stack): …`."""
+    from rote.lineup import CONTROLS
+
+    settings = settings or Settings()
+    if seeds is not None:
+        settings = replace(settings, n_members=seeds, n_trained_members=min(seeds, settings.n_trained_members))
+    target = Target.of(stack, settings)
+    for control in CONTROLS if controls is None else controls:
+        for seed in range(control.n_members(settings)):
+            yield control.build(target, seed, settings)
