@@ -9,6 +9,7 @@ from rote.catalog.facts_and_heads import (
     KNOWN_FACTS,
     VALUE_INPUTS,
 )
+from rote.catalog.interactions import NONLINEAR_EXCESS, ORTHOGONAL_REMAINDER
 from rote.catalog.mlps import KNOWN_NORMS, LAYER_PROBES, LINEAR_STRUCTURE, PATH_ABLATION
 from rote.catalog.name_position import CONCATENATION, EFFECTIVE_MODEL, LOOKUP_WINDOW, READOUT
 from rote.catalog.neurons import CLASS_NEURONS, SHARED_NEURONS
@@ -30,6 +31,8 @@ CARDS: tuple[ExperimentCard, ...] = (
     KNOWN_NORMS,
     SHARED_NEURONS,
     CLASS_NEURONS,
+    NONLINEAR_EXCESS,
+    ORTHOGONAL_REMAINDER,
 )
 
 

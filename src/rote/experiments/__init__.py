@@ -12,6 +12,8 @@ from rote.experiments.known_norms import KnownNorms
 from rote.experiments.layer_probes import LayerProbes
 from rote.experiments.linear_structure import LinearStructure
 from rote.experiments.lookup_window import LookupWindowExperiment
+from rote.experiments.nonlinear_excess import NonlinearExcess
+from rote.experiments.orthogonal_remainder import OrthogonalRemainder
 from rote.experiments.path_ablation import PathAblation
 from rote.experiments.readout import ReadoutExperiment
 from rote.experiments.shared_neurons import SharedNeurons
@@ -33,6 +35,8 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     KnownNorms(),
     SharedNeurons(),
     ClassNeurons(),
+    NonlinearExcess(),
+    OrthogonalRemainder(),
 )
 
 __all__ = [
@@ -42,6 +46,8 @@ __all__ = [
     "KnownNorms",
     "LayerProbes",
     "LinearStructure",
+    "NonlinearExcess",
+    "OrthogonalRemainder",
     "PathAblation",
     "SharedNeurons",
     "StackExperiment",

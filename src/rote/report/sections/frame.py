@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rote.catalog import CARDS, ExperimentCard, PublishedValue
-from rote.report import numbers
+from rote.catalog import CARDS, ExperimentCard
 from rote.report.document import Block, Column, Paragraph, Part, Section, Table
 from rote.report.sections import (
     class_neurons,
@@ -19,11 +18,14 @@ from rote.report.sections import (
     layer_probes,
     linear_structure,
     lookup_window,
+    nonlinear_excess,
+    orthogonal_remainder,
     path_ablation,
     readout,
     shared_neurons,
     value_inputs,
 )
+from rote.report.sections.published import published_table
 from rote.report.view import Missing, View
 
 Draw = Callable[[View], tuple[Block | Part, ...]]
@@ -44,6 +46,8 @@ SECTIONS: tuple[tuple[str, Draw], ...] = (
     (known_norms.EXPERIMENT, known_norms.blocks),
     (shared_neurons.EXPERIMENT, shared_neurons.blocks),
     (class_neurons.EXPERIMENT, class_neurons.blocks),
+    (nonlinear_excess.EXPERIMENT, nonlinear_excess.blocks),
+    (orthogonal_remainder.EXPERIMENT, orthogonal_remainder.blocks),
 )
 _MAX_ABSENT = 40
 
@@ -66,7 +70,7 @@ def _section(view: View, card: ExperimentCard, draw: Draw) -> Section:
         *draw(view),
     ]
     if view.is_pythia and card.published:
-        blocks.append(_published_table(view, card))
+        blocks.append(published_table(view, card))
     missing = tuple(m for m in view.missing if m.experiment == card.name)
     if missing:
         blocks.append(_absent_table(missing))
@@ -101,62 +105,3 @@ def _absent_table(missing: tuple[Missing, ...]) -> Table:
         columns=(Column(title="statistic"), Column(title="where"), Column(title="reason")),
         rows=tuple(rows[:_MAX_ABSENT]),
     )
-
-
-def _published_table(view: View, card: ExperimentCard) -> Table:
-    return Table(
-        caption="Published for Pythia-2.8B, beside what was measured here",
-        columns=(
-            Column(title="published"),
-            Column(title="statistic"),
-            Column(title="value", numeric=True),
-            Column(title="measured here", numeric=True),
-            Column(title="source"),
-        ),
-        rows=tuple(
-            (p.text, p.statistic, _published(card, p), _beside(view, card, p), f"post {p.source.post}")
-            for p in card.published
-        ),
-    )
-
-
-def _published(card: ExperimentCard, published: PublishedValue) -> str:
-    unit = card.statistic(published.statistic).unit
-    if published.value is not None:
-        return numbers.number(published.statistic, unit, published.value)
-    if published.low is not None and published.high is not None:
-        low, high = (numbers.number(published.statistic, unit, v) for v in (published.low, published.high))
-        return f"{low} to {high}"
-    return "in words"
-
-
-def _beside(view: View, card: ExperimentCard, published: PublishedValue) -> str:
-    """The measured row that the published value speaks of; a range where it speaks of several layers."""
-    if published.value is None and published.low is None:
-        return "see above"
-    where = {
-        key: value
-        for key, value in (
-            ("condition", published.condition),
-            ("site", published.site),
-            ("source", published.source_node),
-            ("layer", published.layer),
-            ("head", published.head),
-        )
-        if value is not None
-    }
-    rows = tuple(
-        r
-        for r in view.rows(card.name, published.statistic, **where)
-        if r.cls is None
-        and r.parameters.get("readout", "heads") == "heads"
-        and r.parameters.get("ablation", "mean") == "mean"
-    )
-    if not rows:
-        return "–"
-    if len(rows) == 1 or published.layer is not None:
-        return rows[0].full
-    ordered = sorted(rows, key=lambda r: r.value)
-    if published.low is not None:
-        return f"{ordered[0].number} to {ordered[-1].number}"
-    return f"up to {ordered[-1].full}" if "up to" in published.text else rows[0].full
