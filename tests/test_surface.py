@@ -40,7 +40,9 @@ def test_import_alone_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["facts", "records", "statistics", "execute", "catalog", "report", "results", "cli"])
+@pytest.mark.parametrize(
+    "module", ["facts", "records", "statistics", "execute", "catalog", "judge", "report", "results", "cli"]
+)
 def test_what_is_below_the_line_imports_without_torch(module: str):
     done = without_torch(f"import rote.{module}")
     assert done.returncode == 0, done.stderr
@@ -50,7 +52,9 @@ def test_the_block_blocks():
     assert "torch is not here" in without_torch("import rote.model").stderr
 
 
-@pytest.mark.parametrize("arguments", [[], ["experiments"], ["report", "--help"], ["organism", "list"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["experiments"], ["report", "--help"], ["judge", "--help"], ["organism", "list"]]
+)
 def test_commands_that_need_no_model_run_without_torch(arguments: list[str]):
     done = without_torch(f"sys.argv = ['rote', *{arguments!r}]\nfrom rote.cli import main\nmain()")
     assert "Traceback" not in done.stderr

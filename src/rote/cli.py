@@ -126,8 +126,11 @@ def judge(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.
     from rote.judge import judge_run
     from rote.judge.table import renderables
 
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe has no width to keep to
+        console.width = max(console.width, 140)
     for part in renderables(judge_run(run)):
-        Console().print(part)
+        console.print(part)
     typer.echo(run / "outcomes.json")
 
 

@@ -45,6 +45,11 @@ class Outcome:
     reason: str
 
     @property
+    def cell(self) -> str:
+        """The name of the cell in certification.json."""
+        return f"{self.hypothesis}/{self.experiment}/{self.statistic}"
+
+    @property
     def as_dict(self) -> dict[str, Any]:
         """The fields in the order of the public format."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}

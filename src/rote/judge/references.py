@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ class Side:
     """The controls on one side of a cell: those with a value that may be used, and why each other may not."""
 
     positions: tuple[Position, ...]
-    missing: tuple[str, ...] = field(default=())
+    missing: tuple[str, ...] = ()
 
 
 class LineUp:
@@ -33,15 +33,17 @@ class LineUp:
 
     def side(self, cell: Cell, names: Sequence[str]) -> Side:
         """The positions of the named controls; a control without a usable one is left out, with its reason."""
-        positions, missing = [], []
+        positions: list[Position] = []
+        missing: dict[str, list[str]] = {}
         for name in names:
             reason = self._unusable(name)
             position = cell.position(name) if reason is None else None
             if position is not None:
                 positions.append(position)
             else:
-                missing.append(f"{name}: {reason or cell.reason(name)}")
-        return Side(positions=tuple(positions), missing=tuple(missing))
+                missing.setdefault(reason or cell.reason(name), []).append(name)
+        why = (f"{', '.join(found)}: {reason}" for reason, found in missing.items())
+        return Side(positions=tuple(positions), missing=tuple(why))
 
     def _unusable(self, name: str) -> str | None:
         row = self._rows.get(name)

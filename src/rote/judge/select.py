@@ -68,7 +68,7 @@ class Cell:
             return str(gone["reason"].iloc[0])
         if stack == EFFECTIVE and not (whole := self.absent[self.absent["stack"] == "model"]).empty:
             return str(whole["reason"].iloc[0])  # what stopped the study before there was an effective model
-        return f"the run has no {self.prediction.statistic} of {stack}"
+        return f"the run has no {self.prediction.statistic} of {'the effective model' if stack == EFFECTIVE else 'it'}"
 
 
 def _statistic(frame: pd.DataFrame, prediction: Prediction, relation: str) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,10 @@ def renderables(outcomes: Iterable[Outcome]) -> Iterator[Table | Text]:
     outcomes = list(outcomes)
     standings = overall(outcomes)
     for relation in dict.fromkeys(standing.relation for standing in standings):
-        table = Table("hypothesis, test", "verdict", "t", "effective", "reason", title=Text(relation), expand=True)
+        table = Table(title=Text(relation), expand=True, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for header in ("hypothesis, test", "verdict", "t", "effective"):
+            table.add_column(header, no_wrap=True)  # a terminal's narrowness is the reason's to bear
+        table.add_column("reason", min_width=20)
         for standing in standings:
             if standing.relation == relation:
                 _rows(table, standing, outcomes)

@@ -78,13 +78,14 @@ def decide(model: Position, with_: Sequence[Position], without: Sequence[Positio
     if not with_ or not without:
         raise ValueError("a verdict needs a control on either side: expected at least one with and one without")
     shown = Numbers.of([model, *with_, *without])
-    overlaps = [(a, b) for a in with_ for b in without if a.meets(b)]
-    if overlaps:
-        pairs = "; ".join(f"{shown(a)}, which has the property, and {shown(b)}, which has not" for a, b in overlaps)
+    blurred_with = [a for a in with_ if any(a.meets(b) for b in without)]
+    blurred_without = [b for b in without if any(b.meets(a) for a in with_)]
+    if blurred_with:
         return Ruling(
             verdict="not decisive",
             t=None,
-            reason=f"the test cannot tell its own controls apart: {pairs} overlap (effective: {shown.bare(model)})",
+            reason=f"the test cannot tell its own controls apart: {shown.all(blurred_with)} with the property meet "
+            f"{shown.all(blurred_without)} without it; effective: {shown.bare(model)}",
         )
     met_with = [c for c in with_ if model.meets(c)]
     met_without = [c for c in without if model.meets(c)]
