@@ -6,8 +6,6 @@ stack without norms see all of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -86,21 +84,19 @@ def without_directions(
             shift += float(layer.norm.bias.double() @ weight[:, neuron].double())
         return normed @ left + shift
 
-    active: Callable[[Tensor], Tensor] = mlp.activation
-
     if mlp.w_gate is None:
-        return active(pre(mlp.w_in, mlp.b_in))
-    return active(pre(mlp.w_gate, mlp.b_gate)) * pre(mlp.w_in, mlp.b_in)
+        return mlp.activation(pre(mlp.w_in, mlp.b_in))
+    return mlp.activation(pre(mlp.w_gate, mlp.b_gate)) * pre(mlp.w_in, mlp.b_in)
 
 
 def _basis(rows: Float[Tensor, "direction d_model"]) -> Float[Tensor, "rank d_model"]:
     """An orthonormal basis of the span of the rows; rows of no length add nothing."""
-    lengths = rows.norm(dim=1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     unit = rows[lengths[:, 0] > 0] / lengths[lengths[:, 0] > 0]
-    if not len(unit):
-        return unit
-    _, sizes, basis = torch.linalg.svd(unit, full_matrices=False)
-    return basis[sizes > 1e-6 * sizes[0]]
+    if len(unit):
+        sizes, basis = torch.linalg.svd(unit, full_matrices=False)[1:]
+        unit = basis[sizes > 1e-6 * sizes[0]]
+    return unit
 
 
 def direct_logits(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +18,9 @@ from rote.experiments.base import Study, reported
 from rote.experiments.shared_neurons_facts import choose
 from rote.experiments.shared_neurons_stack import Effects
 from rote.facts import Fact, FactTable, RelationPrompts, build_prompts
-from rote.model import Edit, Model, Read, Site
+from rote.model import Edit, Read, Site
+from rote.settings import Settings
+from rote.stack import Entities, Stack
 from rote.statistics import rng
 
 
@@ -33,68 +36,128 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int) -> ModelEf
     """Every window neuron replaced at subject_last, in the prompt of each fact that the model answers rightly.
 
     Candidates are the reported entities of the effective model; an attribute is what the effective model's entities
-    hold for that relation, and the fact counts where p of its first token exceeds known_probability. Means and
-    resampled values are those of the same relation's prompts. NotApplicable where there is no window, or fewer than
-    two entities with four such facts.
+    hold for that relation, and the fact counts where p of its first token exceeds known_probability. The values put
+    in are those of the same relation's prompts: the mean over the candidates; or for each draw and neuron that of a
+    random one of `pool` candidates of another class of the studied relation, the same one for every fact of an
+    entity. NotApplicable where there is no window, or fewer than two entities with four such facts.
     """
-    stack, settings = study.stack, study.settings
-    sample = reported(stack, settings).entities
-    asked = _known_prompts(study, sample.names)
-    where = {name: {entity: i for i, entity in enumerate(p.entities)} for name, p in asked.items()}
-    known = np.array([[entity in where[name] for name in asked] for entity in sample.names])
+    stack, settings, relation = study.stack, study.settings, study.recall.relation
+    templates = {relation: study.recall.prompts, **{p.asked.name: p for p in study.asked_otherwise}}
+    sample = _askable(reported(stack, settings).entities, templates)
+    facts = _known_prompts(study, sample.names)
+    rows = {name: {entity: i for i, entity in enumerate(p.entities)} for name, p in facts.items()}
+    known = np.array([[entity in rows[name] for name in facts] for entity in sample.names])
     everyone = np.ones(len(sample), dtype=bool)
-    relation = study.recall.relation
     chosen = choose(known, sample.first, sample.last, where=everyone, count=count, settings=settings, relation=relation)
-    studied = dict(zip(sample.names, sample.cls[relation].tolist(), strict=True))
-    generator = rng(settings.seed, "shared_neurons/model", relation)
+    sources = _sources(sample.cls[relation], chosen, pool, draws, sum(_sizes(stack)), settings, relation)
     effects: dict[str, list[list[np.ndarray]]] = {"mean": [], "resample": []}
-    for name, prompts in asked.items():
-        batch = PromptSet.of(study.recall.model, prompts, settings.batch_size)
-        sites = [Site("mlp_post", layer) for layer in stack.numbers]
-        posts = list(batch.read([Read(site=s, position=batch.subject_last) for s in sites]).values())
-        classes = np.array([studied[entity] for entity in prompts.entities])
-        columns: dict[str, list[np.ndarray]] = {"mean": [], "resample": []}
-        for i in chosen:
-            row = where[name].get(sample.names[i])
-            if row is None:
-                missing = np.full(sum(x.shape[1] for x in posts), np.nan)
-                columns["mean"].append(missing)
-                columns["resample"].append(missing)
-                continue
-            others = generator.permutation(np.flatnonzero(classes != classes[row]))[:pool]
-            values = {"mean": [x.mean(0, keepdim=True) for x in posts]}
-            values["resample"] = _drawn(posts, others, draws, generator)
-            for how, value in values.items():
-                columns[how].append(_effects(study.recall.model, batch, row, sites, posts, value))
-        for how, column in columns.items():
-            effects[how].append(column)
+    for name, prompts in facts.items():
+        ablation = _Ablations(study, _of(templates[name], sample.names), prompts)
+        columns = [
+            ablation.effects(rows[name].get(sample.names[i]), source) for i, source in zip(chosen, sources, strict=True)
+        ]
+        for how in effects:
+            effects[how].append([column[how] for column in columns])
     stacked = {how: np.array(columns).transpose(1, 0, 2) for how, columns in effects.items()}
-    return ModelEffects(relations=tuple(asked), effects={how: x for how, x in stacked.items() if np.isfinite(x).any()})
+    return ModelEffects(relations=tuple(facts), effects={how: x for how, x in stacked.items() if np.isfinite(x).any()})
 
 
-def _drawn(
-    posts: Sequence[Float[Tensor, "fact neuron"]],
-    others: Int[np.ndarray, " other"],
+def _sizes(stack: Stack) -> list[int]:
+    return [layer.mlp.w_out.shape[0] for layer in stack.layers]
+
+
+def _sources(
+    cls: Int[np.ndarray, " candidate"],
+    chosen: Int[np.ndarray, " entity"],
+    pool: int,
     draws: int,
-    generator: np.random.Generator,
-) -> list[Float[Tensor, "draw neuron"]]:
-    """For each draw and neuron its activation in a random one of the other facts; no draw where there is none."""
-    found = []
-    for x in posts:
-        n = x.shape[1]
-        source = (
-            generator.choice(others, size=(draws if len(others) else 0, n)) if len(others) else np.zeros((0, n), int)
-        )
-        found.append(x[torch.as_tensor(source, device=x.device), torch.arange(n, device=x.device)])
+    n_neurons: int,
+    settings: Settings,
+    relation: str,
+) -> list[Int[np.ndarray, "draw neuron"]]:
+    """For each entity the candidate whose activation each neuron gets, per draw; no draw where there is no other."""
+    generator, found = rng(settings.seed, "shared_neurons/model", relation), []
+    for i in chosen:
+        others = generator.permutation(np.flatnonzero(cls != cls[i]))[:pool]
+        size = (draws if len(others) else 0, n_neurons)
+        found.append(generator.choice(others, size=size) if size[0] else np.zeros(size, dtype=int))
     return found
+
+
+class _Ablations:
+    """The prompts of one relation, with what replaces each neuron there."""
+
+    def __init__(self, study: Study, candidates: RelationPrompts, facts: RelationPrompts) -> None:
+        self.model, stack, size = study.recall.model, study.stack, study.settings.batch_size
+        self.sites = [Site("mlp_post", layer) for layer in stack.numbers]
+        self.facts = PromptSet.of(self.model, facts, size)
+        everyone = PromptSet.of(self.model, candidates, size)
+        reads = [Read(site=site, position=everyone.subject_last) for site in self.sites]
+        self.posts = list(everyone.read(reads).values())
+        self.starts = np.cumsum([0, *_sizes(stack)])
+
+    def effects(self, row: int | None, source: Int[np.ndarray, "draw neuron"]) -> dict[str, np.ndarray]:
+        """By ablation, log p(answer | neuron replaced) − log p(answer) for every neuron; NaN where there is no fact.
+
+        `row` is the fact among those the model answers rightly.
+        """
+        if row is None:
+            missing = np.full(self.starts[-1], np.nan)
+            return {"mean": missing, "resample": missing}
+        sources = [torch.as_tensor(source[:, a:b]) for a, b in pairwise(self.starts)]
+        drawn = [
+            post[s.to(post.device), torch.arange(post.shape[1], device=post.device)]
+            for post, s in zip(self.posts, sources, strict=True)
+        ]
+        means = [post.mean(0, keepdim=True) for post in self.posts]
+        return {"mean": self._replaced(row, means), "resample": self._replaced(row, drawn)}
+
+    def _replaced(self, row: int, values: Sequence[Float[Tensor, "draw neuron"]]) -> Float[np.ndarray, " neuron"]:
+        """The mean over draws; many copies of the prompt run at once, each with another neuron replaced."""
+        batch, one = self.facts, torch.tensor([row])
+        recording, at = self.model.record(batch.tokens[one], batch.mask[one]), batch.subject_last[one]
+        answer = int(batch.answers[row])
+
+        def run(copies: int, layer: int | None, edit: list[Edit], read: Read) -> Tensor:
+            repeated = recording.take(torch.zeros(copies, dtype=torch.long))
+            return self.model.replay(repeated, layer or 0, read=[read], edit=edit)[read.site]
+
+        def log_p(copies: int, layer: int | None, edit: list[Edit]) -> np.ndarray:
+            logits = run(copies, layer, edit, Read(site=Site("logits"), position=batch.end[one].expand(copies)))
+            return np.asarray(torch.log_softmax(logits.double(), -1)[:, answer].cpu().numpy())
+
+        clean, parts = log_p(1, self.sites[0].layer, [])[0], []
+        for site, value in zip(self.sites, values, strict=True):
+            post = run(1, site.layer, [], Read(site=site, position=at))
+            n_draws, n = value.shape
+            found = np.empty(n_draws * n)
+            for start in range(0, len(found), batch.batch_size):
+                place = torch.arange(start, min(start + batch.batch_size, len(found)), device=post.device)
+                put = post.expand(len(place), -1).clone()
+                put[torch.arange(len(place), device=post.device), place % n] = value.flatten()[place].to(post.dtype)
+                edit = Edit(site=site, value=put, position=at.expand(len(place)))
+                found[start : start + len(place)] = log_p(len(place), site.layer, [edit])
+            parts.append(found.reshape(n_draws, n).mean(0) - clean if n_draws else np.full(n, np.nan))
+        return np.concatenate(parts)
+
+
+def _askable(entities: Entities, templates: Mapping[str, RelationPrompts]) -> Entities:
+    """Those that can be put into every relation's prompt (some may be too long, or hold words it does not know)."""
+    askable = set.intersection(*(set(p.entities) for p in templates.values()))
+    return entities.take(np.flatnonzero([name in askable for name in entities.names]))
+
+
+def _of(prompts: RelationPrompts, names: Sequence[str]) -> RelationPrompts:
+    """The prompts of these entities, in the order of the names."""
+    index = {entity: i for i, entity in enumerate(prompts.entities)}
+    return prompts.take([index[name] for name in names])
 
 
 def _known_prompts(study: Study, names: Sequence[str]) -> dict[str, RelationPrompts]:
     """Each relation's prompts about these entities, those that the model answers rightly, by relation."""
     stack, recall = study.stack, study.recall
     index = {name: i for i, name in enumerate(stack.entities.names)}
-    wanted = set(names)
-    found = {recall.relation: recall.prompts.take([i for i, e in enumerate(recall.names) if e in wanted])}
+    found = {recall.relation: _of(recall.prompts, names)}
     limit = getattr(recall.model.config, "max_position_embeddings", None)
     for asked in study.asked_otherwise:
         relation = asked.asked
@@ -115,42 +178,3 @@ def _known_prompts(study: Study, names: Sequence[str]) -> dict[str, RelationProm
             continue
         found[relation.name] = prompts.take(ask(recall.model, prompts, study.settings).known)
     return {name: prompts for name, prompts in found.items() if len(prompts)}
-
-
-def _effects(
-    model: Model,
-    batch: PromptSet,
-    row: int,
-    sites: Sequence[Site],
-    posts: Sequence[Float[Tensor, "fact neuron"]],
-    values: Sequence[Float[Tensor, "draw neuron"]],
-) -> Float[np.ndarray, " neuron"]:
-    """log p(answer | neuron replaced) − log p(answer) for every neuron of the sites, the mean over draws; NaN without.
-
-    Many copies of the prompt run at once, each with another neuron replaced.
-    """
-    one = torch.tensor([row])
-    recording = model.record(batch.tokens[one], batch.mask[one])
-    answer = int(batch.answers[row])
-
-    def log_p(rows: int, layer: int, edit: list[Edit]) -> np.ndarray:
-        copies = recording.take(torch.zeros(rows, dtype=torch.long))
-        end = batch.end[one].expand(rows)
-        read = Read(site=Site("logits"), position=end)
-        logits = model.replay(copies, layer, read=[read], edit=edit).logits.double()
-        result: np.ndarray = torch.log_softmax(logits, -1)[:, answer].cpu().numpy()
-        return result
-
-    clean = log_p(1, sites[0].layer or 0, [])[0]
-    parts = []
-    for site, post, value in zip(sites, posts, values, strict=True):
-        n_draws, n = value.shape
-        flat = np.empty(n_draws * n)
-        for start in range(0, len(flat), batch.batch_size):
-            place = torch.arange(start, min(start + batch.batch_size, len(flat)), device=post.device)
-            put = post[row].expand(len(place), -1).clone()
-            put[torch.arange(len(place), device=post.device), place % n] = value.flatten()[place]
-            edit = Edit(site=site, value=put, position=batch.subject_last[one].expand(len(place)))
-            flat[start : start + len(place)] = log_p(len(place), site.layer or 0, [edit])
-        parts.append(flat.reshape(n_draws, n).mean(0) - clean if n_draws else np.full(n, np.nan))
-    return np.concatenate(parts)
