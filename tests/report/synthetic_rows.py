@@ -1,14 +1,15 @@
-"""Rows of known content for each of the thirteen experiments, for a world of any size and with any strings."""
+"""Rows of known content for each experiment, for a world of any size and with any strings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from synthetic_world import World, random_of, rising, row
 
+from rote.catalog import CARDS, ExperimentCard
 from rote.records import Absent, Record, Row
 
 
@@ -416,7 +417,33 @@ def _known_norms(world: World) -> Record:
     return Record(rows=tuple(rows))
 
 
-RECORDS = {
+_CONDITIONS = {"mean_abs_correlation": "unlinked", "fact_correlation": "unlinked"}
+
+
+def _plain(card: ExperimentCard) -> Callable[[World], Record]:
+    """An experiment without rows of its own here: one value for each statistic and stack."""
+
+    def record(world: World) -> Record:
+        return Record(
+            rows=tuple(
+                row(
+                    card.name,
+                    s.name,
+                    0.4,
+                    stack=stack,
+                    unit=s.unit,
+                    relation=world.relation,
+                    condition=_CONDITIONS.get(s.name),
+                )
+                for stack in card.applies_to
+                for s in card.statistics
+            )
+        )
+
+    return record
+
+
+_RECORDS = {
     "known_facts": _known_facts,
     "direct_effects": _direct_effects,
     "head_attention": _head_attention,
@@ -431,3 +458,4 @@ RECORDS = {
     "linear_structure": _linear_structure,
     "known_norms": _known_norms,
 }
+RECORDS = {card.name: _RECORDS.get(card.name, _plain(card)) for card in CARDS}

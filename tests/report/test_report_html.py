@@ -18,7 +18,17 @@ from synthetic_run import HOSTILE
 
 from rote.report import write_report
 
-VARIANTS = ("full", "pythia", "hostile", "knows_none", "knows_few", "no_window", "only_facts")
+VARIANTS = (
+    "full",
+    "lineup",
+    "hostile_lineup",
+    "pythia",
+    "hostile",
+    "knows_none",
+    "knows_few",
+    "no_window",
+    "only_facts",
+)
 LOADING = {"src", "srcset", "data", "action", "poster", "background", "formaction", "ping", "xlink:href"}
 
 

@@ -41,7 +41,7 @@ def browse(page: Path, profile: Path) -> tuple[str, list[str]]:
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
 
-@pytest.mark.parametrize("name", ["full", "hostile"])
+@pytest.mark.parametrize("name", ["full", "hostile", "lineup"])
 def test_every_figure_is_drawn_and_the_console_is_silent(
     runs: dict[str, Path], pages: dict[str, str], tmp_path: Path, name: str
 ) -> None:
@@ -57,10 +57,10 @@ def test_every_figure_is_drawn_and_the_console_is_silent(
 def test_the_page_is_no_wider_than_its_window(runs: dict[str, Path], tmp_path: Path) -> None:
     frames = (
         f'<iframe width="{width}" src="{(runs[name] / "report.html").as_uri()}"></iframe>'
-        for name in ("full", "hostile")
+        for name in ("full", "hostile", "lineup", "hostile_lineup")
         for width in (400, 1280)
     )
     page = tmp_path / "frames.html"
     page.write_text(FRAME.replace("FRAMES", "".join(frames)), encoding="utf-8")
     dom, _ = browse(page, tmp_path / "profile")
-    assert "<title>400 fits, 1280 fits, 400 fits, 1280 fits</title>" in dom
+    assert "<title>" + ", ".join(["400 fits, 1280 fits"] * 4) + "</title>" in dom

@@ -126,10 +126,10 @@ def test_published_values_stand_beside_measured_ones_for_pythia_only(texts: dict
     pythia = texts["pythia"]
     assert pythia.count("Published for Pythia-2.8B") == sum(bool(card.published) for card in CARDS)
     for line in (
-        "baseline_majority 47.0 % 41.2 % [38.2, 44.2], n = 1,500 post 2",
-        "86 % effective_accuracy 86.0 % 94.3 % [91.3, 97.3], n = 120 post 2",
-        "MLPs 2 to 6 look the sport up lookup_start 2 2 post 2",
-        "L16H20 comes first top_head 1 – post 2",
+        "baseline_majority 47.0 % 41.2 % [38.2, 44.2], n = 1,500 Fact Finding, post 2 (how far single tokens go)",
+        "86 % effective_accuracy 86.0 % 94.3 % [91.3, 97.3], n = 120 Fact Finding, post 2 (the effective model)",
+        "MLPs 2 to 6 look the sport up lookup_start 2 2 Fact Finding, post 2 (fact look-up)",
+        "L16H20 comes first top_head 1 – Fact Finding, post 2 (attribute extraction)",
     ):
         assert line in pythia
 

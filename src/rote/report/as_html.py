@@ -18,8 +18,9 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rote.report.document import BarChart, Chart, Document, Figure, Series, StripChart, Table, XYChart
+from rote.report.document import BarChart, Chart, Document, Figure, LineUp, Series, StripChart, Table, XYChart
 from rote.report.drawing import lay_out
+from rote.report.lineup_drawing import place_strip
 from rote.report.plot_json import GUIDE, chart_height, color, plot_json
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))")
@@ -31,7 +32,7 @@ def html_of(document: Document) -> str:
     template = _environment().get_template("report.html.j2")
     return template.render(
         document=document,
-        style=Markup(_asset("report.css")),
+        style=Markup(_asset("report.css") + _asset("lineup.css")),
         plotly=Markup(plotly),
         script=Markup(script),
         policy=_policy(plotly, script),
@@ -53,11 +54,13 @@ def _environment() -> jinja2.Environment:
         "height": chart_height,
         "legend": _legend,
         "lay_out": lay_out,
+        "place_strip": place_strip,
     }
     environment.globals |= {"charts_with_legend": _charts_with_legend}
     environment.tests |= {
         "table": lambda block: isinstance(block, Table),
         "figure": lambda block: isinstance(block, Figure),
+        "lineup": lambda block: isinstance(block, LineUp),
         "curves": lambda chart: isinstance(chart, XYChart),
         "part": lambda block: hasattr(block, "blocks"),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from rote.report.document import Block, Diagram, Document, Figure, Lead, Paragraph, Part, Section, Table
+from rote.report.document import Block, Diagram, Document, Figure, Lead, LineUp, Paragraph, Part, Section, Table
 
 _WIDTH = 100
 
@@ -15,7 +15,7 @@ def text_of(document: Document) -> str:
     lines = [document.title, "=" * len(document.title), document.subtitle, ""]
     for lead in document.leads:
         lines.extend(_lead(lead))
-    for section in document.sections:
+    for section in (*document.front, *document.sections):
         lines.extend(_section(section))
     lines.append(document.footer)
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -27,11 +27,16 @@ def leads_of(document: Document) -> str:
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
+def _wrapped(text: str, first: str = "", then: str = "") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
+
+
 def _lead(lead: Lead) -> Iterator[str]:
     yield lead.headline
     yield ""
-    for sentence in lead.sentences:
-        yield from textwrap.wrap(sentence, _WIDTH, initial_indent="- ", subsequent_indent="  ")
+    judged = (f"{j.about} ({j.standing}): {j.text}" for j in lead.judgements)
+    for sentence in (*lead.sentences[:1], *judged, *lead.sentences[1:]):
+        yield from _wrapped(sentence, "- ", "  ")
     yield ""
     for figure in lead.figures:
         yield f"{figure.label}: {figure.value}" + (f" ({figure.detail})" if figure.detail else "")
@@ -69,11 +74,13 @@ def _block(block: Block) -> Iterator[str]:
     match block:
         case Paragraph():
             label = {"method": "Method: ", "source": "Source: "}.get(block.role, "")
-            yield from textwrap.wrap(label + block.text, _WIDTH)
+            yield from _wrapped(label + block.text)
         case Table():
             yield from _table(block)
+        case LineUp():
+            yield from _line_up(block)
         case Figure():
-            yield from textwrap.wrap(f"[Figure: {block.caption} {block.alt}]", _WIDTH)
+            yield from _wrapped(f"[Figure: {block.caption} {block.alt}]")
     yield ""
 
 
@@ -89,3 +96,15 @@ def _table(table: Table) -> Iterator[str]:
         yield "  " + "  ".join(aligned)
         if number == 0:
             yield "  " + "  ".join("-" * width for width in widths)
+
+
+def _line_up(block: LineUp) -> Iterator[str]:
+    """A line for each strip: the test, the verdict and every value; hypotheses with their standing."""
+    for group in block.groups:
+        yield group.title
+        for name, summary in zip(block.runs or ("",), group.summaries, strict=True):
+            yield f"  {name}: {summary}" if name else f"  {summary}"
+        for row in group.rows:
+            for name, strip in zip(block.runs or ("",), row.strips, strict=True):
+                words = f"{name}: {strip.alt}" if name else strip.alt
+                yield from _wrapped(words, "  - ", "    ")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from rote.report.circuit_found import circuit_found, relations_found
 from rote.report.document import Column, Document, Paragraph, Section, Table
 from rote.report.lead import lead_of
+from rote.report.lineup_section import judgements, line_up_section
 from rote.report.sections import experiment_sections
 from rote.report.view import View
 
@@ -25,8 +27,13 @@ def build_document(view: View) -> Document:
     """Everything the report says about one run."""
     relations = relations_found(view)
     leads = tuple(
-        lead_of(circuit_found(view, relation), of_several=len(relations) > 1) for relation in relations[:_MAX_LEADS]
+        replace(
+            lead_of(circuit_found(view, relation), of_several=len(relations) > 1),
+            judgements=judgements(tuple(o for o in view.outcomes if o.relation in (relation, None))),
+        )
+        for relation in relations[:_MAX_LEADS]
     )
+    line_up = line_up_section(view)
     model = str(view.study.get("model", "")) or "a language model"
     experiments = len({row.experiment for row in view.measured})
     left = len(relations) - _MAX_LEADS
@@ -34,11 +41,19 @@ def build_document(view: View) -> Document:
     plural = "" if experiments == 1 else "s"
     return Document(
         title=f"How {model.rstrip('/').rsplit('/', 1)[-1]} recalls facts",
-        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}." + further,
+        subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}{_beside(view)}."
+        + further,
         leads=leads,
         sections=(*experiment_sections(view), _how(view.study)),
         footer=_FOOTER,
+        front=(line_up,) if line_up else (),
     )
+
+
+def _beside(view: View) -> str:
+    if not view.controls:
+        return ""
+    return f", beside {view.n_control_values:,} values of {len(view.controls)} controls"
 
 
 def _how(study: Mapping[str, Any]) -> Section:

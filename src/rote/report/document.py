@@ -144,6 +144,70 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One stack in a strip: the studied model, or a control by what it is to this hypothesis.
+
+    `unmatched` marks a control that could not be matched to the model and is no reference.
+    """
+
+    name: str
+    role: Literal["model", "with", "without", "other", "trained"]
+    value: float
+    low: float | None
+    high: float | None
+    hover: str
+    unmatched: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """One run's line-up for one test, and the verdict in words; no marks where there is nothing to draw."""
+
+    verdict: str
+    tone: Literal["for", "against", "open", "blind", "none"]
+    note: str
+    alt: str
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripRow:
+    """One test with a scale of its own, low..high; a strip for each run."""
+
+    title: str
+    detail: str
+    low: float
+    high: float
+    low_text: str
+    high_text: str
+    strips: tuple[Strip, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripGroup:
+    """The tests of one hypothesis; `summaries` says how it stands, for each run."""
+
+    title: str
+    statement: str
+    rows: tuple[StripRow, ...]
+    summaries: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineUp:
+    """The model among controls of known mechanism; `runs` names the strips of a row where there are several.
+
+    `legend` holds (role, words) of the marks that occur, `codes` the short names of the other controls.
+    """
+
+    caption: str
+    runs: tuple[str, ...]
+    groups: tuple[StripGroup, ...]
+    legend: tuple[tuple[str, str], ...]
+    codes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gauge:
     """A labelled fraction in the drawing, shown as a short bar and a number."""
 
@@ -181,16 +245,29 @@ class KeyFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How one hypothesis stands, in one word and one sentence."""
+
+    standing: str
+    about: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lead:
-    """The answer in words: one headline, a few sentences, the numbers they rest on, the drawing."""
+    """The answer in words: one headline, a few sentences, the numbers they rest on, the drawing.
+
+    The first sentence says what is known; `judgements` follow it, then the other sentences.
+    """
 
     headline: str
     sentences: tuple[str, ...]
+    judgements: tuple[Judgement, ...] = ()
     figures: tuple[KeyFigure, ...] = ()
     diagram: Diagram | None = None
 
 
-Block: TypeAlias = Paragraph | Table | Figure
+Block: TypeAlias = Paragraph | Table | Figure | LineUp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +287,11 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
+    """`front` stands above the contents, directly below the answer."""
+
     title: str
     subtitle: str
     leads: tuple[Lead, ...]
     sections: tuple[Section, ...]
     footer: str
+    front: tuple[Section, ...] = ()

@@ -1,11 +1,14 @@
-"""A run folder as a View: study.json, summary, absent values, and long tables when a section asks for one."""
+"""A run folder as a View: study.json, summary, absent values, verdicts, and long tables when a section asks for one."""
 
 from __future__ import annotations
+
+import json
 
 import pandas as pd
 
 from rote.errors import RunError
 from rote.records import RunFolder
+from rote.report.outcomes import Outcome, read_outcome
 from rote.report.view import View
 
 
@@ -18,4 +21,18 @@ def load_view(run: RunFolder) -> View:
     def table(experiment: str, name: str) -> pd.DataFrame | None:
         return run.table(experiment, name) if (experiment, name) in names else None
 
-    return View(study=run.study, summary=run.summary, absent=run.absent, table=table)
+    return View(study=run.study, summary=run.summary, absent=run.absent, table=table, outcomes=load_outcomes(run))
+
+
+def load_outcomes(run: RunFolder) -> tuple[Outcome, ...]:
+    """The verdicts; none where nothing has been judged. RunError where the file is not in the public format."""
+    path = run.path / "outcomes.json"
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(read_outcome(entry) for entry in json.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{path} cannot be read as a list of verdicts ({type(error).__name__}: {error}). "
+            "Delete it and judge the run again."
+        ) from error

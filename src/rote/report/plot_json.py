@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from rote.report.document import Axis, BarChart, Chart, Guide, Heatmap, Series, StripChart, XYChart
@@ -288,10 +289,12 @@ def _strips(chart: StripChart) -> dict[str, Any]:
     for series in chart.points:
         spread = [y + 0.62 * ((i * _GOLDEN) % 1 - 0.5) for i, y in enumerate(series.y) if y is not None]
         marker = {"color": color(series.color), "size": 5, "opacity": 0.55, "symbol": _SYMBOL[series.style]}
-        traces.append(
-            {"type": "scatter", "mode": "markers", "x": list(series.x), "y": spread, "marker": marker}
-            | _hovering(series)
-        )
+        trace = {"type": "scatter", "mode": "markers", "x": list(series.x), "y": spread, "marker": marker}
+        errors = _errors(replace(series, y=series.x))  # the intervals lie along the value, which is x here
+        if errors:
+            marker |= {"size": 7, "opacity": 1}
+            trace["error_x"] = errors | {"color": color(series.color)}
+        traces.append(trace | _hovering(series))
     places = enumerate(chart.categories)
     y = _axis(Axis(title="", ticks=tuple((float(i), label) for i, label in places)))
     y |= {"range": [len(chart.categories) - 0.5, -0.5], "showgrid": False}

@@ -11,8 +11,13 @@ from typing import Any
 import pandas as pd
 
 from rote.report import numbers
+from rote.report.outcomes import Outcome
 
 INTEGER_KEYS = ("layer", "head", "neuron")
+# what is studied; every other stack is a control of the line-up
+STUDIED = ("model", "effective")
+# the weights and the table that the published values were measured with
+STUDYS_MODEL, STUDYS_FACTS, STUDYS_RELATION = "pythia-2.8b", "athletes", "sport"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,7 @@ class Measured:
     source: str | None
     layer: int | None
     head: int | None
+    neuron: int | None
     cls: str | None
     position: str | None
     parameters: Mapping[str, Any]
@@ -36,6 +42,7 @@ class Measured:
     high: float | None
     n: int | None
     unit: str | None
+    p_adjusted: float | None
 
     @property
     def number(self) -> str:
@@ -88,29 +95,41 @@ class Missing:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """study.json, the summary, the absent table and the long tables (read when asked for).
+    """study.json, the summary, the absent table, the verdicts and the long tables (read when asked for).
 
-    `table(experiment, name)` gives a DataFrame or None.
+    `table(experiment, name)` gives a DataFrame or None. Everything here speaks of the model and its
+    effective model, except where a control's name is asked for as `stack`.
     """
 
     study: Mapping[str, Any]
     summary: pd.DataFrame
     absent: pd.DataFrame
     table: Callable[[str, str], pd.DataFrame | None] = field(repr=False)
+    outcomes: tuple[Outcome, ...] = ()
 
     @cached_property
     def measured(self) -> tuple[Measured, ...]:
-        return tuple(_measured(row) for row in self.summary.to_dict("records"))
+        return tuple(_measured(row) for row in self.summary[_is_studied(self.summary)].to_dict("records"))
 
     @cached_property
     def missing(self) -> tuple[Missing, ...]:
-        return tuple(_missing(row) for row in self.absent.to_dict("records"))
+        return tuple(_missing(row) for row in self.absent[_is_studied(self.absent)].to_dict("records"))
+
+    @cached_property
+    def controls(self) -> tuple[str, ...]:
+        """The names of the line-up's controls that have values or reasons, in their order."""
+        stacks = [*self.summary["stack"].unique(), *self.absent["stack"].unique()]
+        return tuple(dict.fromkeys(str(s) for s in stacks if not pd.isna(s) and s not in STUDIED))
+
+    @property
+    def n_control_values(self) -> int:
+        return int((~_is_studied(self.summary)).sum())
 
     def rows(self, experiment: str, *statistics: str, **where: Any) -> tuple[Measured, ...]:
         """The rows of an experiment with one of these statistics and exactly these key fields."""
         return tuple(
             row
-            for row in self._by_experiment.get(experiment, ())
+            for row in self._pool(experiment, where.get("stack"))
             if (not statistics or row.statistic in statistics)
             and all(_matches(getattr(row, key), wanted) for key, wanted in where.items())
         )
@@ -132,8 +151,29 @@ class View:
 
     @property
     def is_pythia(self) -> bool:
-        """Whether the study's own model was studied, so that its published values belong beside ours."""
-        return "pythia-2.8b" in str(self.study.get("model", "")).lower()
+        """Whether model and facts are the study's own, so that its published values belong beside ours."""
+        model = str(self.study.get("model", "")).lower().rstrip("/").rsplit("/", 1)[-1]
+        facts = self.study.get("facts", "")
+        name = str(facts.get("name", "") if isinstance(facts, Mapping) else facts)
+        return model == STUDYS_MODEL and name == STUDYS_FACTS
+
+    def _pool(self, experiment: str, stack: Any) -> tuple[Measured, ...]:
+        asked = stack if isinstance(stack, tuple) else (stack,)
+        if all(s is None or s in STUDIED for s in asked):
+            return self._by_experiment.get(experiment, ())
+        return tuple(row for s in asked for row in self._of_stack(experiment, s))
+
+    def _of_stack(self, experiment: str, stack: str | None) -> tuple[Measured, ...]:
+        # one stack of one experiment at a time: a line-up multiplies the rows, and few of them are shown
+        if (experiment, stack) not in self._found:
+            same = self.summary["stack"].isna() if stack is None else self.summary["stack"] == stack
+            frame = self.summary[same & (self.summary["experiment"] == experiment)]
+            self._found[experiment, stack] = tuple(_measured(row) for row in frame.to_dict("records"))
+        return self._found[experiment, stack]
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, str | None], tuple[Measured, ...]]:
+        return {}
 
     @cached_property
     def _by_experiment(self) -> dict[str, tuple[Measured, ...]]:
@@ -141,6 +181,10 @@ class View:
         for row in self.measured:
             grouped.setdefault(row.experiment, []).append(row)
         return {name: tuple(rows) for name, rows in grouped.items()}
+
+
+def _is_studied(frame: pd.DataFrame) -> pd.Series[bool]:
+    return frame["stack"].isna() | frame["stack"].isin(STUDIED)
 
 
 def _matches(found: Any, wanted: Any) -> bool:
@@ -183,6 +227,7 @@ def _measured(row: Mapping[Any, Any]) -> Measured:
         source=_text(row.get("source")),
         layer=_whole(row.get("layer")),
         head=_whole(row.get("head")),
+        neuron=_whole(row.get("neuron")),
         cls=_text(row.get("cls")),
         position=_text(row.get("position")),
         parameters=_parameters(row.get("parameters")),
@@ -191,11 +236,12 @@ def _measured(row: Mapping[Any, Any]) -> Measured:
         high=_real(row.get("ci_high")),
         n=_whole(row.get("n")),
         unit=_text(row.get("unit")),
+        p_adjusted=_real(row.get("p_adjusted")),
     )
 
 
 def _missing(row: Mapping[Any, Any]) -> Missing:
-    shown = ("stack", "condition", "relation", "site", "source", "layer", "head", "cls", "position")
+    shown = ("stack", "condition", "relation", "site", "source", "layer", "head", "neuron", "cls", "position")
     values = {key: _text(row.get(key)) for key in shown}
     for key in INTEGER_KEYS:
         if values.get(key) is not None:

@@ -90,7 +90,17 @@ def shared_n(rows: Iterable[Measured]) -> tuple[str, Callable[[Measured | None],
 
 
 def layer_label(row: Measured) -> str:
-    return "" if row.layer is None else layer_name(row.layer)
+    return "all together" if row.layer is None else layer_name(row.layer)
+
+
+def layer_place(row: Measured) -> int:
+    """Layers in order, what speaks of all of them last."""
+    return row.layer if row.layer is not None else 1_000_000
+
+
+def layered(rows: Iterable[Measured]) -> tuple[Measured, ...]:
+    """The rows of single layers: what can be drawn over a layer axis."""
+    return tuple(r for r in rows if r.layer is not None)
 
 
 def layer_table(
@@ -98,7 +108,7 @@ def layer_table(
     lines: Sequence[tuple[str, Sequence[Measured]]],
     *,
     label: Callable[[Measured], str] = layer_label,
-    place: Callable[[Measured], int] = lambda r: r.layer if r.layer is not None else 0,
+    place: Callable[[Measured], int] = layer_place,
 ) -> Table:
     """One row per layer in order of `place`, one column per line, each cell with its interval."""
     every = sorted((r for _, rows in lines for r in rows), key=place)

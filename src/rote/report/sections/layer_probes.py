@@ -6,7 +6,9 @@ from rote.report.document import Axis, Block, Figure, Part, Series, Table, XYCha
 from rote.report.sections.common import (
     VALUE,
     layer_axis,
+    layer_place,
     layer_table,
+    layered,
     per_relation,
     percent_axis,
     series,
@@ -32,7 +34,7 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
 
 def _place(row: Measured) -> int:
     """A residual stream before a layer is the one after the layer before it."""
-    layer = row.layer if row.layer is not None else 0
+    layer = layer_place(row)
     return layer - 1 if row.site in BEFORE else layer
 
 
@@ -80,7 +82,7 @@ def _label(row: Measured) -> str:
 def _chart(view: View, relation: str | None, statistic: str, title: str, axis: str) -> XYChart | None:
     lines: tuple[Series, ...] = tuple(
         series(
-            rows,
+            layered(rows),
             name=STACKS[stack],
             x=_place,
             label=_label,
@@ -89,13 +91,20 @@ def _chart(view: View, relation: str | None, statistic: str, title: str, axis: s
             band=True,
         )
         for stack, rows in _lines(view, relation, statistic)
+        if layered(rows)
     )
     if not lines:
         return None
-    rows = view.rows(EXPERIMENT, statistic, relation=relation)
+    rows = layered(view.rows(EXPERIMENT, statistic, relation=relation))
     before = next((_place(r) for r in rows if r.site in BEFORE), None)
     y = Axis(title=axis) if statistic == "readout_loss_nats" else percent_axis(axis)
     return XYChart(title=title, x=layer_axis({_place(r) for r in rows}, input_at=before), y=y, series=lines)
+
+
+def _table_label(row: Measured) -> str:
+    if row.layer is None:
+        return "the least of them" if row.condition == "least" else "all together"
+    return f"before {row.layer}" if row.site in BEFORE else str(row.layer)
 
 
 def _table(view: View, relation: str | None, statistic: str, title: str) -> Table | None:
@@ -106,6 +115,6 @@ def _table(view: View, relation: str | None, statistic: str, title: str) -> Tabl
     return layer_table(
         words.get(statistic, f"Accuracy of the {title}") + " by layer",
         [(STACKS[stack], rows) for stack, rows in lines],
-        label=lambda r: f"before {r.layer}" if r.site in BEFORE else str(r.layer),
+        label=_table_label,
         place=_place,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rote.report.document import Axis, Block, Figure, LineStyle, Part, XYChart
-from rote.report.sections.common import layer_axis, layer_table, per_relation, series
+from rote.report.sections.common import layer_axis, layer_table, layered, per_relation, series
 from rote.report.view import View
 
 EXPERIMENT = "linear_structure"
@@ -65,7 +65,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
 
 
 def _chart(view: View, relation: str | None, statistic: str, site: str, words: str) -> XYChart | None:
-    rows = view.rows(EXPERIMENT, statistic, relation=relation, site=site)
+    rows = layered(view.rows(EXPERIMENT, statistic, relation=relation, site=site))
     if not rows:
         return None
     lines = [

@@ -7,6 +7,7 @@ from rote.report.sections.common import (
     ABLATION_WORDS,
     VALUE,
     layer_axis,
+    layered,
     per_relation,
     series,
     shared_n,
@@ -51,9 +52,10 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
             )
     shares = view.rows(EXPERIMENT, "path_share", relation=relation)
     if shares:
-        found.append(_shares(shares))
+        if layered(shares):
+            found.append(_shares(layered(shares)))
         cells = (
-            ("MLP", lambda r: str(r.layer), False),
+            ("MLP", lambda r: "all but the last" if r.layer is None else str(r.layer), False),
             ("stack", lambda r: STACKS.get(r.stack or "", r.stack or ""), False),
             ("ablation", lambda r: ABLATION_WORDS.get(r.condition or "", r.condition or ""), False),
         )
