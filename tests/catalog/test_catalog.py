@@ -27,11 +27,15 @@ STUDY_ORDER = [
     "path_ablation",
     "linear_structure",
     "known_norms",
+    "shared_neurons",
+    "class_neurons",
+    "nonlinear_excess",
+    "orthogonal_remainder",
 ]
 each_card = pytest.mark.parametrize("a_card", CARDS, ids=lambda c: c.name)
 
 
-def test_the_thirteen_experiments_stand_in_study_order() -> None:
+def test_the_experiments_stand_in_study_order() -> None:
     assert [c.name for c in CARDS] == STUDY_ORDER
 
 

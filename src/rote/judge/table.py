@@ -24,7 +24,7 @@ def renderables(outcomes: Iterable[Outcome]) -> Iterator[Table | Text]:
         table = Table(title=Text(relation), expand=True, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for header in ("hypothesis, test", "verdict", "t", "effective"):
             table.add_column(header, no_wrap=True)  # a terminal's narrowness is the reason's to bear
-        table.add_column("reason", min_width=20)
+        table.add_column("reason")
         for standing in standings:
             if standing.relation == relation:
                 _rows(table, standing, outcomes)
