@@ -98,6 +98,7 @@ def test_path_ablation_on_the_stack(by_hand: PlainStack, sample: Stack, paths: R
             means.append(metrics(changed))
         return {name: float(np.mean([m[name] for m in means])) for name in means[0]}
 
+    every = []
     for i in range(n - 1):
         for j in range(i + 1, n):
             after = ablated(i, range(j, j + 1))
@@ -116,6 +117,11 @@ def test_path_ablation_on_the_stack(by_hand: PlainStack, sample: Stack, paths: R
         rows = [r for r in paths.rows if r.statistic == "path_share" and r.stack == "effective" and r.condition == how]
         (found,) = [r.value for r in rows if r.layer == by_hand.layers[i]]
         assert found == pytest.approx(all_paths / removed, rel=1e-5, abs=1e-5)
+        every.append((all_paths, removed))
+    (overall,) = [r for r in rows if r.layer is None]
+    above, below = (sum(column) for column in zip(*every, strict=True))
+    assert overall.value == pytest.approx(above / below, rel=1e-5, abs=1e-5)
+    assert (overall.site, overall.source, overall.n) == (None, None, len(e))
 
 
 @pytest.mark.parametrize("how", ["mean", "resample", "additive"])
@@ -188,8 +194,14 @@ def test_path_ablation_on_the_model(world: World, paths: Record, how: str) -> No
     for name, figure in after.items():
         found = value(paths, f"path_delta_{name}", stack="model", condition=how, source=f"mlp.{i}", layer=j)
         assert found == pytest.approx(figure - start[name], rel=1e-5, abs=1e-5), name
-    share = patched(i, layers[1:])["kl_nats"] / patched(i, [], removed=True)["kl_nats"]
-    assert value(paths, "path_share", stack="model", condition=how, layer=i) == pytest.approx(share, rel=1e-5, abs=1e-5)
+    every = []
+    for index, i in enumerate(layers[:-1]):
+        every.append((patched(i, layers[index + 1 :])["kl_nats"], patched(i, [], removed=True)["kl_nats"]))
+        found = value(paths, "path_share", stack="model", condition=how, layer=i)
+        assert found == pytest.approx(every[-1][0] / every[-1][1], rel=1e-5, abs=1e-5)
+    above, below = (sum(column) for column in zip(*every, strict=True))
+    found = value(paths, "path_share", stack="model", condition=how, layer=None)
+    assert found == pytest.approx(above / below, rel=1e-5, abs=1e-5)
 
 
 # ---------------------------------------------------------------- linear structure

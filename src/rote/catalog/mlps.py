@@ -32,7 +32,8 @@ LAYER_PROBES = ExperimentCard(
             name="probe_accuracy",
             unit="fraction",
             meaning="Held-out accuracy of the probe.",
-            formula="mean over 10 seeds of the accuracy on the held-out 20 %, C by inner cross-validation",
+            formula="mean over 10 seeds of the accuracy on the held-out 20 %, C by inner cross-validation, inputs "
+            "standardised on all entities",
         ),
         StatisticCard(
             name="probe_balanced_accuracy",
@@ -49,8 +50,8 @@ LAYER_PROBES = ExperimentCard(
         StatisticCard(
             name="layer_alone",
             unit="fraction",
-            meaning="Accuracy when only one layer's MLP output is kept.",
-            formula="accuracy of the readout of input + mlp_out[layer]",
+            meaning="Accuracy when only one layer's MLP output is kept; `least` is the lowest over the layers.",
+            formula="accuracy of the readout of input + mlp_out[layer]; least: min over layers, in every resample anew",
         ),
         StatisticCard(
             name="early_rise",
@@ -125,8 +126,10 @@ PATH_ABLATION = ExperimentCard(
         StatisticCard(
             name="path_share",
             unit="ratio",
-            meaning="Share of an MLP's importance that passes through later MLPs.",
-            formula="KL(all its paths into later MLPs ablated) / KL(the MLP removed altogether)",
+            meaning="Share of an MLP's importance that passes through later MLPs; without a layer, of all MLPs "
+            "but the last together.",
+            formula="KL(all its paths into later MLPs ablated) / KL(the MLP removed altogether); without a layer, both "
+            "summed over the layers",
         ),
     ),
     published=(
@@ -163,8 +166,10 @@ LINEAR_STRUCTURE = ExperimentCard(
         StatisticCard(
             name="interaction_share",
             unit="ratio",
-            meaning="The same over all combinations of names, as a share of standard deviation.",
-            formula="√(variance of the interaction / total variance) over all combinations of names",
+            meaning="The same over all combinations of at most 200 first and 200 last names, as a share of standard "
+            "deviation; without a layer, of all layers together.",
+            formula="√(variance of the interaction / total variance), both summed over d_model and, without a layer, "
+            "over the layers; the interval resamples names with the main effects as they are",
         ),
     ),
     published=(

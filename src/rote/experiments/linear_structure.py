@@ -48,6 +48,9 @@ class LinearStructure(StackExperiment):
                 f"linear_structure got the conditions {self.conditions}; expected some of {', '.join(CONDITIONS)}"
             )
 
+    def for_controls(self) -> LinearStructure:
+        return LinearStructure(conditions=("real",))
+
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()
         sample = reported(stack, settings)

@@ -61,7 +61,7 @@ def mlp_main_effects(
     stack: Stack, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
 ) -> tuple[MainEffects, ...]:
     """Main effects of each layer's MLP output over firsts × lasts."""
-    return _main_effects(([*run.mlp_out] for run in _runs(stack, firsts, lasts)), len(firsts), len(lasts))
+    return _main_effects(_runs(stack, firsts, lasts), len(firsts), len(lasts))
 
 
 def product_effects(
@@ -69,7 +69,8 @@ def product_effects(
 ) -> tuple[tuple[Effects, ...], tuple[Effects, ...]]:
     """(mlp_out, resid_post) effects per layer over firsts × lasts; two passes, so that zero comes out as zero."""
     runs = _Runs(stack, firsts, lasts)
-    main = _main_effects(map(_outputs, runs), len(firsts), len(lasts))
+    mlp_out = _main_effects(runs, len(firsts), len(lasts))
+    main = (*mlp_out, *_stream_effects(stack, firsts, lasts, mlp_out))
     interaction: list[list[Tensor]] = [[] for _ in main]
     total: list[list[Tensor]] = [[] for _ in main]
     done = 0
@@ -99,11 +100,12 @@ def _outputs(run: StackRun) -> list[Tensor]:
     return [*run.mlp_out, *run.resid[1:]]
 
 
-def _main_effects(outputs: Iterable[Sequence[Tensor]], n_first: int, n_last: int) -> tuple[MainEffects, ...]:
+def _main_effects(runs: Iterable[StackRun], n_first: int, n_last: int) -> tuple[MainEffects, ...]:
+    """Of the MLPs' outputs."""
     first_means: list[list[Tensor]] = []
     last_sums: list[Tensor] = []
-    for block in outputs:
-        tables = [out.double().reshape(-1, n_last, out.shape[-1]) for out in block]
+    for run in runs:
+        tables = [out.double().reshape(-1, n_last, out.shape[-1]) for out in run.mlp_out]
         if not first_means:
             first_means, last_sums = [[] for _ in tables], [torch.zeros_like(table[0]) for table in tables]
         for rows, sums, table in zip(first_means, last_sums, tables, strict=True):
@@ -114,6 +116,22 @@ def _main_effects(outputs: Iterable[Sequence[Tensor]], n_first: int, n_last: int
         means = torch.cat(parts)
         grand = means.mean(0)
         effects.append(MainEffects(grand=grand, first=means - grand, last=sums / n_first - grand))
+    return tuple(effects)
+
+
+def _stream_effects(
+    stack: Stack, firsts: np.ndarray, lasts: np.ndarray, mlp_out: Sequence[MainEffects]
+) -> tuple[MainEffects, ...]:
+    """Of the residual stream after each layer: it is a sum, so its main effects are the sums of theirs."""
+    first, last = (
+        x[torch.as_tensor(i, device=x.device)].double() for x, i in ((stack.first, firsts), (stack.last, lasts))
+    )
+    grand = first.mean(0) + last.mean(0) + stack.constant.double()
+    first, last, effects = first - first.mean(0), last - last.mean(0), []
+    for layer, added in zip(stack.layers, mlp_out, strict=True):
+        grand = grand + layer.attention.double() + added.grand
+        first, last = first + added.first, last + added.last
+        effects.append(MainEffects(grand=grand, first=first, last=last))
     return tuple(effects)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from threadpoolctl import threadpool_limits
 
 from rote.errors import MeasurementError, NotApplicable
 from rote.statistics.probes import STRENGTHS, folds
@@ -52,11 +53,12 @@ def held_out_correct(
     features, trains = standardised(x), [~np.asarray(test) for test in tests]
     held = [fold for train in trains for fold in folds(cls, train)]
     inner = np.array([train for train in trains for _ in range(3)]) & ~np.array(held)
-    fits = fit(features, cls, np.repeat(inner, len(STRENGTHS), axis=0), np.tile(STRENGTHS, len(inner)))
-    right = _correct(fits, features, cls).reshape(len(inner), len(STRENGTHS), -1) & np.array(held)[:, None]
-    totals = right.sum(axis=2).reshape(len(trains), 3, len(STRENGTHS)).sum(axis=1)
-    strengths = np.array(STRENGTHS)[totals.argmax(axis=1)]
-    return _correct(fit(features, cls, np.array(trains), strengths), features, cls)
+    with threadpool_limits(1):  # half of a step is no matrix product, and the products are small
+        fits = fit(features, cls, np.repeat(inner, len(STRENGTHS), axis=0), np.tile(STRENGTHS, len(inner)))
+        right = _correct(fits, features, cls).reshape(len(inner), len(STRENGTHS), -1) & np.array(held)[:, None]
+        totals = right.sum(axis=2).reshape(len(trains), 3, len(STRENGTHS)).sum(axis=1)
+        strengths = np.array(STRENGTHS)[totals.argmax(axis=1)]
+        return _correct(fit(features, cls, np.array(trains), strengths), features, cls)
 
 
 def standardised(x: Float[np.ndarray, "entity feature"]) -> Float[np.ndarray, "entity component"]:
@@ -173,8 +175,8 @@ class _Problem:
             state.advance(trial, *self.value(trial, which))
         else:
             raise MeasurementError(f"{len(which)} of {self.n_fits} probes did not converge in {MAX_STEPS} steps")
-        found = found.reshape(self.n_fits, self.n_cls, -1)
-        return Fits(weight=found[:, :, :-1], intercept=found[:, :, -1] + self.absent, objective=objective / self.factor)
+        weight, intercept = found.reshape(self.start.shape)[:, :, :-1], found.reshape(self.start.shape)[:, :, -1]
+        return Fits(weight=weight, intercept=intercept + self.absent, objective=objective / self.factor)
 
 
 @dataclass(kw_only=True, eq=False)
