@@ -52,6 +52,7 @@ _NEEDS = {
     "known_facts": "enough facts that the model knows",
     "two_token_names": "entities whose names are two tokens",
     "lookup_window": "a window of MLP layers that looks facts up",
+    "several_relations": "several known facts about one entity",
 }
 
 
