@@ -33,7 +33,11 @@ def verdict_counts(k: int, distance_sd: float, truth: str) -> dict[str, int]:
 def test_a_member_of_a_control_with_the_property_is_spoken_against_in_at_most_5_percent(
     k: int, distance_sd: float
 ) -> None:
-    assert verdict_counts(k, distance_sd, "with").get("inconsistent", 0) <= 0.05 * DRAWS
+    counts = verdict_counts(k, distance_sd, "with")
+    wrong, decided = counts.get("inconsistent", 0), DRAWS - counts.get("not decisive", 0)
+    assert wrong <= 0.05 * DRAWS
+    # and among the decided ones alone, where there are enough of them to say
+    assert decided < 100 or wrong <= 0.05 * decided
 
 
 @pytest.mark.parametrize("k", [5, 20])
