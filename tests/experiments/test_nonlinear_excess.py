@@ -164,9 +164,6 @@ def test_a_first_layer_inherits_nothing_and_later_ones_do(made: dict[str, object
     one = product_excess(stack.with_layers(stack.layers[:1], "one")).overall
     size = np.abs(one["total"]).mean()
     assert np.abs(one["inherited"]).max() < 1e-6 * size
-    assert (
-        np.abs(one["norm"]).max() > 1e-3 * size if made.get("norm", "layer") else not one["norm"].any().item() or True
-    )
     three = product_excess(stack)
     assert all(np.abs(terms["inherited"]).mean() > 1e-2 * size for terms in three.layers[1:])
 

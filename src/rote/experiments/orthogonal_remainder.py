@@ -22,6 +22,7 @@ from rote.statistics.many_aucs import aucs_of_ranks, average_ranks
 SHARE = 0.586  # the study's 1,500 other entities in 2,560 dimensions
 GROUPS = 10  # entities of one group are projected off the same others
 DEPENDENT = 1e-10  # an eigenvalue below this share of the largest is a combination that holds nothing new
+NOTHING_LEFT = "nothing remains: the other entities span this one"
 NOTHING = 1e-6  # a remainder's score below this share of |x|·|direction| is rounding
 
 
@@ -47,7 +48,8 @@ class OrthogonalRemainder(StackExperiment):
         out = on_stack(self.name, sample, settings)
         relation = next(iter(stack.readouts))
         cls, names = sample.entities.cls[relation], stack.readouts[relation].classes
-        best = best_neurons(chosen_on)
+        reported_too = np.bincount(cls, minlength=len(names))
+        best = {c: n for c, n in best_neurons(chosen_on).items() if 0 < reported_too[c] < len(cls)}
         reads = stack.run_entities().mlp_in, sample.run_entities().mlp_in
         found = {c: _scores(stack, sample, reads, neuron, c, draws, settings) for c, neuron in best.items()}
         for c, name in enumerate(names):
@@ -83,11 +85,11 @@ class Draw:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Scores:
-    """Per reported entity, one class's scores: its neuron's activation, and the remainders' (None: nothing remains)."""
+    """Per reported entity, one class's scores: the neuron's activation, and the remainders' or why there are none."""
 
     whole: Float[np.ndarray, " entity"]
-    real: Float[np.ndarray, " entity"] | None
-    gaussian: Float[np.ndarray, " entity"] | None
+    real: Float[np.ndarray, " entity"] | str
+    gaussian: Float[np.ndarray, " entity"] | str
 
 
 def _scores(
@@ -103,17 +105,23 @@ def _scores(
     relation, layer = next(iter(stack.readouts)), stack.layers[neuron.layer]
     x, own = (_centred(layer, part[neuron.layer]) for part in reads)
     direction = input_direction(layer, neuron.number)
-    d = cohens_d((own @ direction).cpu().numpy(), sample.entities.cls[relation] == c)
+    labels = sample.entities.cls[relation] == c
+    whole = layer.post(reads[1][neuron.layer])[:, neuron.number].double().cpu().numpy()
+    real = remainder_scores(x, own, direction, draws)
+    linear = (own @ direction).cpu().numpy()
+    try:
+        d = cohens_d(linear[labels], linear[~labels])
+    except NotApplicable as error:
+        return _Scores(whole=whole, real=NOTHING_LEFT if real is None else real, gaussian=error.reason)
     generator = rng(settings.seed, "orthogonal_remainder", f"{relation}/{c}")
-    vectors = gaussian(stack.entities, relation, c, d, x.shape[1], generator)
-    toy = torch.as_tensor(vectors, device=x.device)
-    toy_own = toy[torch.as_tensor(_places(stack.entities, sample.entities))]
+    toy = torch.as_tensor(gaussian(stack.entities, relation, c, d, x.shape[1], generator), device=x.device)
     axis = torch.zeros_like(direction)
     axis[0] = 1.0
+    null = remainder_scores(toy, toy[torch.as_tensor(_places(stack.entities, sample.entities))], axis, draws)
     return _Scores(
-        whole=layer.post(reads[1][neuron.layer])[:, neuron.number].double().cpu().numpy(),
-        real=remainder_scores(x, own, direction, draws),
-        gaussian=remainder_scores(toy, toy_own, axis, draws),
+        whole=whole,
+        real=NOTHING_LEFT if real is None else real,
+        gaussian=NOTHING_LEFT if null is None else null,
     )
 
 
@@ -225,7 +233,7 @@ def _tabulate(
     out: Tabulator,
     statistic: str,
     condition: str | None,
-    scores: dict[int, np.ndarray | None],
+    scores: dict[int, np.ndarray | str],
     cls: Int[np.ndarray, " entity"],
     names: Sequence[str],
 ) -> None:
@@ -234,15 +242,11 @@ def _tabulate(
     labelled: list[tuple[np.ndarray, Bool[np.ndarray, " entity"]]] = []
     for c, values in scores.items():
         labels = cls == c
-        reason = "nothing remains: the other entities span this one"
-        if values is not None:
-            try:
-                out.estimate(statistic, out.bootstrap.auc(values, labels), cls=names[c], **key)
-                labelled.append((values, labels))
-                continue
-            except NotApplicable as error:
-                reason = error.reason
-        out.absent(statistic, reason, cls=names[c], **key)
+        if isinstance(values, str):
+            out.absent(statistic, values, cls=names[c], **key)
+            continue
+        out.estimate(statistic, out.bootstrap.auc(values, labels), cls=names[c], **key)
+        labelled.append((values, labels))
     if not labelled:
         out.absent(statistic, "no class has a value", **key)
         return
