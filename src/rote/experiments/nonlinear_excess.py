@@ -53,9 +53,9 @@ class NonlinearExcess(StackExperiment):
         sample = within_product(reported(stack, settings), settings)
         excess = product_excess(sample)
         out = on_stack(self.name, sample, settings)
+        _tabulate(out, excess.overall, excess.score_sd, {})
         for number, terms in zip(stack.numbers, excess.layers, strict=True):
             _tabulate(out, terms, excess.score_sd, {"layer": number})
-        _tabulate(out, excess.overall, excess.score_sd, {})
         return out.record()
 
 

@@ -98,9 +98,12 @@ def _finding(view: View, relation: str | None, stack: str) -> str:
     score, inherited, norm, activation = (whole(s) for s in ("interaction_score", "inherited", "norm", "activation"))
     if score is None:
         return ""
-    start = f"In the {STACKS[stack]}, {score.number} {score.interval} of the score exists only for both names together"
+    start = (
+        f"In the {STACKS[stack]}, the part of the score that exists only for both names together is on average "
+        f"{score.number} {score.interval}"
+    )
     if inherited is None or norm is None or activation is None:
-        return f"{start}; it is not told from 0 or not defined, so it is not split."
+        return f"{start}; it cannot be told from 0, so it is not split."
     return (
         f"{start}. Of it the layers' inputs already held {inherited.number} {inherited.interval}, the activation "
         f"function added {activation.number} {activation.interval} and the norm {norm.number} {norm.interval}."
