@@ -16,6 +16,7 @@ from rote.errors import RoteError
 
 if TYPE_CHECKING:
     from rote.execute import OnEvent
+    from rote.facts import FactTable
     from rote.model import Model
     from rote.settings import Settings
 
@@ -44,12 +45,13 @@ def demo(
     quiet: Quiet = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
-    """Study the bundled organism: which sport a thousand real athletes play, in the study's own prompt."""
+    """Study the bundled organism: which sport 1,400 real athletes (and 200 invented people) play; the line-up beside it."""
     from rote.organisms import BUNDLED
+    from rote.organisms.demo import demo_facts
     from rote.settings import Settings
 
     loading = {"name": "rote's bundled organism"}
-    _study(str(BUNDLED), "athletes", out, ["sport"], Settings(seed=seed), fresh, quiet, prefix="", loading=loading)
+    _study(str(BUNDLED), demo_facts(), out, ["sport"], Settings(seed=seed), fresh, quiet, loading=loading)
 
 
 @app.command()
@@ -61,6 +63,7 @@ def study(
     template: Annotated[str | None, typer.Option(help="Question with one {} for the entity.")] = None,
     prefix: Annotated[str | None, typer.Option(help='One-shot prefix; "" for none.')] = None,
     experiments: Annotated[str | None, typer.Option(help="Experiments by name, separated by commas.")] = None,
+    controls: Annotated[str | None, typer.Option(help='Controls of the line-up by name; "none" leaves it out.')] = None,
     settings: Annotated[Path | None, typer.Option(help="JSON file with settings.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     revision: Revision = None,
@@ -87,6 +90,7 @@ def study(
         template=template,
         prefix=prefix,
         experiments=experiments,
+        controls=controls,
         dry_run=dry_run,
         loading={"revision": revision, "device": device, "dtype": dtype},
     )
@@ -132,6 +136,23 @@ def judge(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.
     for part in renderables(judge_run(run)):
         console.print(part)
     typer.echo(run / "outcomes.json")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN …", help="Two run folders or more.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File for the page; default: compare-RUN-RUN.html.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but the page's path.")] = False,
+) -> None:
+    """Set runs beside each other, line-ups first: two models, or checkpoints of one; needs no torch."""
+    from rote.report import compare as compare_runs
+    from rote.report import render_comparison
+
+    page = compare_runs(*runs, out=out, force=force)
+    if not quiet:
+        typer.echo(render_comparison(*runs))
+    typer.echo(f"comparison: {page}")
 
 
 @app.command("experiments")
@@ -189,7 +210,7 @@ def organism_list() -> None:
 
 def _study(
     model: str,
-    facts: str,
+    facts: str | FactTable,
     out: Path,
     relation: list[str] | None,
     settings: Settings,
@@ -199,16 +220,17 @@ def _study(
     template: str | None = None,
     prefix: str | None = None,
     experiments: str | None = None,
+    controls: str | None = None,
     dry_run: bool = False,
     loading: dict[str, Any] | None = None,
 ) -> None:
     from rote.facts import read_facts
 
     only = relation if template is not None else None
-    table = read_facts(facts, relation=only, template=template, prefix=prefix)
+    table = read_facts(facts, relation=only, template=template, prefix=prefix) if isinstance(facts, str) else facts
     if relation:
         table.select(relation)
-    chosen = _experiments(experiments)
+    chosen, lineup = _experiments(experiments), _controls(controls)
     loaded = _load(model, loading or {}, quiet)
     if dry_run:
         from rote.plan import plan
@@ -225,6 +247,7 @@ def _study(
             relation=relation,
             settings=settings,
             experiments=chosen,
+            controls=lineup,
             fresh=fresh,
             on_event=_narrator(quiet),
         )
@@ -249,13 +272,24 @@ def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
 def _experiments(names: str | None) -> Any:
     from rote.experiments import EXPERIMENTS
 
-    if names is None:
-        return EXPERIMENTS
+    return EXPERIMENTS if names is None else _named(names, EXPERIMENTS, "experiment")
+
+
+def _controls(names: str | None) -> Any:
+    from rote.lineup import CONTROLS
+
+    if names == "none":
+        return ()
+    return CONTROLS if names is None else _named(names, CONTROLS, "control")
+
+
+def _named(names: str, things: Any, kind: str) -> Any:
+    """Those of the things that are named, in their own order."""
     wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = {experiment.name: experiment for experiment in EXPERIMENTS}
+    known = {thing.name: thing for thing in things}
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        _refuse(f"no experiment is called {', '.join(unknown) or '(nothing given)'}; there are {', '.join(known)}")
+        _refuse(f"no {kind} is called {', '.join(unknown) or '(nothing given)'}; there are {', '.join(known)}")
     return tuple(known[name] for name in known if name in wanted)
 
 

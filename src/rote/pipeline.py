@@ -6,21 +6,27 @@ records, so that an interrupted study goes on where it was and ends in the same 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
-from rote.circuit import Circuit, KnownFacts, Recall, ask, search
+from rote.catalog import card
+from rote.circuit import Circuit, KnownFacts, OtherRelation, Recall, ask, reading_heads, search
+from rote.circuit.top_heads import Head
 from rote.errors import FactsError, NotApplicable
 from rote.execute import Executor, Inline, OnEvent
 from rote.execute.abstract import Event, Finished, ignore
 from rote.experiments import EXPERIMENTS, Experiment, Study
 from rote.experiments.base import absents
 from rote.experiments.known_facts import from_table, tabulate
+from rote.experiments.on_controls import measure_member, no_lineup, over_members, stack_experiments
 from rote.facts import FactTable, RelationPrompts, build_prompts, read_facts
+from rote.lineup import CONTROLS, Control, Target
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
 from rote.provenance import describe
@@ -28,7 +34,7 @@ from rote.records import Record, RunFolder, Shard
 from rote.results import Run
 from rote.settings import Settings
 
-KNOWN, CIRCUIT = "known_facts", "circuit"
+KNOWN, CIRCUIT, OTHERS, LINEUP = "known_facts", "circuit", "other_relations", "lineup"
 
 
 def study(
@@ -39,14 +45,16 @@ def study(
     relation: str | Sequence[str] | None = None,
     settings: Settings | None = None,
     experiments: Sequence[Experiment] = EXPERIMENTS,
+    controls: Sequence[Control] = CONTROLS,
     executor: Executor | None = None,
     fresh: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
-    """Run a whole study, or what is left of it, and write its tables and report into `folder`.
+    """Run a whole study, or what is left of it, and write its tables, verdicts and report into `folder`.
 
     Args:
         facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some.
+        controls: the line-up; none leaves it out, and every verdict with it.
         fresh: start over in a folder that holds another study.
 
     Raises:
@@ -57,8 +65,10 @@ def study(
     settings = settings or Settings()
     table = facts if isinstance(facts, FactTable) else read_facts(facts)
     asked = ask_all(model, table, _relations(table, relation))
-    run = RunFolder.open(folder, describe(model, table, list(asked), settings, experiments), fresh=fresh)
-    work = _Work(model=model, table=table, prompts=asked, settings=settings, experiments=tuple(experiments))
+    run = RunFolder.open(folder, describe(model, table, list(asked), settings, experiments, controls), fresh=fresh)
+    work = _Work(
+        model=model, table=table, prompts=asked, settings=settings, experiments=tuple(experiments), controls=controls
+    )
     runner = _Runner(run=run, executor=executor or Inline(), on_event=on_event)
 
     runner.finish([Shard(KNOWN, name) for name in asked], work.known_facts)
@@ -66,11 +76,19 @@ def study(
     studied = [name for name in asked if work.too_few(name) is None]
     runner.finish([Shard(CIRCUIT, name) for name in studied], work.circuit)
     work.circuits = {name: _circuit(run.read(Shard(CIRCUIT, name))) for name in studied}
+    beside = [Shard(OTHERS, name) for name in work.beside] if studied else []
+    runner.finish(beside, work.other_relation)
+    work.readers = {shard.item: run.read(shard).tables["choices"] for shard in beside}
     order = [Shard(e.name, name) for name in asked for e in experiments if e.name != KNOWN]
     runner.finish(order, work.experiment)
+    members = work.members(studied)
+    runner.finish(members, work.member)
+    lineup = [Shard(LINEUP, f"{name}/{control.name}") for name in asked for control in controls]
+    runner.finish(lineup, lambda shard: work.control(shard, [run.read(m) for m in members if _of(m, shard)]))
 
-    run.assemble([Shard(KNOWN, n) for n in asked] + [Shard(CIRCUIT, n) for n in studied] + order)
+    run.assemble([Shard(KNOWN, n) for n in asked] + [Shard(CIRCUIT, n) for n in studied] + order + members + lineup)
     result = Run(records=run)
+    result.judge()
     result.report()
     return result
 
@@ -131,6 +149,29 @@ def _relations(table: FactTable, relation: str | Sequence[str] | None) -> list[s
     return [r.name for r in chosen.relations]
 
 
+def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings: Settings) -> str | None:
+    """Why nothing can be found out from what is known of a relation, or None."""
+    n_known, n_facts, least = int(known.sum()), len(known), settings.min_known
+    if n_known < least:
+        which = "none" if n_known == 0 else f"{n_known:,}"
+        return (
+            f"the model knows {which} of the {n_facts:,} facts "
+            f"(p > {settings.known_probability:g}); at least {least} are needed"
+        )
+    if min(np.sort(np.bincount(prompts.cls[known], minlength=2))[-2:]) < 4:
+        return "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
+    return None
+
+
+def _heads(found: Sequence[Sequence[int]]) -> tuple[Head, ...]:
+    return tuple((int(layer), int(head)) for layer, head in found)
+
+
+def _of(member: Shard, control: Shard) -> bool:
+    """Whether a member's shard is of this control: `relation/control/seed` of `relation/control`."""
+    return member.item.rpartition("/")[0] == control.item
+
+
 def _circuit(record: Record) -> Circuit:
     return Circuit.from_json(str(record.tables["choices"]["json"].iloc[0]))
 
@@ -165,11 +206,16 @@ class _Work:
         prompts: dict[str, RelationPrompts],
         settings: Settings,
         experiments: tuple[Experiment, ...],
+        controls: Sequence[Control] = (),
     ) -> None:
         self.model, self.table, self.prompts, self.settings = model, table, prompts, settings
         self.experiments = {experiment.name: experiment for experiment in experiments}
+        self.controls = {control.name: control for control in controls}
+        self.on_stacks = stack_experiments(experiments)
         self.known: dict[str, KnownFacts] = {}
         self.circuits: dict[str, Circuit] = {}
+        self.readers: dict[str, pd.DataFrame] = {}
+        self._targets: dict[str, Target] = {}
         self._recalls: dict[str, Recall] = {}
         self._studies: dict[str, Study] = {}
 
@@ -190,21 +236,77 @@ class _Work:
                 reason = error.reason
         return Record(absent=absents(experiment.name, "model", shard.item, self.settings, reason))
 
+    # ---------------------------------------------------------- other relations
+    @property
+    def beside(self) -> list[str]:
+        """The table's relations that are not studied, where an experiment asks for several facts per entity."""
+        wanted = any("several_relations" in card(name).needs for name in self.experiments)
+        return [r.name for r in self.table.relations if r.name not in self.prompts] if wanted else []
+
+    def other_relation(self, shard: Shard) -> Record:
+        """Which facts of a relation beside the studied ones are known, and the heads that read it."""
+        name = shard.item
+        prompts = self._asked(name)
+        known = ask(self.model, prompts, self.settings).known
+        reason = too_few(known, prompts, self.settings)
+        heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings))
+        names = [prompts.facts[i].entity for i in np.flatnonzero(known)]
+        found = json.dumps({"heads": heads, "known": names, "reason": reason})
+        return Record(tables={"choices": pd.DataFrame({"relation": [name], "json": [found]})})
+
+    def _others(self, name: str) -> tuple[OtherRelation, ...]:
+        others = [
+            OtherRelation(recall=self.recall(n), heads=circuit.readout_heads)
+            for n, circuit in self.circuits.items()
+            if n != name
+        ]
+        for beside, table in self.readers.items():
+            found = json.loads(str(table["json"].iloc[0]))
+            if found["heads"]:
+                others.append(OtherRelation(recall=self._beside(beside, found), heads=_heads(found["heads"])))
+        return tuple(others)
+
+    def _beside(self, name: str, found: dict[str, list[str]]) -> Recall:
+        if name not in self._recalls:
+            prompts, names = self._asked(name), set(found["known"])
+            known = np.array([fact.entity in names for fact in prompts.facts])
+            self._recalls[name] = Recall.of(self.model, prompts, known, self.settings)
+        return self._recalls[name]
+
+    def _asked(self, name: str) -> RelationPrompts:
+        return _prompts(self.model, self.table, name, getattr(self.model.config, "max_position_embeddings", None))
+
+    # ------------------------------------------------------------------ line-up
+    def members(self, studied: Sequence[str]) -> list[Shard]:
+        """A shard for every member of every control of every relation that has a window."""
+        return [
+            Shard(LINEUP, f"{name}/{control.name}/{seed}")
+            for name in studied
+            if self.circuits[name].no_window is None
+            for control in self.controls.values()
+            for seed in range(control.n_members(self.settings))
+        ]
+
+    def member(self, shard: Shard) -> Record:
+        """One member of a control, built and measured."""
+        rest, _, seed = shard.item.rpartition("/")
+        name, _, control = rest.rpartition("/")
+        if name not in self._targets:
+            self._targets[name] = Target.of(self.study(name).stack, self.settings)
+        member = self.controls[control].build(self._targets[name], int(seed), self.settings)
+        return measure_member(member, self.on_stacks, self.settings)
+
+    def control(self, shard: Shard, members: Sequence[Record]) -> Record:
+        """A control's rows over its members; all absent where there is nothing to build it from."""
+        name, _, control = shard.item.rpartition("/")
+        if members:
+            return over_members(self.controls[control], name, members, self.on_stacks, self.settings)
+        reason = self.too_few(name) or self.circuits[name].no_window or "no member was built"
+        return no_lineup(self.controls[control], name, self.on_stacks, self.settings, reason)
+
     def too_few(self, name: str) -> str | None:
         """Why nothing more can be asked about a relation, or None."""
-        known, prompts, least = self.known[name].known, self.prompts[name], self.settings.min_known
-        n_known, n_facts = int(known.sum()), len(known)
-        if n_known < least:
-            which = "none" if n_known == 0 else f"{n_known:,}"
-            return (
-                f"the model knows {which} of the {n_facts:,} facts "
-                f"(p > {self.settings.known_probability:g}); at least {least} are needed"
-            )
-        if min(np.sort(np.bincount(prompts.cls[known], minlength=2))[-2:]) < 4:
-            return (
-                "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
-            )
-        return None
+        return too_few(self.known[name].known, self.prompts[name], self.settings)
 
     def study(self, name: str) -> Study:
         """The relation's known facts with the circuit that was found."""
@@ -215,6 +317,7 @@ class _Work:
                 recall=self.recall(name),
                 circuit=self.circuits[name],
                 asked_otherwise=self._otherwise(name),
+                others=self._others(name),
             )
         return self._studies[name]
 

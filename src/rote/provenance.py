@@ -14,6 +14,7 @@ import torch
 from rote import errors
 from rote.experiments import Experiment
 from rote.facts import FactTable
+from rote.lineup import Control
 from rote.model import Model
 from rote.model.load import weights_hash
 from rote.settings import Settings
@@ -22,7 +23,12 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-le
 
 
 def describe(
-    model: Model, table: FactTable, relations: Sequence[str], settings: Settings, experiments: Sequence[Experiment]
+    model: Model,
+    table: FactTable,
+    relations: Sequence[str],
+    settings: Settings,
+    experiments: Sequence[Experiment],
+    controls: Sequence[Control],
 ) -> dict[str, Any]:
     """The content of study.json: a record is reused only if all of this is the same."""
     return {
@@ -38,6 +44,7 @@ def describe(
             for name in relations
         },
         "experiments": [experiment.name for experiment in experiments],
+        "controls": [control.name for control in controls],
         "settings": settings.as_dict(),
         "batch_plan": {
             "batch_size": settings.batch_size,

@@ -37,6 +37,7 @@ class Settings:
         n_unknown: unknown names beside the known ones in known_norms.
         n_probe_seeds, test_share: splits of layer_probes.
         n_members, n_trained_members: seeds of every control in the line-up, closed-form and trained by steps.
+        n_member_bootstrap: resamples behind the interval of one member.
         n_refine_steps: the most gradient steps that a control gets to be matched.
         n_bootstrap: resamples behind every interval.
         batch_size: prompts per forward pass; part of the batch plan, so of the fingerprint.
@@ -62,6 +63,7 @@ class Settings:
     test_share: float = 0.2
     n_members: int = 20
     n_trained_members: int = 5
+    n_member_bootstrap: int = 200
     n_refine_steps: int = 600
     n_bootstrap: int = 2000
     batch_size: int = 256

@@ -77,7 +77,8 @@ class ExperimentCard:
 
     `applies_to` names the stacks it runs on ("model": full forward passes, "effective": the distilled
     stack of MLPs). `needs` says what must exist first: "two_token_names" (entities of exactly two tokens),
-    "known_facts" (enough facts that the model knows), "lookup_window" (MLP layers found to look facts up).
+    "known_facts" (enough facts that the model knows), "lookup_window" (MLP layers found to look facts up),
+    "several_relations" (several known facts about one entity).
     """
 
     name: str

@@ -2,7 +2,21 @@
 
 from rote.circuit.circuit import Circuit, search
 from rote.circuit.known import KnownFacts, ask
+from rote.circuit.other_relations import OtherRelation, reading_heads, with_relations
 from rote.circuit.prompts import Forward, PromptSet, Scores
 from rote.circuit.recall import ABLATIONS, Recall
 
-__all__ = ["ABLATIONS", "Circuit", "Forward", "KnownFacts", "PromptSet", "Recall", "Scores", "ask", "search"]
+__all__ = [
+    "ABLATIONS",
+    "Circuit",
+    "Forward",
+    "KnownFacts",
+    "OtherRelation",
+    "PromptSet",
+    "Recall",
+    "Scores",
+    "ask",
+    "reading_heads",
+    "search",
+    "with_relations",
+]

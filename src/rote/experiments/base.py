@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from rote.catalog import card
-from rote.circuit import Circuit, KnownFacts, Recall
+from rote.circuit import Circuit, KnownFacts, OtherRelation, Recall, with_relations
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
 from rote.records import Absent, Record, Row
@@ -26,7 +26,8 @@ from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng, strat
 class Study:
     """One relation of a study: all facts as asked, the known ones as a `Recall`, and the circuit found.
 
-    `asked_otherwise` holds the known entities' prompts under the table's other relations.
+    `asked_otherwise` holds the known entities' prompts under the table's other relations, `others` what is known of
+    those and which heads read it.
     """
 
     prompts: RelationPrompts
@@ -34,6 +35,7 @@ class Study:
     recall: Recall
     circuit: Circuit
     asked_otherwise: tuple[RelationPrompts, ...] = ()
+    others: tuple[OtherRelation, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -41,8 +43,8 @@ class Study:
 
     @cached_property
     def stack(self) -> Stack:
-        """The effective model; NotApplicable with the evidence where there is no MLP window."""
-        return self.circuit.effective_model(self.recall)
+        """The effective model, which also reads the other relations; NotApplicable where there is no MLP window."""
+        return with_relations(self.circuit.effective_model(self.recall), self.others)
 
     @cached_property
     def report(self) -> Bool[np.ndarray, " fact"]:
@@ -73,9 +75,15 @@ class Study:
         )
 
 
-def bootstrap(first: np.ndarray, last: np.ndarray, settings: Settings, item: str) -> PigeonholeBootstrap:
+def bootstrap(
+    first: np.ndarray, last: np.ndarray, settings: Settings, item: str, *, one_token_names: bool = True
+) -> PigeonholeBootstrap:
     return PigeonholeBootstrap(
-        first, last, n_resamples=settings.n_bootstrap, generator=rng(settings.seed, "bootstrap", item)
+        first,
+        last,
+        n_resamples=settings.n_bootstrap,
+        generator=rng(settings.seed, "bootstrap", item),
+        one_token_names=one_token_names,
     )
 
 
@@ -160,6 +168,10 @@ class StackExperiment(Experiment):
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         """The experiment on one stack."""
 
+    def for_controls(self) -> StackExperiment:
+        """The experiment without the parts that say nothing about a control, such as a shuffled control."""
+        return self
+
     def _on_model(self, study: Study) -> Record:
         """The full part, on the model; none by default."""
         return Record()
@@ -200,7 +212,7 @@ def on_stack(experiment: str, stack: Stack, settings: Settings) -> Tabulator:
         stack=stack.name,
         relation=relation,
         seed=settings.seed,
-        bootstrap=bootstrap(entities.first, entities.last, settings, relation),
+        bootstrap=bootstrap(entities.first, entities.last, settings, relation, one_token_names=False),
         where=None,
     )
 

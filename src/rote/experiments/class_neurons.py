@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,9 @@ class ClassNeurons(StackExperiment):
 
     name = "class_neurons"
     n_permutations: int = 20
+
+    def for_controls(self) -> ClassNeurons:
+        return replace(self, n_permutations=min(self.n_permutations, 3))
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()

@@ -65,13 +65,14 @@ def _looking_up(
 
 
 def _subsets(target: Target, n_neurons: int, generator: np.random.Generator) -> Float[np.ndarray, "entity neuron"]:
-    """Each neuron's random subset of one class of one relation, as indicators."""
+    """Each neuron's random subset of one class of one relation (drawn by its known facts), as indicators."""
     entities = target.stack.entities
     size = max(1, round(COVER * len(entities) / n_neurons))
     wanted = np.zeros((len(entities), n_neurons))
     relations = list(target.stack.readouts)
+    facts = np.array([(entities.cls[relation] >= 0).sum() for relation in relations])
     for neuron in range(n_neurons):
-        cls = entities.cls[relations[int(generator.integers(len(relations)))]]
+        cls = entities.cls[relations[int(generator.choice(len(relations), p=facts / facts.sum()))]]
         members = np.flatnonzero(cls == generator.choice(cls[cls >= 0]))
         wanted[generator.choice(members, min(size, len(members)), replace=False), neuron] = 1.0
     return wanted

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.errors import NotApplicable
@@ -98,6 +98,15 @@ class Target:
         return torch.linalg.svd(self.wanted.double(), full_matrices=False)[2][:size].T.to(self.wanted.dtype)
 
     @cached_property
+    def known(self) -> Mapping[str, Int[Tensor, " known"]]:
+        """Per relation, the entities of which that fact is known."""
+        classes = self.stack.entities.cls
+        return {
+            name: torch.as_tensor(np.flatnonzero(classes[name] >= 0), device=self.wanted.device)
+            for name in self.stack.readouts
+        }
+
+    @cached_property
     def accuracy(self) -> float:
         return self._accuracy(self.run.output)
 
@@ -107,11 +116,15 @@ class Target:
         return Fit(accuracy=self._accuracy(output), target_accuracy=self.accuracy, rms_ratio=float(rms / wanted))
 
     def loss(self, output: Float[Tensor, "entity d_model"]) -> Tensor:
-        """‖output − wanted output‖² over the wanted variance, plus KL(effective ‖ control) of every relation."""
+        """‖output − wanted output‖² over the wanted variance, plus KL(effective ‖ control) of every relation.
+
+        Each relation's KL is a mean over the entities of which it is known.
+        """
         total = (output - self.base - self.wanted).pow(2).mean() / self.spread
         for name, readout in self.stack.readouts.items():
-            answer = self.answers[name]
-            total = total + (answer.exp() * (answer - readout.log_probs(output))).sum(-1).mean()
+            known = self.known[name]
+            answer = self.answers[name][known]
+            total = total + (answer.exp() * (answer - readout.log_probs(output[known]))).sum(-1).mean()
         return total
 
     def _accuracy(self, output: Float[Tensor, "entity d_model"]) -> float:

@@ -223,7 +223,8 @@ class PigeonholeBootstrap(Bootstrap):
     """Resamples first and last tokens separately; the weight of an entity is count(first) · count(last).
 
     `first`, `last`: labels (token ids or strings) of each entity. Where an entity's two labels are equal (a
-    name of one token) there is one factor only and its weight is count(first). Two seeds are drawn from
+    name of one token) there is one factor only and its weight is count(first); `one_token_names=False` says that there
+    are no such names, for labels that are row numbers of two tables. Two seeds are drawn from
     `generator`; the same generator state gives the same resamples. The variance of single entities
     counts about three times (Owen 2007), so intervals are wide where names hardly matter; with few levels (15)
     percentile intervals are slightly narrow, as everywhere.
@@ -236,6 +237,7 @@ class PigeonholeBootstrap(Bootstrap):
         *,
         n_resamples: int = 2000,
         generator: np.random.Generator,
+        one_token_names: bool = True,
     ) -> None:
         first, last = np.asarray(first), np.asarray(last)
         if first.shape != last.shape or first.ndim != 1 or not len(first):
@@ -246,6 +248,7 @@ class PigeonholeBootstrap(Bootstrap):
         seeds = generator.integers(0, 2**63, size=2)
         self._first, self._last = _Factor(first, int(seeds[0])), _Factor(last, int(seeds[1]))
         self._labels = first, last
+        self._one_token_names = one_token_names
 
     def _drawn(self, size: int) -> Iterator[Float[np.ndarray, "resample entity"]]:
         first, last = self._labels
@@ -265,7 +268,9 @@ class PigeonholeBootstrap(Bootstrap):
             raise ValueError(
                 f"first and last have the shapes {first.shape} and {last.shape}: expected [obs, any] twice"
             )
-        return ObservationBootstrap(self._first, self._last, first, last, n_resamples=self.n_resamples)
+        return ObservationBootstrap(
+            self._first, self._last, first, last, n_resamples=self.n_resamples, one_token_names=self._one_token_names
+        )
 
 
 class ObservationBootstrap(Bootstrap):
@@ -279,13 +284,14 @@ class ObservationBootstrap(Bootstrap):
         last: np.ndarray,
         *,
         n_resamples: int,
+        one_token_names: bool = True,
     ) -> None:
         super().__init__(n_resamples, len(first))
         self._factors = first_factor, last_factor
         self._index = first_factor.index(first), last_factor.index(last)
         single = np.zeros(last.shape, dtype=bool)
-        if first.shape == last.shape:
-            single = first == last  # one-token names: one factor
+        if one_token_names and first.shape == last.shape:
+            single = first == last  # one factor
         self._once = _first_of_each(self._index[0]), _first_of_each(self._index[1]) & ~single
 
     def _drawn(self, size: int) -> Iterator[Float[np.ndarray, "resample obs"]]:

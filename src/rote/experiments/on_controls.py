@@ -1,0 +1,155 @@
+"""The ◆ experiments on the line-up: on each member of each control, and over a control's members."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from rote.errors import NotApplicable
+from rote.experiments.base import Experiment, StackExperiment, absents
+from rote.lineup import Control, Member
+from rote.records import Absent, Record, Row
+from rote.records.rows import ABSENT_FIELDS, SUMMARY_FIELDS, column_dtype, row_dict
+from rote.settings import Settings
+from rote.statistics import new_member
+
+LEAST_MATCHED = 3  # members; a control with fewer matched ones is drawn, and never used as a reference
+# what tells two rows of a control apart; not the seed, which is the member's
+KEY = [name for name in ABSENT_FIELDS if name not in ("reason", "seed", "stack", "unit")]
+
+
+def stack_experiments(experiments: Sequence[Experiment]) -> tuple[StackExperiment, ...]:
+    """The ◆ experiments among them, without the parts that only the studied stack needs."""
+    return tuple(e.for_controls() for e in experiments if isinstance(e, StackExperiment))
+
+
+def measure_member(member: Member, experiments: Sequence[StackExperiment], settings: Settings) -> Record:
+    """One member through every ◆ experiment, as tables: `members` (rows), `members_absent`, `fits` (one row)."""
+    settings = replace(settings, n_bootstrap=min(settings.n_bootstrap, settings.n_member_bootstrap))
+    rows: list[Row] = []
+    absent: list[Absent] = []
+    relation = next(iter(member.stack.readouts))
+    for experiment in experiments:
+        try:
+            record = experiment(member.stack, settings)
+        except NotApplicable as error:
+            record = Record(absent=absents(experiment.name, member.control, relation, settings, error.reason))
+        rows += record.rows
+        absent += record.absent
+    fit = {
+        "relation": relation,
+        "control": member.control,
+        "member": member.seed,
+        "matched": member.matched,
+        "accuracy": member.fit.accuracy,
+        "target_accuracy": member.fit.target_accuracy,
+        "rms_ratio": member.fit.rms_ratio,
+        "reason": member.reason,
+    }
+    return Record(
+        tables={
+            "members": _frame(rows, SUMMARY_FIELDS, member.seed),
+            "members_absent": _frame(absent, ABSENT_FIELDS, member.seed),
+            "fits": pd.DataFrame([fit]).astype({"reason": "object"}),
+        }
+    )
+
+
+def over_members(
+    control: Control,
+    relation: str,
+    records: Sequence[Record],
+    experiments: Sequence[StackExperiment],
+    settings: Settings,
+) -> Record:
+    """A control's rows: per value the mean over its matched members and the interval for a new member.
+
+    Over all members where fewer than LEAST_MATCHED are matched; the table `controls` says so. A value that no member
+    has is absent with the first member's reason.
+    """
+    fits = pd.concat([record.tables["fits"] for record in records], ignore_index=True)
+    good = fits["matched"].to_numpy(dtype=bool)
+    matched = control.exempt or int(good.sum()) >= min(LEAST_MATCHED, len(good))
+    counted = [r for r, g in zip(records, good, strict=True) if g or not matched or control.exempt]
+    rows = _without_places(pd.concat([record.tables["members"] for record in counted], ignore_index=True))
+    made, found = [], set()
+    for _, group in rows.groupby(KEY, dropna=False, sort=False):
+        row = group.iloc[0]
+        estimate = new_member(group["value"].to_list(), group["ci_low"].to_list(), group["ci_high"].to_list())
+        key = {name: _plain(row[name]) for name in (*KEY, "unit")}
+        made.append(Row(stack=control.name, seed=settings.seed, **key, **estimate.fields))
+        found.add(tuple(str(key[name]) for name in KEY))
+    return Record(
+        rows=tuple(made),
+        absent=_absent(control, relation, counted, experiments, settings, found),
+        tables={"controls": pd.DataFrame([_summary(control, fits, matched)]).astype({"reason": "object"})},
+    )
+
+
+def no_lineup(
+    control: Control, relation: str, experiments: Sequence[StackExperiment], settings: Settings, reason: str
+) -> Record:
+    """Every statistic of every ◆ experiment absent on a control, for one reason."""
+    return Record(
+        absent=tuple(a for e in experiments for a in absents(e.name, control.name, relation, settings, reason))
+    )
+
+
+def _absent(
+    control: Control,
+    relation: str,
+    records: Sequence[Record],
+    experiments: Sequence[StackExperiment],
+    settings: Settings,
+    found: set[tuple[str, ...]],
+) -> tuple[Absent, ...]:
+    lacking = pd.concat([record.tables["members_absent"] for record in records], ignore_index=True)
+    absent = []
+    for _, group in lacking.groupby(KEY, dropna=False, sort=False):
+        row = group.iloc[0]
+        key = {name: _plain(row[name]) for name in KEY}
+        if tuple(str(key[name]) for name in KEY) not in found:
+            absent.append(
+                Absent(
+                    stack=control.name, seed=settings.seed, reason=str(row["reason"]), unit=_plain(row["unit"]), **key
+                )
+            )
+    return tuple(absent)
+
+
+def _without_places(rows: pd.DataFrame) -> pd.DataFrame:
+    """A neuron that a search chose is another one in every member: its row counts for the search, not for the neuron."""
+    rows.loc[rows["neuron"].notna(), ["layer", "neuron"]] = None
+    return rows.drop_duplicates([*KEY, "member"])
+
+
+def _summary(control: Control, fits: pd.DataFrame, matched: bool) -> dict[str, object]:
+    good = fits["matched"].to_numpy(dtype=bool)
+    counted = fits[good] if good.any() else fits
+    lacking = fits.loc[~good, "reason"].dropna()
+    return {
+        "relation": fits["relation"].iloc[0],
+        "control": control.name,
+        "n_members": len(fits),
+        "n_matched": int(good.sum()),
+        "matched": matched,
+        "exempt": control.exempt,
+        "accuracy": float(counted["accuracy"].mean()),
+        "rms_ratio": float(counted["rms_ratio"].mean()),
+        "target_accuracy": float(fits["target_accuracy"].mean()),
+        "reason": None if matched else str(lacking.iloc[0]) if len(lacking) else "too few members",
+    }
+
+
+def _frame(rows: Sequence[Row] | Sequence[Absent], names: Sequence[str], member: int) -> pd.DataFrame:
+    listed = [row_dict(row) for row in rows]
+    columns = {name: pd.Series([row[name] for row in listed], dtype=column_dtype(name)) for name in names}
+    return pd.DataFrame({**columns, "member": pd.Series([member] * len(listed), dtype="int64")})
+
+
+def _plain(value: object) -> object:
+    if value is None or pd.isna(value):
+        return None
+    return int(value) if not isinstance(value, str) and float(value).is_integer() else value  # type: ignore[arg-type]
