@@ -40,7 +40,7 @@ def determines(a: Int[np.ndarray, " entity"], b: Int[np.ndarray, " entity"]) -> 
     others[own] = -1
     right = float(((mine > 0) & (mine > others.max(axis=1))).mean())
     errors_of_the_commonest = 1 - np.bincount(b).max() / len(b)
-    return right >= LINK_ACCURACY and 1 - right <= (1 - LINK_GAIN) * errors_of_the_commonest
+    return bool(right >= LINK_ACCURACY and 1 - right <= (1 - LINK_GAIN) * errors_of_the_commonest)
 
 
 def linked_pairs(cls: Mapping[str, Int[np.ndarray, " entity"]]) -> frozenset[Pair]:
