@@ -140,7 +140,7 @@ def _ratios(view: View, relation: str | None, stack: str) -> Table | None:
     rows = view.rows(EXPERIMENT, "median_excess_ratio", relation=relation, stack=stack)
     if not rows:
         return None
-    layers = tuple(dict.fromkeys(_label(r) for r in sorted(rows, key=_place, reverse=True)))
+    layers = tuple(dict.fromkeys(_label(r) for r in sorted(rows, key=lambda r: -1 if r.layer is None else r.layer)))
     cells = {(r.condition, _label(r)): r for r in rows}
 
     def cell(condition: str, layer: str) -> str:
