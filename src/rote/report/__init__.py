@@ -5,6 +5,7 @@ from __future__ import annotations
 from rote.report.as_html import html_of
 from rote.report.as_text import text_of
 from rote.report.assemble import build_document
+from rote.report.compare_runs import compare, render_comparison
 from rote.report.document import Document
 from rote.report.load import load_view
 from rote.report.view import View
@@ -14,9 +15,11 @@ __all__ = [
     "Document",
     "View",
     "build_document",
+    "compare",
     "html_of",
     "lead_text",
     "load_view",
+    "render_comparison",
     "render_text",
     "text_of",
     "write_report",

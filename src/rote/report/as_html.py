@@ -18,7 +18,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from rote.report.document import BarChart, Chart, Document, Figure, LineUp, Series, StripChart, Table, XYChart
+from rote.report.document import BarChart, Chart, Document, Figure, LineUp, Part, Series, StripChart, Table, XYChart
 from rote.report.drawing import lay_out
 from rote.report.lineup_drawing import place_strip
 from rote.report.plot_json import GUIDE, chart_height, color, plot_json
@@ -28,14 +28,21 @@ _UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))")
 
 def html_of(document: Document) -> str:
     """The whole page as one string."""
-    plotly, script = get_plotlyjs(), _asset("report.js")
+    # a page without charts needs no script at all, and is a twentieth of the size
+    scripts = (get_plotlyjs(), _asset("report.js")) if _has_charts(document) else ()
     template = _environment().get_template("report.html.j2")
     return template.render(
         document=document,
         style=Markup(_asset("report.css") + _asset("lineup.css")),
-        plotly=Markup(plotly),
-        script=Markup(script),
-        policy=_policy(plotly, script),
+        scripts=tuple(map(Markup, scripts)),
+        policy=_policy(*scripts),
+    )
+
+
+def _has_charts(document: Document) -> bool:
+    blocks = [block for section in (*document.front, *document.sections) for block in section.blocks]
+    return any(
+        isinstance(b, Figure) for block in blocks for b in (block.blocks if isinstance(block, Part) else (block,))
     )
 
 
@@ -62,7 +69,7 @@ def _environment() -> jinja2.Environment:
         "figure": lambda block: isinstance(block, Figure),
         "lineup": lambda block: isinstance(block, LineUp),
         "curves": lambda chart: isinstance(chart, XYChart),
-        "part": lambda block: hasattr(block, "blocks"),
+        "part": lambda block: isinstance(block, Part),
     }
     return environment
 
@@ -77,7 +84,7 @@ def _asset(name: str) -> str:
 
 
 def _policy(*scripts: str) -> str:
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'"
     # heatmaps are drawn as data: images; everything else is text in the page
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "

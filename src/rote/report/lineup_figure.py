@@ -75,7 +75,9 @@ def line_up_figure(runs: Sequence[tuple[str, View]], relation: str | None) -> Li
 def _summary(judged_: Judged | None) -> str:
     if judged_ is None:
         return "not judged"
-    return f"{judged_.standing}: {judged_.consistent} for, {judged_.inconsistent} against, {judged_.undecided} open"
+    return (
+        f"{judged_.standing}: {judged_.consistent} for, {judged_.inconsistent} against, {judged_.undecided} undecided"
+    )
 
 
 def _row(outcomes: Sequence[Outcome | None], stood: Sequence[tuple[Stood, ...]]) -> StripRow:
@@ -116,14 +118,12 @@ def _strip(outcome: Outcome | None, stood: tuple[Stood, ...]) -> Strip:
     if outcome is None:
         return Strip(verdict="not in this run", tone="none", note="", alt="No such verdict in this run.", marks=())
     words = verdict_words(outcome.verdict)
-    said = "; ".join(
-        f"{title_of(s)} ({s.role}) {s.full}" if s.role != "model" else f"the model {s.full}" for s in stood
-    )
+    said = "; ".join(_said(s) for s in stood if s.role in ("model", "with", "without"))
     return Strip(
         verdict=words,
         tone=verdict_tone(outcome.verdict),
         note=_note(outcome),
-        alt=f"{test_title(outcome)}: {words}. {said}.",
+        alt=f"{test_title(outcome)}: {words}. {said or 'No values'}.",
         marks=tuple(
             Mark(
                 name="model" if s.role == "model" else _name(s),
@@ -137,6 +137,11 @@ def _strip(outcome: Outcome | None, stood: tuple[Stood, ...]) -> Strip:
             for s in stood
         ),
     )
+
+
+def _said(stood: Stood) -> str:
+    where = {"with": " (with the property)", "without": " (without it)"}.get(stood.role, "")
+    return f"{title_of(stood)}{where} {stood.full}"
 
 
 def _name(stood: Stood) -> str:

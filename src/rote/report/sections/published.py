@@ -7,7 +7,7 @@ from rote.report import numbers
 from rote.report.document import Column, Table
 from rote.report.view import STUDIED, STUDYS_RELATION, Measured, View
 
-_NONE = "–"
+_NONE = "not measured"
 
 
 def published_table(view: View, card: ExperimentCard) -> Table:
