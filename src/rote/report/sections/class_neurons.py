@@ -11,10 +11,10 @@ EXPERIMENT = "class_neurons"
 _MEAN = "mean over the classes"
 # (condition, words, colour)
 _SEARCHES = (
-    ("in_sample", "chosen and measured on one half", 3),
-    ("best", "measured on the other half", 0),
-    ("in_sample_permuted", "permuted labels, chosen and measured on one half", 5),
-    ("permuted", "permuted labels, measured on the other half", 4),
+    ("in_sample", "chosen half", 3),
+    ("best", "other half", 0),
+    ("in_sample_permuted", "permuted labels, chosen half", 5),
+    ("permuted", "permuted labels, other half", 4),
 )
 _COSINES = (
     ("output", "cosine with its output"),
@@ -125,7 +125,7 @@ def _auc_table(view: View, relation: str | None, stack: str) -> Table:
         )
 
     return Table(
-        caption=f"AUC of the best neuron of each class, {STACKS[stack]}",
+        caption=f"AUC of the best neuron of each class on the half it was chosen on and on the other, {STACKS[stack]}",
         columns=tuple(Column(title=title, numeric=i > 1) for i, title in enumerate(columns)),
         rows=tuple(cells(name) for name in names),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.report.document import Axis, Block, Figure, Heatmap, Part
+from rote.report.document import Axis, Block, Column, Figure, Heatmap, Part, Table
 from rote.report.sections.common import VALUE, Cell, per_relation, table
 from rote.report.sections.layer_probes import STACKS
 from rote.report.view import Measured, View
@@ -10,6 +10,7 @@ from rote.report.view import Measured, View
 EXPERIMENT = "shared_neurons"
 _KINDS = {"unlinked": "not linked", "linked": "linked"}
 _MANY = 8  # relations up to which the matrix prints its values
+_ROWS = 30
 
 
 def blocks(view: View) -> tuple[Block | Part, ...]:
@@ -29,6 +30,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
                 charts=charts,
             )
         )
+        found.append(_pairs(view, relation))
     rows = _studied(view, relation, "mean_abs_correlation")
     if rows:
         cells = (
@@ -41,7 +43,8 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
     if agreement:
         stack: Cell = ("stack", lambda r: STACKS[r.stack or ""], False)
         count: Cell = ("neurons", VALUE[2][1], True)
-        found.append(table("Gradient × change against exact ablation: correlation", agreement, stack, VALUE[0], count))
+        value: Cell = ("correlation", lambda r: f"{r.value:.3f}", True)
+        found.append(table("Gradient × change against exact ablation", agreement, stack, value, count))
     return tuple(found)
 
 
@@ -79,6 +82,21 @@ def _matrix(view: View, relation: str | None, stack: str) -> Heatmap | None:
         unit="correlation",
         limit=1.0,
         printed=printed if len(names) <= _MANY else (),
+    )
+
+
+def _pairs(view: View, relation: str | None) -> Table:
+    """The matrices in numbers, the strongest pairs first."""
+    rows = tuple(r for r in _studied(view, relation, "fact_correlation") if r.condition in _KINDS)
+    stacks = [stack for stack in STACKS if any(r.stack == stack for r in rows)]
+    ordered = sorted(rows, key=lambda r: -abs(r.value))
+    names = list(dict.fromkeys(_pair(r) for r in ordered))
+    cells = {(_pair(r), r.stack): f"{r.number} {r.interval}".strip() for r in rows}
+    more = f": the {_ROWS} strongest of {len(names)}" if len(names) > _ROWS else ""
+    return Table(
+        caption=f"Correlation for each pair of relations, mean ablation{more}",
+        columns=(Column(title="relations"), *(Column(title=STACKS[s], numeric=True) for s in stacks)),
+        rows=tuple((name, *(cells.get((name, s), "–") for s in stacks)) for name in names[:_ROWS]),
     )
 
 
