@@ -69,7 +69,7 @@ def test_the_selection_effect_is_said_first_and_in_numbers(tmp_path: Path) -> No
 
 def test_every_class_has_its_neuron_its_search_and_its_weights(tmp_path: Path) -> None:
     blocks = class_neurons.blocks(view(tmp_path, "class_neurons", class_rows("effective")))
-    _, figure, aucs, weights = blocks
+    _, figure, aucs, losses, weights = blocks
     assert [row[:2] for row in aucs.rows] == [
         ("baseball", "L2N61"),
         ("football", "L2N62"),
@@ -80,16 +80,20 @@ def test_every_class_has_its_neuron_its_search_and_its_weights(tmp_path: Path) -
         "0.830 [0.810, 0.850]",
         "0.710 [0.690, 0.730]",
         "0.490 [0.470, 0.510]",
-        "0.660 [0.640, 0.680]",
         "0.004",
     )
-    assert weights.rows[1][1].startswith("0.200 nats")
-    assert weights.rows[1][-3].startswith("0.456")
+    assert losses.rows[1] == (
+        "football",
+        "0.200 [0.180, 0.220]",
+        "0.300 [0.280, 0.320]",
+        "0.500 [0.480, 0.520]",
+        "0.700 [0.680, 0.720]",
+    )
+    assert [cell.split()[0] for cell in weights.rows[1]] == ["football", "0.456", "0.220", "0.184", "0.660"]
     (chart,) = figure.charts
     assert chart.categories == ("baseball", "football", "mean over the classes")
-    assert [len(s.y) for s in chart.points] == [3, 3, 3, 3]
-    assert chart.points[1].x == (0.83, 0.84, 0.85)
-    assert "L2N61" in chart.points[1].hover[0]
+    assert [s.y for s in chart.series][1] == (0.83, 0.84, 0.85)
+    assert chart.series[1].hover[0][2] == "L2N61"
 
 
 def test_linked_pairs_are_marked_and_the_resample_stands_beside(tmp_path: Path) -> None:

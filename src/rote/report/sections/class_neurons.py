@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.report.document import Axis, Block, Column, Figure, Guide, Paragraph, Part, Series, StripChart, Table
+from rote.report.document import Axis, BarChart, Block, Column, Figure, Guide, Paragraph, Part, Series, Table
 from rote.report.sections.common import per_relation
 from rote.report.sections.layer_probes import STACKS
 from rote.report.view import Measured, View
@@ -17,11 +17,11 @@ _SEARCHES = (
     ("permuted", "permuted labels, other half", 4),
 )
 _COSINES = (
-    ("output", "cosine with its output"),
-    ("readout", "cosine with the readout"),
-    ("readout_difference", "cosine with readout minus others"),
+    ("output", "its output weights"),
+    ("readout", "the class's readout"),
+    ("readout_difference", "that minus the others'"),
 )
-_LOSSES = (("kept", "loss, kept"), ("mean", "mean-ablated"), ("zero", "zero-ablated"))
+_LOSSES = (("kept", "kept"), ("mean", "mean-ablated"), ("zero", "zero-ablated"))
 
 
 def blocks(view: View) -> tuple[Block | Part, ...]:
@@ -35,7 +35,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         sentence = _selection_effect(view, relation, stack)
         if sentence:
             found.append(Paragraph(text=sentence, role="finding"))
-    charts = tuple(_strip(view, relation, stack) for stack in stacks)
+    charts = tuple(_bars(view, relation, stack) for stack in stacks)
     if charts:
         found.append(
             Figure(
@@ -43,13 +43,14 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
                 "neurons, so on the half it chose on it finds something in permuted labels too; only the other half "
                 "counts. Whiskers: 95 % intervals over entities; for permuted labels, where one more permutation "
                 "falls.",
-                alt="One row for each class: the best neuron in and out of sample, on true and on permuted labels.",
+                alt="Four bars for each class: the best neuron in and out of sample, on true and on permuted labels.",
                 charts=charts,
             )
         )
     for stack in stacks:
         found.append(_auc_table(view, relation, stack))
-        found.append(_neuron_table(view, relation, stack))
+        found.append(_loss_table(view, relation, stack))
+        found.append(_weight_table(view, relation, stack))
     return tuple(found)
 
 
@@ -75,30 +76,30 @@ def _selection_effect(view: View, relation: str | None, stack: str) -> str:
     )
 
 
-def _strip(view: View, relation: str | None, stack: str) -> StripChart:
+def _bars(view: View, relation: str | None, stack: str) -> BarChart:
     found = {name: _by_class(_rows(view, relation, stack, "neuron_auc", name)) for name, _, _ in _SEARCHES}
     categories = tuple(dict.fromkeys([name for rows in found.values() for name in rows if name != _MEAN] + [_MEAN]))
     series = []
     for condition, words, color in _SEARCHES:
-        rows = [(float(i), found[condition].get(name)) for i, name in enumerate(categories)]
-        shown = [(i, r) for i, r in rows if r is not None]
+        rows = [found[condition].get(name) for name in categories]
         series.append(
             Series(
                 name=words,
-                x=tuple(r.value for _, r in shown),
-                y=tuple(i for i, _ in shown),
-                low=tuple(r.low for _, r in shown),
-                high=tuple(r.high for _, r in shown),
-                hover=tuple((words, categories[int(i)], _neuron(r), r.full) for i, r in shown),
+                y=tuple(None if r is None else r.value for r in rows),
+                low=tuple(None if r is None else r.low for r in rows),
+                high=tuple(None if r is None else r.high for r in rows),
+                hover=tuple(
+                    () if r is None else tuple(part for part in (words, name, _neuron(r), r.full) if part)
+                    for name, r in zip(categories, rows, strict=True)
+                ),
                 color=color,
-                joined=False,
             )
         )
-    return StripChart(
+    return BarChart(
         title=STACKS[stack],
         categories=categories,
-        x=Axis(title="AUC"),
-        points=tuple(series),
+        value=Axis(title="AUC", low=0.0, high=1.0),
+        series=tuple(series),
         guides=(Guide(value=0.5, label="chance"),),
     )
 
@@ -107,46 +108,49 @@ def _neuron(row: Measured) -> str:
     return "" if row.neuron is None else f"L{row.layer}N{row.neuron}"
 
 
+def _cell(row: Measured | None) -> str:
+    return "–" if row is None else f"{row.number.removesuffix(' nats')} {row.interval}".strip()
+
+
 def _auc_table(view: View, relation: str | None, stack: str) -> Table:
-    found = {name: _by_class(_rows(view, relation, stack, "neuron_auc", name)) for name, _, _ in _SEARCHES}
-    without = _by_class(_rows(view, relation, stack, "auc_without_directions", None))
-    names = [*(n for n in found["best"] if n != _MEAN), _MEAN]
-    columns = ("class", "neuron", *(words for _, words, _ in _SEARCHES), "without three directions", "p, adjusted")
+    found = [_by_class(_rows(view, relation, stack, "neuron_auc", name)) for name, _, _ in _SEARCHES]
+    best = found[1]
+    columns = ("class", "neuron", *(words for _, words, _ in _SEARCHES), "p, adjusted")
 
     def cells(name: str) -> tuple[str, ...]:
-        best = found["best"].get(name)
-        aucs = [found[condition].get(name) for condition, _, _ in _SEARCHES] + [without.get(name)]
-        p = None if best is None else best.p_adjusted
-        return (
-            name,
-            "" if best is None else _neuron(best),
-            *("–" if r is None else f"{r.number} {r.interval}".strip() for r in aucs),
-            "" if p is None else f"{p:.2g}",
-        )
+        row = best.get(name)
+        p = "" if row is None or row.p_adjusted is None else f"{row.p_adjusted:.2g}"
+        return name, "" if row is None else _neuron(row), *(_cell(rows.get(name)) for rows in found), p
 
-    return Table(
-        caption=f"AUC of the best neuron of each class on the half it was chosen on and on the other, {STACKS[stack]}",
-        columns=tuple(Column(title=title, numeric=i > 1) for i, title in enumerate(columns)),
-        rows=tuple(cells(name) for name in names),
+    return _table(
+        f"AUC of the best neuron of each class, on the half it was chosen on and on the other, {STACKS[stack]}",
+        columns,
+        [cells(name) for name in _names(best)],
+        numeric_from=2,
     )
 
 
-def _neuron_table(view: View, relation: str | None, stack: str) -> Table:
-    """What each class's neuron does and what its weights say."""
+def _loss_table(view: View, relation: str | None, stack: str) -> Table:
     losses = [_by_class(_rows(view, relation, stack, "class_loss_nats", c)) for c, _ in _LOSSES]
-    angles = [_by_class(_rows(view, relation, stack, "cosine", c)) for c, _ in _COSINES]
     effects = _by_class(_rows(view, relation, stack, "direct_effect", None))
-    names = dict.fromkeys([n for rows in (*losses, effects) for n in rows if n != _MEAN] + [_MEAN])
-    columns = ("class", *(w for _, w in _LOSSES), "direct effect (logits)", *(w for _, w in _COSINES))
+    rows = [(n, *(_cell(x.get(n)) for x in (*losses, effects))) for n in _names(effects)]
+    columns = ("class", *(words for _, words in _LOSSES), "direct effect of one SD (logits)")
+    return _table(f"Loss of each class (nats) without its best neuron, {STACKS[stack]}", columns, rows, numeric_from=1)
 
-    def cell(row: Measured | None) -> str:
-        return "–" if row is None else f"{row.number} {row.interval}".strip()
 
-    return Table(
-        caption=f"Loss of each class with its neuron ablated, and the neuron's weights, {STACKS[stack]}",
-        columns=tuple(Column(title=title, numeric=i > 0) for i, title in enumerate(columns)),
-        rows=tuple(
-            (n, *(cell(x.get(n)) for x in losses), cell(effects.get(n)), *(cell(x.get(n)) for x in angles))
-            for n in names
-        ),
-    )
+def _weight_table(view: View, relation: str | None, stack: str) -> Table:
+    angles = [_by_class(_rows(view, relation, stack, "cosine", c)) for c, _ in _COSINES]
+    without = _by_class(_rows(view, relation, stack, "auc_without_directions", None))
+    rows = [(n, *(_cell(x.get(n)) for x in (*angles, without))) for n in _names(without)]
+    columns = ("class", *(words for _, words in _COSINES), "AUC without these three")
+    caption = f"Cosines of each best neuron's input weights with three directions, {STACKS[stack]}"
+    return _table(caption, columns, rows, numeric_from=1)
+
+
+def _names(rows: dict[str, Measured]) -> list[str]:
+    return [*(name for name in rows if name != _MEAN), _MEAN]
+
+
+def _table(caption: str, columns: tuple[str, ...], rows: list[tuple[str, ...]], *, numeric_from: int) -> Table:
+    titles = tuple(Column(title=title, numeric=i >= numeric_from) for i, title in enumerate(columns))
+    return Table(caption=caption, columns=titles, rows=tuple(rows))
