@@ -202,7 +202,7 @@ def test_a_relation_that_only_one_run_has_leaves_the_other_side_empty(tmp_path: 
 def test_runs_that_nobody_judged_are_compared_value_by_value(tmp_path: Path) -> None:
     runs = (full_run(tmp_path / "a"), full_run(tmp_path / "b", replace(BUNDLED, seed=1)))
     text = " ".join(render_comparison(*runs).split())
-    assert "No verdicts in a, b; judge them first" in text and "Neither run has been judged." in text
+    assert "No line-up was judged in a and b." in text and "Neither run has been judged." in text
     assert "Differences: known facts" in text and "seed: 0 -> 1" in text
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from rote.report import compare
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -55,12 +57,11 @@ def test_every_figure_is_drawn_and_the_console_is_silent(
 
 
 def test_the_page_is_no_wider_than_its_window(runs: dict[str, Path], tmp_path: Path) -> None:
-    frames = (
-        f'<iframe width="{width}" src="{(runs[name] / "report.html").as_uri()}"></iframe>'
-        for name in ("full", "hostile", "lineup", "hostile_lineup")
-        for width in (400, 1280)
-    )
+    pages = [runs[name] / "report.html" for name in ("full", "hostile", "lineup", "hostile_lineup")]
+    pages.append(compare(runs["lineup"], runs["hostile_lineup"], out=tmp_path / "compare.html"))
+    pages.append(compare(runs["lineup"], runs["lineup"], runs["lineup"], out=tmp_path / "three.html"))
+    frames = (f'<iframe width="{width}" src="{page.as_uri()}"></iframe>' for page in pages for width in (400, 1280))
     page = tmp_path / "frames.html"
     page.write_text(FRAME.replace("FRAMES", "".join(frames)), encoding="utf-8")
     dom, _ = browse(page, tmp_path / "profile")
-    assert "<title>" + ", ".join(["400 fits, 1280 fits"] * 4) + "</title>" in dom
+    assert "<title>" + ", ".join(["400 fits, 1280 fits"] * 6) + "</title>" in dom

@@ -15,6 +15,7 @@ from synthetic_run import BUNDLED, HOSTILE, full_run
 
 from rote.catalog import CONTROLS, PREDICTIONS
 from rote.errors import RunError
+from rote.judge import judge_run
 from rote.records import RunFolder
 from rote.report import build_document, html_of, load_view, text_of, write_report
 from rote.report.document import LineUp, Mark, Strip, StripRow, Table
@@ -105,6 +106,37 @@ def test_other_layers_of_a_control_are_not_taken_for_the_judged_row(tmp_path: Pa
     earlier = dataclasses.replace(records, summary=pd.concat([one.assign(layer=0, value=9.0), frame]))
     moved = row_of(earlier, judged_row, "trained")
     assert moved is not None and moved.value == 9.0, "the first layer of the window is what is asked"
+    assert row_of(earlier, judged_row, "hash_lookup") is None, "the first layer of all stacks, not of each its own"
+
+
+def test_judged_without_a_line_up_is_reported_as_if_nothing_were_judged(tmp_path: Path) -> None:
+    folder = full_run(tmp_path / "run")
+    before = text_of(build_document(view_of(folder)))
+    found = judge_run(folder)
+    assert {o.verdict for o in found} == {"not applicable"}
+    assert text_of(build_document(view_of(folder))) == before
+
+
+def test_the_judge_and_the_report_speak_of_the_same_rows(tmp_path: Path) -> None:
+    folder = lineup_run(tmp_path / "run")
+    judge_run(folder)
+    view = view_of(folder)
+    assert len(view.outcomes) == len(PREDICTIONS)
+    checked = 0
+    for found in view.outcomes:
+        stood = {s.stack: s for s in line_up(view, found)}
+        for reference in (*found.with_controls, *found.without_controls):
+            row = row_of(view, found, reference.control)
+            assert row is not None and (row.value, row.low, row.high) == (
+                reference.value,
+                reference.low,
+                reference.high,
+            )
+            checked += 1
+        effective = row_of(view, found, "effective")
+        assert (effective.value if effective else None) == found.value
+        assert len(stood) == len(CONTROLS) - 1 + (found.value is not None), f"all but {SILENT}"
+    assert checked > len(PREDICTIONS)
 
 
 def test_what_is_unmatched_is_hollow_named_so_and_no_reference(view: View) -> None:

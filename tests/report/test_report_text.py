@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from synthetic_rows import RECORDS
-from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, full_run, write_run
+from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, PYTHIA, full_run, write_run
 from synthetic_world import World
 
 from rote.catalog import CARDS
 from rote.errors import RunError
-from rote.records import Record
-from rote.report import render_text, write_report
+from rote.records import Record, RunFolder
+from rote.report import build_document, load_view, render_text, write_report
+from rote.report.document import Table
 
 TITLES = {card.name: card.title for card in CARDS}
 
@@ -153,3 +155,37 @@ def test_a_folder_that_is_no_finished_run_is_refused(tmp_path: Path) -> None:
     (folder / "summary.json").unlink()
     with pytest.raises(RunError, match="run the study again"):
         write_report(folder)
+
+
+@pytest.mark.parametrize(
+    "more", [{"facts": {"name": "capitals"}}, {"facts": "mine.csv"}, {"model": "EleutherAI/pythia-2.8b-deduped"}]
+)
+def test_published_values_need_the_studys_own_model_and_its_own_facts(tmp_path: Path, more: dict[str, object]) -> None:
+    shown = render_text(full_run(tmp_path / "own", PYTHIA))
+    assert "Published for Pythia-2.8B" in shown
+    assert "Published for" not in render_text(full_run(tmp_path / "other", replace(PYTHIA, extra_study=more)))
+
+
+def test_published_values_stand_beside_the_studys_relation_only(tmp_path: Path) -> None:
+    text = render_text(full_run(tmp_path / "league", replace(PYTHIA, relation="league")))
+    lines = [line for line in text.splitlines() if "Fact Finding, post" in line and "Source" not in line]
+    assert lines and all("not measured" in line or "see above" in line for line in lines)
+
+
+def test_every_published_number_is_beside_a_measured_one_and_its_place_in_the_study(tmp_path: Path) -> None:
+    document = build_document(load_view(RunFolder.read_only(full_run(tmp_path / "own", PYTHIA))))
+    tables = {
+        section.name: block
+        for section in document.sections
+        for block in section.blocks
+        if isinstance(block, Table) and block.caption.startswith("Published for")
+    }
+    for card in CARDS:
+        if card.published:
+            rows = tables[card.name].rows
+            assert [row[0] for row in rows] == [p.text for p in card.published]
+            assert [row[4] for row in rows] == [str(p.source) for p in card.published]
+    for name in ("known_facts", "readout", "lookup_window", "effective_model", "layer_probes", "linear_structure"):
+        assert not any(row[3] == "not measured" for row in tables[name].rows), name
+    probes = tables["layer_probes"].rows[0]
+    assert probes[2:4] == ("50.0 %", "model: 52.0 % [49.0, 55.0], n = 120; effective: 49.0 % [46.0, 52.0], n = 120")

@@ -16,6 +16,7 @@ from rote.report.compare_differences import difference_table, shared_rows
 from rote.report.compare_verdicts import verdict_section, verdicts_that_differ
 from rote.report.document import Column, Document, Lead, Paragraph, Section, Table
 from rote.report.load import load_view
+from rote.report.outcomes import lined_up
 from rote.report.view import View
 
 _FOOTER = (
@@ -82,12 +83,12 @@ def default_name(names: Sequence[str]) -> str:
 
 
 def _lead(named: tuple[tuple[str, View], ...]) -> Lead:
-    judged = [name for name, view in named if view.outcomes]
+    judged = [name for name, view in named if lined_up(view.outcomes)]
     if len(judged) < 2:
-        unjudged = [name for name, view in named if not view.outcomes]
+        unjudged = [name for name, view in named if not lined_up(view.outcomes)]
         return Lead(
             headline="No verdicts to compare.",
-            sentences=(f"No verdicts in {', '.join(unjudged)}; judge them first (`rote judge RUN`).",),
+            sentences=(f"No line-up was judged in {' and '.join(unjudged)}.",),
         )
     changed, total = verdicts_that_differ(named)
     if not total:

@@ -9,7 +9,7 @@ from rote.report.document import Column, Paragraph, Part, Section, Table
 from rote.report.lineup_figure import line_up_figure
 from rote.report.lineup_values import line_up, row_of
 from rote.report.lineup_words import hypothesis_title, test_title, verdict_words
-from rote.report.outcomes import Outcome, judged
+from rote.report.outcomes import Outcome, judged, lined_up
 from rote.report.view import View
 
 Named = Sequence[tuple[str, View]]
@@ -49,7 +49,7 @@ def verdict_section(named: Named) -> Section:
 
 def _lines(named: Named) -> list[Line]:
     """The outcomes of all runs by what they are about; None where a run has none."""
-    found = [{o.key: o for o in view.outcomes} for _, view in named]
+    found = [{o.key: o for o in lined_up(view.outcomes)} for _, view in named]
     keys = dict.fromkeys(key for outcomes in found for key in outcomes)
     return [tuple(outcomes.get(key) for outcomes in found) for key in keys]
 
@@ -63,7 +63,7 @@ def _changed(line: Line) -> bool:
 
 
 def _several(named: Named) -> bool:
-    return len({o.relation for _, view in named for o in view.outcomes}) > 1
+    return len({o.relation for _, view in named for o in lined_up(view.outcomes)}) > 1
 
 
 def _relation(named: Named, relation: str | None) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ def _standings(named: Named) -> Table:
     """How each hypothesis stands in each run, relation by relation."""
     found = []
     for _, view in named:
-        relations = dict.fromkeys(o.relation for o in view.outcomes)
+        relations = dict.fromkeys(o.relation for o in lined_up(view.outcomes))
         found.append(
             {(j.hypothesis, r): j for r in relations for j in judged(o for o in view.outcomes if o.relation == r)}
         )

@@ -19,7 +19,7 @@ from rote.report.lineup_words import (
     verdict_tone,
     verdict_words,
 )
-from rote.report.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged
+from rote.report.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged, lined_up
 from rote.report.view import View
 
 _LEGEND = (
@@ -43,7 +43,7 @@ _PAD = 0.06
 
 def line_up_figure(runs: Sequence[tuple[str, View]], relation: str | None) -> LineUp:
     """The figure of one or several runs; `runs` holds (name, run), the relation's verdicts are shown."""
-    found = [{o.key: o for o in view.outcomes if o.relation == relation} for _, view in runs]
+    found = [{o.key: o for o in lined_up(view.outcomes) if o.relation == relation} for _, view in runs]
     keys = dict.fromkeys(key for outcomes in found for key in outcomes)
     hypotheses = dict.fromkeys(key[0] for key in keys)
     standing = [{j.hypothesis: j for j in judged(outcomes.values())} for outcomes in found]
@@ -152,7 +152,7 @@ def _name(stood: Stood) -> str:
 
 def _note(outcome: Outcome) -> str:
     if outcome.verdict == NOT_DECISIVE:
-        return "its own controls overlap" if _overlap(outcome) else outcome.reason
+        return "its own controls overlap" if _overlap(outcome) else outcome.reason.split(";")[0]
     if outcome.verdict == NOT_APPLICABLE:
         return outcome.reason
     return "" if outcome.t is None else f"t = {numbers.number('t', None, outcome.t)}"

@@ -6,7 +6,16 @@ from rote.report.document import Block, Judgement, Paragraph, Part, Section
 from rote.report.lineup_figure import line_up_figure
 from rote.report.lineup_tables import controls_values_table, matching_table, standing_table, verdict_table
 from rote.report.lineup_words import hypothesis_title, listed, test_title
-from rote.report.outcomes import CONSISTENT, INCONSISTENT, NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged
+from rote.report.outcomes import (
+    CONSISTENT,
+    INCONSISTENT,
+    NOT_APPLICABLE,
+    NOT_DECISIVE,
+    Judged,
+    Outcome,
+    judged,
+    lined_up,
+)
 from rote.report.view import View
 
 NAME = "lineup"
@@ -18,17 +27,24 @@ _ABOUT = (
 
 
 def line_up_section(view: View) -> Section | None:
-    """The figure and its tables; None where nothing has been judged."""
-    relations = tuple(dict.fromkeys(o.relation for o in view.outcomes))
+    """The figure and its tables; None where there is no line-up to judge by."""
+    relations = tuple(dict.fromkeys(o.relation for o in lined_up(view.outcomes)))
     if not relations:
         return None
-    about = Paragraph(text=_ABOUT, role="method")
+    about: Block = Paragraph(text=_ABOUT, role="method")
     if len(relations) == 1:
-        blocks: tuple[Block | Part, ...] = (about, *_blocks(view, relations[0]))
+        blocks: tuple[Block | Part, ...] = (about, *_blocks(view, relations[0]), *_left(view, relations))
     else:
         parts = (Part(title=f"Relation: {r}" if r else "All relations", blocks=_blocks(view, r)) for r in relations)
-        blocks = (about, *parts)
+        blocks = (about, *parts, *_left(view, relations))
     return Section(name=NAME, title="The line-up: the model among controls of known mechanism", blocks=blocks)
+
+
+def _left(view: View, relations: tuple[str | None, ...]) -> tuple[Block, ...]:
+    """What was studied and not lined up, with the reason."""
+    reasons = {(o.relation, o.reason): None for o in view.outcomes if o.relation not in relations}
+    words = [f"{relation or 'all relations'}: {reason}" for relation, reason in reasons]
+    return (Paragraph(text=f"Not judged: {'; '.join(words)}.", role="note"),) if words else ()
 
 
 def _blocks(view: View, relation: str | None) -> tuple[Block, ...]:
@@ -45,6 +61,7 @@ def _blocks(view: View, relation: str | None) -> tuple[Block, ...]:
 
 def judgements(outcomes: tuple[Outcome, ...]) -> tuple[Judgement, ...]:
     """For the lead: a sentence for each hypothesis that a test decided on, and one for the tests that could not."""
+    outcomes = lined_up(outcomes)
     if not outcomes:
         return ()
     found = [

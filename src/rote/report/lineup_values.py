@@ -13,6 +13,9 @@ from rote.report.lineup_words import control_title
 from rote.report.outcomes import ControlValue, Outcome
 from rote.report.view import Measured, View
 
+# what a row that decides leaves empty
+_NULL = ("source", "head", "neuron", "cls", "position", "parameters")
+
 Role = Literal["model", "with", "without", "other", "trained"]
 
 
@@ -65,11 +68,10 @@ def row_of(view: View, outcome: Outcome, stack: str) -> Measured | None:
     if select is None:  # a hypothesis that the catalog does not know: the place of the values that were judged
         place = _place(view, outcome)
         return next((r for r in rows if (r.site, r.layer) == place), None)
-    rows = tuple(r for r in rows if select.site in (None, r.site))
-    if select.layer == "all":
-        return next((r for r in rows if r.layer is None), None)
-    layered = sorted((r for r in rows if r.layer is not None), key=lambda r: r.layer or 0)
-    return None if not layered else layered[0 if select.layer == "first" else -1]
+    layer = _layer(view, outcome, select)
+    if select.layer != "all" and layer is None:
+        return None
+    return next((r for r in rows if (r.site, r.layer) == (select.site, layer)), None)
 
 
 def unmatched_controls(view: View, relation: str | None) -> frozenset[str]:
@@ -113,9 +115,7 @@ def _candidates(view: View, outcome: Outcome, stack: str) -> tuple[Measured, ...
         condition=outcome.condition,
         relation=(outcome.relation, None),
         stack=stack,
-        head=None,
-        cls=None,
-        source=None,
+        **{key: {} if key == "parameters" else None for key in _NULL},
     )
     return tuple(sorted(rows, key=lambda r: r.relation is None))
 
@@ -126,6 +126,24 @@ def _select(outcome: Outcome) -> Select | None:
         if (p.hypothesis, p.experiment, p.statistic) == (outcome.hypothesis, outcome.experiment, outcome.statistic):
             return p.select
     return None
+
+
+def _layer(view: View, outcome: Outcome, select: Select) -> int | None:
+    """The first or last layer for which any stack has a value, or a reason for having none; None: all layers."""
+    if select.layer == "all":
+        return None
+    layers: list[int] = []
+    for frame in (view.summary, view.absent):
+        mine = frame[(frame["experiment"] == outcome.experiment) & (frame["statistic"] == outcome.statistic)]
+        for key, wanted in (
+            ("condition", select.condition),
+            ("site", select.site),
+            ("relation", outcome.relation),
+            *((key, None) for key in _NULL),
+        ):
+            mine = mine[mine[key].isna() if wanted is None else mine[key] == wanted]
+        layers += [int(layer) for layer in mine["layer"].dropna()]
+    return min(layers, default=None) if select.layer == "first" else max(layers, default=None)
 
 
 def _place(view: View, outcome: Outcome) -> tuple[str | None, int | None] | None:

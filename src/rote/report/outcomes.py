@@ -94,6 +94,13 @@ def judged(outcomes: Iterable[Outcome]) -> tuple[Judged, ...]:
     return tuple(Judged(hypothesis=name, outcomes=tuple(found)) for name, found in grouped.items())
 
 
+def lined_up(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
+    """The verdicts on relations that have a line-up: where no test is applicable, nothing was judged."""
+    found = tuple(outcomes)
+    with_line_up = {o.relation for o in found if o.verdict != NOT_APPLICABLE}
+    return tuple(o for o in found if o.relation in with_line_up)
+
+
 def read_outcome(entry: Mapping[str, Any]) -> Outcome:
     """One entry of outcomes.json. KeyError where a field of the public format is missing."""
     return Outcome(
