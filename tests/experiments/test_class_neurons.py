@@ -232,6 +232,17 @@ def test_constant_neurons_tell_nothing_and_nothing_is_nan() -> None:
     assert not [r for r in record.rows if r.statistic == "cosine"]
 
 
+def test_on_controls_the_rows_of_a_class_are_the_same_for_every_member() -> None:
+    records = [EXPERIMENT.for_controls()(make(seed=seed), QUICK) for seed in (0, 1)]
+    keys = [[(r.statistic, r.condition, r.cls, r.layer, r.neuron) for r in record.rows] for record in records]
+    assert keys[0] == keys[1]
+    assert {r.neuron for r in records[0].rows} == {None}
+    whole = EXPERIMENT(make(), QUICK)  # the positive control names them, and finds the same
+    assert [r.value for r in whole.rows if r.condition == "best"] == [
+        r.value for r in records[0].rows if r.condition == "best"
+    ]
+
+
 # ------------------------------------------------------------------------- halves
 
 

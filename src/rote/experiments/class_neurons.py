@@ -66,14 +66,16 @@ class ClassNeurons(StackExperiment):
     `neuron_auc`: AUC of its activation, one class against the rest; `permuted`: the same search on permuted classes;
     `in_sample`, `in_sample_permuted`: on the half it was chosen on. P-values are one-sided Mann–Whitney tests on the
     report half (normal approximation), Benjamini–Hochberg adjusted over the classes. Mean ablation uses the mean over
-    the reported entities. Source: Fact Finding, post 3 (individual neurons).
+    the reported entities. Without `name_neurons` the rows of a class do not say which neuron it is: every member of a
+    control finds another one. Source: Fact Finding, post 3 (individual neurons).
     """
 
     name = "class_neurons"
     n_permutations: int = 20
+    name_neurons: bool = True
 
     def for_controls(self) -> ClassNeurons:
-        return replace(self, n_permutations=min(self.n_permutations, 3))
+        return replace(self, n_permutations=min(self.n_permutations, 3), name_neurons=False)
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()
@@ -157,7 +159,7 @@ class ClassNeurons(StackExperiment):
         for c, reason in reasons.items():
             for statistic in ("neuron_auc", "class_loss_nats", "cosine", "auc_without_directions", "direct_effect"):
                 out.absent(statistic, reason, cls=neurons.readout.classes[c])
-        _Tabulation(out=out, neurons=neurons, classes=classes, found=found).tabulate()
+        _Tabulation(out=out, neurons=neurons, classes=classes, found=found, named=self.name_neurons).tabulate()
         table = {f"neurons_{stack}": _table(neurons, classes, found)} if stack in WITH_TABLE else {}
         return out.record(**table)
 
@@ -170,6 +172,7 @@ class _Tabulation:
     neurons: _Neurons
     classes: Int[np.ndarray, " cls"]
     found: Found
+    named: bool
 
     def tabulate(self) -> None:
         n = self.neurons
@@ -187,8 +190,10 @@ class _Tabulation:
         return [self.neurons.place(int(index)) for index in self.found.neuron]
 
     def keys(self) -> list[dict[str, Any]]:
-        """What tells each class's best neuron: class, layer, neuron."""
+        """What tells each class's best neuron: class, layer, neuron; the class alone where neurons are not named."""
         n = self.neurons
+        if not self.named:
+            return [{"cls": n.readout.classes[c]} for c in self.classes]
         return [
             {"cls": n.readout.classes[c], "layer": n.layers[layer].number, "neuron": neuron}
             for c, (layer, neuron) in zip(self.classes, self.places, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -47,6 +47,9 @@ class SharedNeurons(StackExperiment):
     n_resamples: int = 64
     n_model_resamples: int = 2
     n_checked: int = 256
+
+    def for_controls(self) -> SharedNeurons:
+        return replace(self, n_resamples=min(self.n_resamples, 8))
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()
