@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rote.circuit import Circuit
     from rote.experiments import EXPERIMENTS
     from rote.facts import FactTable, read_facts
+    from rote.lineup import CONTROLS, Control, build_controls
     from rote.model import Edit, Model, Read, Site, load_model
     from rote.pipeline import find_circuit, study
     from rote.results import Run, open_run
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CARDS": "rote.catalog",
+    "CONTROLS": "rote.lineup",
     "Circuit": "rote.circuit",
+    "Control": "rote.lineup",
     "EXPERIMENTS": "rote.experiments",
     "Edit": "rote.model",
     "FactTable": "rote.facts",
@@ -33,6 +36,7 @@ _HOMES = {
     "Settings": "rote.settings",
     "Site": "rote.model",
     "Stack": "rote.stack",
+    "build_controls": "rote.lineup",
     "find_circuit": "rote.pipeline",
     "load_model": "rote.model",
     "open_run": "rote.results",
@@ -42,8 +46,10 @@ _HOMES = {
 
 __all__ = [
     "CARDS",
+    "CONTROLS",
     "EXPERIMENTS",
     "Circuit",
+    "Control",
     "Edit",
     "FactTable",
     "Model",
@@ -52,6 +58,7 @@ __all__ = [
     "Settings",
     "Site",
     "Stack",
+    "build_controls",
     "experiments",
     "find_circuit",
     "load_model",

@@ -45,7 +45,7 @@ def demo(
     quiet: Quiet = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
-    """Study the bundled organism: which sport 1,400 real athletes (and 200 invented people) play; the line-up beside it."""
+    """Study the bundled organism: which sport 1,400 athletes (and 200 invented people) play, beside the line-up."""
     from rote.organisms import BUNDLED
     from rote.organisms.demo import demo_facts
     from rote.settings import Settings

@@ -21,10 +21,10 @@ from rote.experiments import Experiment
 from rote.facts import FactTable, RelationPrompts
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
-from rote.pipeline import ask_all
 from rote.settings import Settings
 from rote.statistics import rng
 from rote.statistics.probes import STRENGTHS, logistic_correct
+from rote.work import ask_all
 
 WINDOW = 3  # layers of a look-up window, as far as nobody has looked
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -11,13 +12,21 @@ from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, StackExperiment, absents
 from rote.lineup import Control, Member
 from rote.records import Absent, Record, Row
-from rote.records.rows import ABSENT_FIELDS, SUMMARY_FIELDS, column_dtype, row_dict
+from rote.records.rows import (
+    ABSENT_FIELDS,
+    SUMMARY_FIELDS,
+    absent_from_dict,
+    column_dtype,
+    row_dict,
+    row_from_dict,
+)
 from rote.settings import Settings
 from rote.statistics import new_member
 
 LEAST_MATCHED = 3  # members; a control with fewer matched ones is drawn, and never used as a reference
 # what tells two rows of a control apart; not the seed, which is the member's
 KEY = [name for name in ABSENT_FIELDS if name not in ("reason", "seed", "stack", "unit")]
+_NOTHING = dict.fromkeys(SUMMARY_FIELDS)
 
 
 def stack_experiments(experiments: Sequence[Experiment]) -> tuple[StackExperiment, ...]:
@@ -57,13 +66,7 @@ def measure_member(member: Member, experiments: Sequence[StackExperiment], setti
     )
 
 
-def over_members(
-    control: Control,
-    relation: str,
-    records: Sequence[Record],
-    experiments: Sequence[StackExperiment],
-    settings: Settings,
-) -> Record:
+def over_members(control: Control, records: Sequence[Record], settings: Settings) -> Record:
     """A control's rows: per value the mean over its matched members and the interval for a new member.
 
     Over all members where fewer than LEAST_MATCHED are matched; the table `controls` says so. A value that no member
@@ -72,18 +75,22 @@ def over_members(
     fits = pd.concat([record.tables["fits"] for record in records], ignore_index=True)
     good = fits["matched"].to_numpy(dtype=bool)
     matched = control.exempt or int(good.sum()) >= min(LEAST_MATCHED, len(good))
-    counted = [r for r, g in zip(records, good, strict=True) if g or not matched or control.exempt]
-    rows = _without_places(pd.concat([record.tables["members"] for record in counted], ignore_index=True))
-    made, found = [], set()
-    for _, group in rows.groupby(KEY, dropna=False, sort=False):
-        row = group.iloc[0]
+    counted = [record for record, g in zip(records, good, strict=True) if g or not matched]
+    values = _without_places(pd.concat([record.tables["members"] for record in counted], ignore_index=True))
+    lacking = pd.concat([record.tables["members_absent"] for record in counted], ignore_index=True)
+    rows = []
+    for key, group in _by_key(values):
         estimate = new_member(group["value"].to_list(), group["ci_low"].to_list(), group["ci_high"].to_list())
-        key = {name: _plain(row[name]) for name in (*KEY, "unit")}
-        made.append(Row(stack=control.name, seed=settings.seed, **key, **estimate.fields))
-        found.add(tuple(str(key[name]) for name in KEY))
+        rows.append(row_from_dict({**_NOTHING, **key, **estimate.fields, **_identity(control, settings)}))
+    found = {_told_apart(row_dict(row)) for row in rows}
+    absent = [
+        absent_from_dict({**key, **_identity(control, settings), "reason": str(group["reason"].iloc[0])})
+        for key, group in _by_key(lacking)
+        if _told_apart(key) not in found
+    ]
     return Record(
-        rows=tuple(made),
-        absent=_absent(control, relation, counted, experiments, settings, found),
+        rows=tuple(rows),
+        absent=tuple(absent),
         tables={"controls": pd.DataFrame([_summary(control, fits, matched)]).astype({"reason": "object"})},
     )
 
@@ -97,37 +104,29 @@ def no_lineup(
     )
 
 
-def _absent(
-    control: Control,
-    relation: str,
-    records: Sequence[Record],
-    experiments: Sequence[StackExperiment],
-    settings: Settings,
-    found: set[tuple[str, ...]],
-) -> tuple[Absent, ...]:
-    lacking = pd.concat([record.tables["members_absent"] for record in records], ignore_index=True)
-    absent = []
-    for _, group in lacking.groupby(KEY, dropna=False, sort=False):
-        row = group.iloc[0]
-        key = {name: _plain(row[name]) for name in KEY}
-        if tuple(str(key[name]) for name in KEY) not in found:
-            absent.append(
-                Absent(
-                    stack=control.name, seed=settings.seed, reason=str(row["reason"]), unit=_plain(row["unit"]), **key
-                )
-            )
-    return tuple(absent)
+def _by_key(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """(what it is the value of, the rows of all members) for every value, in the order in which values appear."""
+    for _, group in rows.groupby(KEY, dropna=False, sort=False):
+        yield {name: _plain(group[name].iloc[0]) for name in (*KEY, "unit")}, group
+
+
+def _told_apart(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY)
+
+
+def _identity(control: Control, settings: Settings) -> dict[str, Any]:
+    return {"stack": control.name, "seed": settings.seed}
 
 
 def _without_places(rows: pd.DataFrame) -> pd.DataFrame:
-    """A neuron that a search chose is another one in every member: its row counts for the search, not for the neuron."""
+    """A neuron that a search chose is another one in every member: its row counts for the search, not the neuron."""
     rows.loc[rows["neuron"].notna(), ["layer", "neuron"]] = None
     return rows.drop_duplicates([*KEY, "member"])
 
 
 def _summary(control: Control, fits: pd.DataFrame, matched: bool) -> dict[str, object]:
     good = fits["matched"].to_numpy(dtype=bool)
-    counted = fits[good] if good.any() else fits
+    counted = fits[good] if matched else fits
     lacking = fits.loc[~good, "reason"].dropna()
     return {
         "relation": fits["relation"].iloc[0],
@@ -149,7 +148,6 @@ def _frame(rows: Sequence[Row] | Sequence[Absent], names: Sequence[str], member:
     return pd.DataFrame({**columns, "member": pd.Series([member] * len(listed), dtype="int64")})
 
 
-def _plain(value: object) -> object:
-    if value is None or pd.isna(value):
-        return None
-    return int(value) if not isinstance(value, str) and float(value).is_integer() else value  # type: ignore[arg-type]
+def _plain(value: Any) -> Any:
+    """A cell of a table as a row takes it: text, a whole number, or None."""
+    return None if pd.isna(value) else value if isinstance(value, str) else int(value)

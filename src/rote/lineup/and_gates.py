@@ -85,8 +85,8 @@ def _gates(
     gain = 1 / (both - one).clamp_min(1e-6)
     weight, bias = weight * gain, -one * gain  # ReLU(first + last − 1): 1 on the neuron's names, 0 on those half its
     spread = torch.relu(normed @ weight + bias)[: len(entities)].std(0).clamp_min(1e-6)
-    size = plain.post(read[: len(entities)]).double().std(0) / spread  # as loud as the model's neurons
-    weight, bias = weight * size, bias * size
+    loudness = plain.post(read[: len(entities)]).double().std(0) / spread  # as loud as the model's neurons
+    weight, bias = weight * loudness, bias * loudness
     mlp = replace(
         layer.mlp,
         w_in=weight.to(read.dtype),

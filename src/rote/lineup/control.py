@@ -38,7 +38,7 @@ class Control(ABC):
     ones are built with settings.n_trained_members seeds instead of n_members.
     """
 
-    name: ClassVar[str]
+    name: str
     exempt: ClassVar[bool] = False
     trained_by_steps: ClassVar[bool] = False
 

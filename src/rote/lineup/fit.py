@@ -143,13 +143,10 @@ def refine(
                 if enough(run(now())):
                     break
         optimiser.zero_grad()
-        loss(run(now())).backward()
+        torch.autograd.backward(loss(run(now())))
         optimiser.step()
     with torch.no_grad():
-        return tuple(
-            replace(layer, mlp=replace(layer.mlp, **{n: _still(getattr(layer.mlp, n)) for n in WEIGHTS}))
-            for layer in now()
-        )
+        return tuple(with_weights(layer, **{n: _still(getattr(layer.mlp, n)) for n in WEIGHTS}) for layer in now())
 
 
 def scaled_to_rms(target: Target, layers: Layers) -> Layers:

@@ -22,7 +22,7 @@ class PartialHash(Control):
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
-        self.name = f"partial_hash_{steps}"  # type: ignore[misc]
+        self.name = f"partial_hash_{steps}"
 
     def layers(self, target: Target, generator: np.random.Generator, settings: Settings) -> Layers:
         start = target.stack.shuffled_matched(generator).layers

@@ -95,7 +95,8 @@ class Target:
         """Orthonormal: the leading principal components of the wanted outputs, their mean included."""
         d_model = self.wanted.shape[1]
         size = max(1, round(BASIS_SHARE * d_model))
-        return torch.linalg.svd(self.wanted.double(), full_matrices=False)[2][:size].T.to(self.wanted.dtype)
+        directions: Float[Tensor, "direction d_model"] = torch.linalg.svd(self.wanted.double(), full_matrices=False)[2]
+        return directions[:size].T.to(self.wanted.dtype)
 
     @cached_property
     def known(self) -> Mapping[str, Int[Tensor, " known"]]:

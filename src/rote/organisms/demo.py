@@ -11,7 +11,7 @@ INVENTED = 200  # of the invented people: they alone have enough relations for s
 
 
 def demo_facts() -> FactTable:
-    """Sport and league of 1,400 real athletes, and seven relations of 200 invented people, evenly spaced in the file."""
+    """Sport and league of 1,400 real athletes; seven relations of 200 invented people, evenly spaced in the file."""
     table = read_facts(BUNDLED / "facts.json")
     fiction = table.fiction
     left_out = set(fiction) - set(fiction[:: len(fiction) // INVENTED][:INVENTED])
