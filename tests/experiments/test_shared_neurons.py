@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 
@@ -14,21 +15,21 @@ from plain_neox import add
 from plain_neurons import PlainNeurons, make, pair_detectors
 from stack_maker import KINDS
 
-from rote.circuit import Recall, ask, search
+from rote.circuit import OtherRelation, Recall, ask, reading_heads, search
 from rote.errors import NotApplicable
 from rote.experiments import Study
 from rote.experiments.shared_neurons import SharedNeurons
 from rote.experiments.shared_neurons_facts import choose, determines, linked_pairs
-from rote.experiments.shared_neurons_model import model_effects
+from rote.experiments.shared_neurons_model import model_effects, sources_of
 from rote.experiments.shared_neurons_stack import Ablation, exact_effects, first_order_effects
 from rote.facts import build_prompts, read_facts
 from rote.organisms import BUNDLED
 from rote.records import Record
 from rote.settings import Settings
-from rote.stack import Stack
 from rote.statistics import rng
 
 QUICK = Settings(n_bootstrap=50)
+ASKED = ("sport", "league", "pet", "hand", "city")
 
 
 def mean_abs(record: Record, condition: str) -> float:
@@ -196,94 +197,74 @@ def test_neurons_that_write_nothing_leave_no_correlation_and_no_nan() -> None:
 
 @cache
 def people() -> Study:
-    """60 people of whom seven things are known, with a readout per relation in the effective model's place."""
-    table = read_facts(BUNDLED / "facts.json")
-    entities = set([e for e in table.entities if sum(f.entity == e for f in table.facts) == 7][:60])
+    """60 people of whom five things are known."""
+    table = read_facts(BUNDLED / "facts.json").select(ASKED)
+    count = Counter(fact.entity for fact in table.facts)
+    entities = set([e for e in table.entities if count[e] == len(ASKED)][:60])
     table = replace(table, facts=tuple(f for f in table.facts if f.entity in entities), left_out=(), fiction=())
-    prompts = {r.name: build_prompts(table, r.name, model().tokenizer) for r in table.relations}
-    known = {name: ask(model(), p, SETTINGS) for name, p in prompts.items()}
-    recall = Recall.of(model(), prompts["sport"], known["sport"].known, SETTINGS)
-    asked = [
-        build_prompts(table, "sport", model().tokenizer, asked_as=r).take(known["sport"].known)
-        for r in table.relations
-        if r.name != "sport"
-    ]
-    study = Study(
-        prompts=prompts["sport"],
-        known=known["sport"],
+    recalls = {}
+    for relation in table.relations:
+        prompts = build_prompts(table, relation.name, model().tokenizer)
+        recalls[relation.name] = Recall.of(model(), prompts, ask(model(), prompts, SETTINGS).known, SETTINGS)
+    recall, others = recalls.pop("sport"), recalls.values()
+    asked = [build_prompts(table, "sport", model().tokenizer, asked_as=r.prompts.relation) for r in others]
+    known = set(recall.names)
+    return Study(
+        prompts=build_prompts(table, "sport", model().tokenizer),
+        known=ask(model(), recall.prompts, SETTINGS),
         recall=recall,
         circuit=search(recall),
-        asked_otherwise=tuple(asked),
+        asked_otherwise=tuple(p.take([i for i, e in enumerate(p.entities) if e in known]) for p in asked),
+        others=tuple(OtherRelation(recall=r, heads=reading_heads(r)) for r in others),
     )
-    study.__dict__["stack"] = _with_every_relation(study.stack, prompts, known)
-    return study
-
-
-def _with_every_relation(stack: Stack, prompts: dict, known: dict) -> Stack:  # type: ignore[type-arg]
-    """The attributes of every relation; the readouts' weights are not used on the model."""
-    readouts, cls = dict(stack.readouts), dict(stack.entities.cls)
-    for name, p in prompts.items():
-        if name != "sport":
-            of = {e: int(c) for e, c, k in zip(p.entities, p.cls, known[name].known, strict=True) if k}
-            weight = torch.zeros(len(stack.constant), len(p.classes), dtype=torch.float64)
-            readouts[name] = replace(stack.readouts["sport"], relation=name, classes=p.classes, weight=weight)
-            cls[name] = np.array([of.get(e, -1) for e in stack.entities.names])
-    return replace(stack, readouts=readouts, entities=replace(stack.entities, cls=cls))
 
 
 def test_on_the_model_effects_are_those_of_its_own_forward_passes() -> None:
     study, twin = people(), plain()
     found = model_effects(study, count=2, pool=8, draws=1)
-    assert set(found.relations) == {"sport", "league", "instrument", "pet", "hand", "colour", "city"}
-    layers, table = study.circuit.window.layers, read_facts(BUNDLED / "facts.json")
-    names = list(study.stack.entities.names)
-    report = [names[i] for i in np.flatnonzero(~study.stack.entities.selection)][: SETTINGS.max_entities]
-    entities = study.stack.entities
-    where = np.array([n in set(report) for n in names])
+    assert set(found.relations) == set(ASKED)
+    layers, table, entities = study.circuit.window.layers, read_facts(BUNDLED / "facts.json"), study.stack.entities
+    where = ~entities.selection
     assert where.sum() <= SETTINGS.max_entities  # so every reported entity is a candidate
-    known = np.stack([c >= 0 for c in entities.cls.values()], axis=1)
-    chosen = choose(known[where], entities.first[where], entities.last[where], where=np.ones(where.sum(), bool),
-                    count=2, settings=SETTINGS, relation="sport")  # fmt: skip
-    assert found.effects["mean"].shape == (2, 7, 80 * len(layers))
-    width = 80
+    names, known = np.array(entities.names)[where], np.stack([c[where] >= 0 for c in entities.cls.values()], axis=1)
+    everyone = np.ones(len(names), dtype=bool)
+    first, last, sport = entities.first[where], entities.last[where], entities.cls["sport"][where]
+    chosen = choose(known, first, last, where=everyone, count=2, settings=SETTINGS, relation="sport")
+    width = twin.hf.config.intermediate_size
+    sources = sources_of(sport, chosen, 8, 1, width * len(layers), SETTINGS, "sport")
+    assert all((sport[source] != sport[i]).all() for i, source in zip(chosen, sources, strict=True))
     for relation in ("sport", "city"):
         template = table.relation(relation).template
         attribute = {f.entity: f.attribute for f in table.of(relation)}
-
-        def traced(name: str, changes: dict | None = None, template: str = template):  # type: ignore[no-untyped-def, type-arg]
-            ids = twin.tokenizer.encode(template.replace("{}", name))
-            last = len(twin.tokenizer.encode(f"Fact: {name}")) - 1
-            return twin.run(ids, changes), last
-
-        def post(name: str, layer: int, neuron: int) -> float:
-            trace, last = traced(name)
-            x = twin.layer_norm(layer, "post_attention_layernorm", trace["mlp_in", layer][last])
-            pre = x @ twin.block(layer, "mlp.dense_h_to_4h.weight")[neuron]
-            return float(torch.nn.functional.gelu(pre + twin.block(layer, "mlp.dense_h_to_4h.bias")[neuron]))
-
-        for k, i in enumerate(chosen):
-            name = report[i]
-            token = twin.tokenizer.encode(f" {attribute[name]}", add_special_tokens=False)[0]
-            for layer, neuron in ((layers[0], 3), (layers[-1], 61)):
-                posts = [post(other, layer, neuron) for other in report]
-                out = twin.block(layer, "mlp.dense_4h_to_h.weight")[:, neuron]
-                shift = (np.mean(posts) - posts[i]) * out
-                clean, last = traced(name)
-                changed, _ = traced(name, {("mlp_out", layer): add(last, shift)})
-                logs = [float(torch.log_softmax(t["logits"][-1], -1)[token]) for t in (changed, clean)]
-                place = layers.index(layer) * width + neuron
-                effect = found.effects["mean"][k, found.relations.index(relation), place]
-                assert effect == pytest.approx(logs[0] - logs[1], rel=1e-5, abs=1e-9)
+        ids = [twin.tokenizer.encode(template.replace("{}", name)) for name in names]
+        ends = [len(twin.tokenizer.encode(f"Fact: {name}")) - 1 for name in names]
+        traces = [twin.run(tokens) for tokens in ids]
+        for layer, neuron in ((layers[0], 3), (layers[-1], 61)):
+            weight = twin.block(layer, "mlp.dense_h_to_4h.weight")[neuron]
+            bias = twin.block(layer, "mlp.dense_h_to_4h.bias")[neuron]
+            read = [trace["mlp_in", layer][end] for trace, end in zip(traces, ends, strict=True)]
+            normed = [twin.layer_norm(layer, "post_attention_layernorm", x) for x in read]
+            posts = [float(torch.nn.functional.gelu(x @ weight + bias)) for x in normed]
+            out, place = twin.block(layer, "mlp.dense_4h_to_h.weight")[:, neuron], layers.index(layer) * width + neuron
+            for k, i in enumerate(chosen):
+                token = twin.tokenizer.encode(f" {attribute[names[i]]}", add_special_tokens=False)[0]
+                for how, put in (("mean", np.mean(posts)), ("resample", posts[sources[k][0, place]])):
+                    shift = add(ends[i], (put - posts[i]) * out)
+                    changed = twin.run(ids[i], {("mlp_out", layer): shift})
+                    logs = [float(torch.log_softmax(t["logits"][-1], -1)[token]) for t in (changed, traces[i])]
+                    effect = found.effects[how][k, found.relations.index(relation), place]
+                    assert effect == pytest.approx(logs[0] - logs[1], rel=1e-5, abs=1e-9)
 
 
-def test_on_the_model_the_rows_stand_beside_the_reason_for_what_it_does_not_measure() -> None:
-    record = SharedNeurons(n_entities=2, n_resamples=4, n_model_resamples=1)._on_model(people())
-    assert {r.stack for r in record.rows} == {"model"}
-    linked = [r for r in record.rows if r.statistic == "fact_correlation" and r.condition == "linked"]
-    assert [json.loads(r.parameters)["relations"] for r in linked] == [["league", "sport"]]
-    assert mean_abs(record, "linked") > mean_abs(record, "unlinked")
-    assert mean_abs(record, "linked_resample") > mean_abs(record, "unlinked_resample")
-    assert [a.statistic for a in record.absent] == ["first_order_agreement"]
+def test_on_model_and_effective_model_the_rows_stand_beside_the_reason_for_what_it_does_not_measure() -> None:
+    whole = SharedNeurons(n_entities=2, n_resamples=4, n_model_resamples=1).measure(people())
+    assert [(a.stack, a.statistic) for a in whole.absent] == [("model", "first_order_agreement")]
+    for stack in ("model", "effective"):
+        record = Record(rows=tuple(r for r in whole.rows if r.stack == stack))
+        linked = [r for r in record.rows if r.statistic == "fact_correlation" and r.condition == "linked"]
+        assert [json.loads(r.parameters)["relations"] for r in linked] == [["league", "sport"]]
+        assert mean_abs(record, "linked") > mean_abs(record, "unlinked")
+        assert mean_abs(record, "linked_resample") > mean_abs(record, "unlinked_resample")
 
 
 def test_one_relation_alone_leaves_every_statistic_absent_on_model_and_stack(world: World) -> None:

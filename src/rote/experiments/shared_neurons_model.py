@@ -11,13 +11,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rote.circuit import ask
 from rote.circuit.prompts import PromptSet
-from rote.errors import FactsError
 from rote.experiments.base import Study, reported
 from rote.experiments.shared_neurons_facts import choose
 from rote.experiments.shared_neurons_stack import Effects
-from rote.facts import Fact, FactTable, RelationPrompts, build_prompts
+from rote.facts import RelationPrompts
 from rote.model import Edit, Read, Site
 from rote.settings import Settings
 from rote.stack import Entities, Stack
@@ -35,11 +33,11 @@ class ModelEffects:
 def model_effects(study: Study, *, count: int, pool: int, draws: int) -> ModelEffects:
     """Every window neuron replaced at subject_last, in the prompt of each fact that the model answers rightly.
 
-    Candidates are the reported entities of the effective model; an attribute is what the effective model's entities
-    hold for that relation, and the fact counts where p of its first token exceeds known_probability. The values put
-    in are those of the same relation's prompts: the mean over the candidates; or for each draw and neuron that of a
-    random one of `pool` candidates of another class of the studied relation, the same one for every fact of an
-    entity. NotApplicable where there is no window, or fewer than two entities with four such facts.
+    Candidates are the reported entities of the effective model; facts are those that the model knows, of relations
+    that the effective model reads. The values put in are those of the same relation's prompts: the mean over the
+    candidates; or for each draw and neuron that of a random one of `pool` candidates of another class of the studied
+    relation, the same one for every fact of an entity. NotApplicable where there is no window, or fewer than two
+    entities with four such facts.
     """
     stack, settings, relation = study.stack, study.settings, study.recall.relation
     templates = {relation: study.recall.prompts, **{p.asked.name: p for p in study.asked_otherwise}}
@@ -49,7 +47,7 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int) -> ModelEf
     known = np.array([[entity in rows[name] for name in facts] for entity in sample.names])
     everyone = np.ones(len(sample), dtype=bool)
     chosen = choose(known, sample.first, sample.last, where=everyone, count=count, settings=settings, relation=relation)
-    sources = _sources(sample.cls[relation], chosen, pool, draws, sum(_sizes(stack)), settings, relation)
+    sources = sources_of(sample.cls[relation], chosen, pool, draws, sum(_sizes(stack)), settings, relation)
     effects: dict[str, list[list[np.ndarray]]] = {"mean": [], "resample": []}
     for name, prompts in facts.items():
         ablation = _Ablations(study, _of(templates[name], sample.names), prompts)
@@ -66,7 +64,7 @@ def _sizes(stack: Stack) -> list[int]:
     return [layer.mlp.w_out.shape[0] for layer in stack.layers]
 
 
-def _sources(
+def sources_of(
     cls: Int[np.ndarray, " candidate"],
     chosen: Int[np.ndarray, " entity"],
     pool: int,
@@ -154,27 +152,11 @@ def _of(prompts: RelationPrompts, names: Sequence[str]) -> RelationPrompts:
 
 
 def _known_prompts(study: Study, names: Sequence[str]) -> dict[str, RelationPrompts]:
-    """Each relation's prompts about these entities, those that the model answers rightly, by relation."""
-    stack, recall = study.stack, study.recall
-    index = {name: i for i, name in enumerate(stack.entities.names)}
-    found = {recall.relation: _of(recall.prompts, names)}
-    limit = getattr(recall.model.config, "max_position_embeddings", None)
-    for asked in study.asked_otherwise:
-        relation = asked.asked
-        if relation.name not in stack.readouts:
-            continue
-        cls, classes = stack.entities.cls[relation.name], stack.readouts[relation.name].classes
-        facts = tuple(
-            Fact(entity=name, relation=relation.name, attribute=classes[cls[index[name]]])
-            for name in names
-            if cls[index[name]] >= 0
-        )
-        table = FactTable(name="other", relations=(relation,), facts=facts)
-        try:
-            prompts = build_prompts(
-                table, relation.name, recall.model.tokenizer, max_length=limit, allow_shared_first_tokens=True
-            )
-        except FactsError:  # fewer than two classes can be asked: nothing is told apart there
-            continue
-        found[relation.name] = prompts.take(ask(recall.model, prompts, study.settings).known)
+    """Each relation's prompts about these entities, those whose answer the model knows, by relation."""
+    recalls = [study.recall, *(other.recall for other in study.others)]
+    found = {}
+    for recall in recalls:
+        known = set(recall.names)
+        if recall.relation in study.stack.readouts:
+            found[recall.relation] = _of(recall.prompts, [name for name in names if name in known])
     return {name: prompts for name, prompts in found.items() if len(prompts)}
