@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow check install docs clean
+.PHONY: demo test test-slow check install docs notebook clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -32,6 +32,10 @@ check: install  ## style, types, the direction of imports
 
 docs: install  ## documents that are generated
 	$(BIN)/python -m rote.catalog docs/experiments.md
+
+notebook: install  ## execute the notebooks again, in place
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'
+	OMP_NUM_THREADS=1 $(BIN)/python examples/execute.py examples/*.ipynb
 
 clean:
 	rm -rf $(VENV) build dist runs .mypy_cache .ruff_cache .pytest_cache
