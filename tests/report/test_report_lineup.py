@@ -329,3 +329,12 @@ def test_hypotheses_and_controls_that_the_catalog_does_not_know_are_shown_and_es
     assert HOSTILE[2] in text
     last = figure_of(view).groups[-1].rows[0].strips[0]
     assert sum(m.role == "other" for m in last.marks) > 5, "other controls are found by the place of the judged values"
+
+
+def test_where_every_test_is_blind_they_are_counted_and_not_listed() -> None:
+    blind = tuple(
+        outcome("not decisive", hypothesis="hash_and_lookup", statistic=s) for s in ("early_rise", "path_share")
+    )
+    assert judgements(blind)[-1].text == "all 2 of them; the reasons stand in the line-up below."
+    seen = (*blind, outcome("consistent", hypothesis="hash_and_lookup", statistic="norm_auc"))
+    assert judgements(seen)[-1].text == "early rise of the probe and share of MLP → MLP paths."

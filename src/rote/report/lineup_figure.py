@@ -33,8 +33,8 @@ _LEGEND = (
 _CAPTION = (
     "Each row is one test with a scale of its own. The vertical band is the model; every mark is the mean of a "
     "control's members, its line the 95 % interval for one more member. A test is decisive only if no control with "
-    "the property overlaps one without it; grey rows cannot tell. A line that reaches an edge, "
-    "and a triangle there, go on beyond it."
+    "the property overlaps one without it, and if planted worlds certified it; grey rows cannot tell. A line that "
+    "reaches an edge, and a triangle there, go on beyond it."
 )
 # how far beyond the references' own span their intervals and the model may stretch the scale
 _STRETCH = 0.7

@@ -74,11 +74,20 @@ def judgements(outcomes: tuple[Outcome, ...]) -> tuple[Judgement, ...]:
         found.append(Judgement(standing="undecided", about=listed(silent), text="no test could decide."))
     blind = _tests(outcomes, NOT_DECISIVE)
     if blind:
-        found.append(Judgement(standing="cannot tell", about="Tests that decide nothing", text=f"{listed(blind)}."))
+        found.append(
+            Judgement(standing="cannot tell", about="Tests that decide nothing", text=_listed_or_all(blind, outcomes))
+        )
     gone = _tests(outcomes, NOT_APPLICABLE)
     if gone:
         found.append(Judgement(standing="not applicable", about="Not to be asked here", text=f"{listed(gone)}."))
     return tuple(found)
+
+
+def _listed_or_all(blind: list[str], outcomes: tuple[Outcome, ...]) -> str:
+    n = len({test_title(o) for o in outcomes})
+    if n > 1 and all(o.verdict == NOT_DECISIVE for o in outcomes):
+        return f"all {n} of them; the reasons stand in the line-up below."
+    return f"{listed(blind)}."
 
 
 def _tests(outcomes: tuple[Outcome, ...], verdict: str) -> list[str]:
