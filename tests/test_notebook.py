@@ -51,14 +51,12 @@ def capfd_module():
     pd.reset_option("display.float_format")
 
 
-@pytest.mark.slow
 def test_fresh_seeds_of_known_controls_are_judged_rightly(names):
     verdict = {name: names["judged"](position).verdict for name, position in names["fresh"].items()}
     assert verdict["hash_lookup"] == "consistent"
     assert verdict["single_step"] == verdict["parallel"] == "inconsistent"
 
 
-@pytest.mark.slow
 def test_the_study_ends_in_verdicts_on_the_same_figures(names):
     outcomes, run = names["outcomes"], names["run"]
     cell = outcomes[(outcomes["hypothesis"] == "hash_and_lookup") & (outcomes["statistic"] == "path_share")]
