@@ -28,7 +28,8 @@ def every_third(table: FactTable) -> FactTable:
 def run(tmp_path_factory):
     model = rote.load_model(BUNDLED)
     facts = every_third(rote.read_facts("athletes", prefix=""))
-    return rote.study(model, facts, folder=tmp_path_factory.mktemp("demo") / "run", relation="sport", settings=SETTINGS)
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    return rote.study(model, facts, folder=folder, relation="sport", settings=SETTINGS, controls=())
 
 
 def value(run, statistic: str, **key) -> float:
@@ -101,6 +102,6 @@ def test_bfloat16_finds_the_same_window(tmp_path):
     model = rote.load_model(BUNDLED, dtype="bfloat16")
     facts = every_third(every_third(rote.read_facts("athletes", prefix="", relation="sport")))
     experiments = tuple(e for e in rote.EXPERIMENTS if e.name in ("known_facts", "lookup_window", "effective_model"))
-    run = rote.study(model, facts, folder=tmp_path / "run", settings=SETTINGS, experiments=experiments)
+    run = rote.study(model, facts, folder=tmp_path / "run", settings=SETTINGS, experiments=experiments, controls=())
     assert (value(run, "lookup_start"), value(run, "lookup_stop")) == (1, 3)
     assert value(run, "effective_accuracy", condition="report") >= 0.85

@@ -17,7 +17,7 @@ from rote.errors import FactsError, NotApplicable
 from rote.experiments import Experiment, Study
 from rote.experiments.base import absents
 from rote.experiments.known_facts import from_table, tabulate
-from rote.experiments.on_controls import measure_member, no_lineup, over_members, stack_experiments
+from rote.experiments.on_controls import measure_member, no_lineup, not_built, over_members, stack_experiments
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.lineup import Control, Target
 from rote.model import Model
@@ -162,9 +162,13 @@ class Work:
         """One member of a control, built and measured."""
         rest, seed = _parts(shard.item)
         name, control = _parts(rest)
-        if name not in self._targets:
-            self._targets[name] = Target.of(self.study(name).stack, self.settings)
-        member = self.controls[control].build(self._targets[name], int(seed), self.settings)
+        try:
+            if name not in self._targets:
+                self._targets[name] = Target.of(self.study(name).stack, self.settings)
+            member = self.controls[control].build(self._targets[name], int(seed), self.settings)
+        except NotApplicable as error:
+            built, reason = self.controls[control], error.reason
+            return not_built(built, name, int(seed), self._on_stacks, self.settings, reason)
         return measure_member(member, self._on_stacks, self.settings)
 
     def control(self, shard: Shard, members: Sequence[Record]) -> Record:

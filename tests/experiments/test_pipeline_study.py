@@ -19,16 +19,25 @@ import rote.organisms
 from rote import cli
 from rote.execute import Finished, Started
 from rote.experiments import EXPERIMENTS
+from rote.lineup import CONTROLS, Additive, HashLookup
 from rote.results import Run
 
 SMALL = replace(
     SETTINGS, max_entities=24, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, n_pairs=20, n_unknown=100,
-    n_bootstrap=100, min_known=20,
+    n_bootstrap=100, min_known=20, n_members=2, n_trained_members=1, n_member_bootstrap=50, n_refine_steps=40,
 )  # fmt: skip
+LINEUP = (Additive(), HashLookup())
 
 
 def run(folder: Path, on_event: object = lambda event: None) -> Run:
-    return rote.study(model(), facts(), folder=folder, settings=SMALL, on_event=on_event)  # type: ignore[arg-type]
+    return rote.study(
+        model(),
+        facts(),
+        folder=folder,
+        settings=SMALL,
+        controls=LINEUP,
+        on_event=on_event,  # type: ignore[arg-type]
+    )
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -50,19 +59,26 @@ def test_a_study_measures_every_experiment_and_writes_its_report(first: Run) -> 
     assert (first.absent["reason"].str.len() > 10).all()
     assert (first.path / "report.html").stat().st_size > 10_000
     assert len(first.table("known_facts")) == len(facts().facts)
+    assert list(first.table("lineup", "controls")["control"]) == [control.name for control in LINEUP]
 
 
-def test_an_interrupted_study_ends_in_the_same_bytes_and_repeats_nothing(first: Run, tmp_path: Path) -> None:
+N_MEASURED = 1 + len(EXPERIMENTS)  # shards before the line-up: those of the experiments and the circuit
+
+
+@pytest.mark.parametrize("n_done", [6, N_MEASURED + 2], ids=["measuring", "lining up"])
+def test_an_interrupted_study_ends_in_the_same_bytes_and_repeats_nothing(
+    n_done: int, first: Run, tmp_path: Path
+) -> None:
     begun: list[str] = []
     done: list[str] = []
 
     def interrupt(event: object) -> None:
         if isinstance(event, Started):
-            begun.append(event.shard.experiment)  # type: ignore[attr-defined]
-            if len(done) == 6:
+            begun.append(str(event.shard))
+            if len(done) == n_done:
                 raise KeyboardInterrupt
         if isinstance(event, Finished):
-            done.append(event.shard.experiment)  # type: ignore[attr-defined]
+            done.append(str(event.shard))
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", interrupt)
@@ -71,12 +87,14 @@ def test_an_interrupted_study_ends_in_the_same_bytes_and_repeats_nothing(first: 
 
     def watch(event: object) -> None:
         if isinstance(event, Started):
-            begun.append(event.shard.experiment)  # type: ignore[attr-defined]
+            begun.append(str(event.shard))
 
     run(tmp_path / "run", watch)
-    assert len(before) == 6
+    assert len(before) == n_done
     assert not set(before) & set(begun)
-    assert {*before, *begun} == {e.name for e in EXPERIMENTS} | {"circuit"}
+    lineup = [f"lineup/sport/{control.name}" for control in LINEUP]
+    members = [f"{control}/{seed}" for control in lineup for seed in range(SMALL.n_members)]
+    assert {*before, *begun} == {f"{e.name}/sport" for e in EXPERIMENTS} | {"circuit/sport", *members, *lineup}
     assert tables(tmp_path / "run") == tables(first.path)
 
 
@@ -90,7 +108,12 @@ def test_a_finished_study_has_nothing_left_to_do(first: Run) -> None:
 
 def test_another_seed_in_the_same_folder_is_refused(first: Run) -> None:
     with pytest.raises(rote.errors.RunError, match="seed"):
-        rote.study(model(), facts(), folder=first.path, settings=replace(SMALL, seed=1))
+        rote.study(model(), facts(), folder=first.path, settings=replace(SMALL, seed=1), controls=LINEUP)
+
+
+def test_another_line_up_in_the_same_folder_is_refused(first: Run) -> None:
+    with pytest.raises(rote.errors.RunError, match="controls"):
+        rote.study(model(), facts(), folder=first.path, settings=SMALL, controls=LINEUP[:1])
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +135,7 @@ def test_a_model_that_knows_nothing_ends_the_study_early_with_that_finding(ignor
     others = found.absent[found.absent["experiment"] != "known_facts"]
     assert set(others["experiment"]) == {e.name for e in EXPERIMENTS} - {"known_facts"}
     assert others["reason"].str.startswith(reason).all()
+    assert {control.name for control in CONTROLS} <= set(others["stack"])
     assert reason in (found.path / "report.html").read_text(encoding="utf-8").replace("\n", " ")
 
 
@@ -162,10 +186,11 @@ def test_the_command_line_ends_normally_on_a_model_that_knows_nothing(
         ({"--facts": "columns"}, "entity"),
         ({"--relation": "spouse"}, "spouse"),
         ({"--experiments": "known_facts,guesswork"}, "guesswork"),
+        ({"--controls": "additive,guesswork"}, "guesswork"),
         ({"model": "/no/such/model"}, "/no/such/model"),
         ({"--settings": "settings"}, "no_such_setting"),
     ],
-    ids=["file", "column", "relation", "experiment", "model", "setting"],
+    ids=["file", "column", "relation", "experiment", "control", "model", "setting"],
 )
 def test_what_cannot_be_used_is_refused_with_code_2_and_no_traceback(
     change: dict[str, str],

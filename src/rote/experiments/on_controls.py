@@ -57,10 +57,29 @@ def measure_member(member: Member, experiments: Sequence[StackExperiment], setti
         "rms_ratio": member.fit.rms_ratio,
         "reason": member.reason,
     }
+    return _member_record(rows, absent, fit)
+
+
+def not_built(
+    control: Control,
+    relation: str,
+    seed: int,
+    experiments: Sequence[StackExperiment],
+    settings: Settings,
+    reason: str,
+) -> Record:
+    """A member that the target gives nothing to build from: unmatched, everything absent."""
+    absent = no_lineup(control, relation, experiments, settings, reason).absent
+    nothing = dict.fromkeys(("accuracy", "target_accuracy", "rms_ratio"), float("nan"))  # stored as null
+    fit = {"relation": relation, "control": control.name, "member": seed, "matched": False, **nothing, "reason": reason}
+    return _member_record([], absent, fit)
+
+
+def _member_record(rows: Sequence[Row], absent: Sequence[Absent], fit: Mapping[str, Any]) -> Record:
     return Record(
         tables={
-            "members": _frame(rows, SUMMARY_FIELDS, member.seed),
-            "members_absent": _frame(absent, ABSENT_FIELDS, member.seed),
+            "members": _frame(rows, SUMMARY_FIELDS, fit["member"]),
+            "members_absent": _frame(absent, ABSENT_FIELDS, fit["member"]),
             "fits": pd.DataFrame([fit]).astype({"reason": "object"}),
         }
     )
@@ -74,13 +93,14 @@ def over_members(control: Control, records: Sequence[Record], settings: Settings
     """
     fits = pd.concat([record.tables["fits"] for record in records], ignore_index=True)
     good = fits["matched"].to_numpy(dtype=bool)
-    matched = control.exempt or int(good.sum()) >= min(LEAST_MATCHED, len(good))
+    matched = int(good.sum()) >= min(LEAST_MATCHED, len(good))
     counted = [record for record, g in zip(records, good, strict=True) if g or not matched]
     values = _without_places(pd.concat([record.tables["members"] for record in counted], ignore_index=True))
     lacking = pd.concat([record.tables["members_absent"] for record in counted], ignore_index=True)
     rows = []
     for key, group in _by_key(values):
-        estimate = new_member(group["value"].to_list(), group["ci_low"].to_list(), group["ci_high"].to_list())
+        # no interval of the members' own: they are measured on the very entities that the model is measured on
+        estimate = new_member(group["value"].to_list(), [None] * len(group), [None] * len(group))
         rows.append(row_from_dict({**_NOTHING, **key, **estimate.fields, **_identity(control, settings)}))
     found = {_told_apart(row_dict(row)) for row in rows}
     absent = [

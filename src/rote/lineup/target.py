@@ -69,15 +69,21 @@ class Target:
 
     @classmethod
     def of(cls, stack: Stack, settings: Settings) -> Target:
-        """The target for at most max_entities names of each half, sampled within classes."""
+        """The target for at most max_entities names of each half, sampled within classes.
+
+        NotApplicable where there are fewer than two names, or nothing that differs between them.
+        """
         stack = _limited(stack, settings)
         run = stack.run_entities()
         base = run.resid[0] + sum((layer.attention for layer in stack.layers), torch.zeros_like(run.resid[0][0]))
+        wanted = run.output - base
+        if not bool((wanted != wanted[0]).any()):
+            raise NotApplicable("the window adds the same for every known name, so there is nothing to be matched to")
         return cls(
             stack=stack,
             run=run,
             base=base,
-            wanted=run.output - base,
+            wanted=wanted,
             answers={name: readout.log_probs(run.output) for name, readout in stack.readouts.items()},
         )
 
@@ -142,6 +148,7 @@ def _limited(stack: Stack, settings: Settings) -> Stack:
             generator = rng(settings.seed, "entities", relation)  # as the experiments draw theirs
             cls = entities.cls[relation][members]
             kept.append(members[stratified_sample(cls, size=settings.max_entities, generator=generator)])
-    if not kept:
-        raise NotApplicable("the stack has no known names, so there is nothing that a control could hold")
+    if len(entities) < 2:
+        names = "no known names" if not kept else "one known name"
+        raise NotApplicable(f"the stack has {names}; a control is matched on two or more")
     return stack.with_entities(entities.take(np.sort(np.concatenate(kept))))
