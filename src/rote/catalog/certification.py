@@ -13,7 +13,8 @@ from typing import Any
 class Certificate:
     """What planted worlds said of one cell: wrong in `wrong` of `n` decided cases, an error rate in [low, high].
 
-    `power` is the share of full-strength plants that were judged rightly. `certified` is decided by the
+    `power` is the share of full-strength plants that were judged rightly, `reach` how far the cell's controls reach
+    into the gap between them (see `judge.decide`), tuned on worlds that certify nothing. `certified` is decided by the
     calibration and only read here. Numbers are None where the calibration had no case.
     """
 
@@ -24,11 +25,12 @@ class Certificate:
     high: float | None
     power: float | None
     note: str
+    reach: float = 0.0
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Certificate:
         """From one entry of certification.json; KeyError where a field is missing."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name != "reach"}, reach=values.get("reach", 0.0))
 
 
 def certificates() -> dict[str, Certificate]:

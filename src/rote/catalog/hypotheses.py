@@ -143,6 +143,10 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "pre-activation was computed by an earlier MLP.",
     ),
     _cell(
+        SINGLE_STEP, _RISE, ("single_step", "parallel"), ("hash_lookup",),
+        "Layers that each turn tokens into attributes make the class readable from the first one on.",
+    ),
+    _cell(
         HASH, _PATH_SHARE, ("hash_lookup",), ("single_step", "parallel"),
         "A look-up reads the hash that earlier MLPs made, so the paths between MLPs carry what matters.",
     ),
@@ -156,7 +160,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "weights; neurons that only amplify it do not.",
     ),
     _cell(
-        HASH, _RISE, ("hash_lookup",), (*_DOSES, "parallel"),
+        HASH, _RISE, ("hash_lookup",), ("single_step", "parallel"),
         "A hash that knows nothing of the class leaves the probe where it was until the last layer.",
     ),
     _cell(

@@ -24,7 +24,7 @@ SHARED_NEURONS = ExperimentCard(
     ),
     source=_SHARED,
     applies_to=_FULL,
-    needs=_WINDOW,
+    needs=(*_WINDOW, "several_relations"),
     statistics=(
         StatisticCard(
             name="fact_correlation",

@@ -113,7 +113,8 @@ def _judge(cell: Cell, line_up: LineUp, certificate: Certificate | None, certifi
     without = line_up.side(cell, prediction.without_controls)
     ruling = _lacking(model, with_, without)
     if ruling is None:
-        ruling = decide(model, with_.positions, without.positions)
+        reach = certificate.reach if certificate is not None else 0.0
+        ruling = decide(model, with_.positions, without.positions, reach=reach)
         if certified_only and ruling.verdict != "not decisive":
             ruling = _uncertified(model, certificate) or ruling
         if left_out := (*with_.missing, *without.missing):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 # Float32 arithmetic gives an exact zero back as 1e-7 or so: intervals this near each other meet. The statistics
@@ -41,6 +41,16 @@ class Position:
         (low, high), (other_low, other_high) = self.ends, other.ends
         return low <= other_high + TOLERANCE and other_low <= high + TOLERANCE
 
+    def widened(self, by: float) -> Position:
+        """The same place with an interval wider by this much at either end."""
+        low, high = self.ends
+        return replace(self, low=low - by, high=high + by)
+
+    def distance(self, other: Position) -> float:
+        """The gap between two intervals; 0 where they overlap."""
+        (low, high), (other_low, other_high) = self.ends, other.ends
+        return max(other_low - high, low - other_high, 0.0)
+
     @property
     def fields(self) -> PositionFields:
         return {
@@ -61,8 +71,14 @@ class Ruling:
     reason: str
 
 
-def decide(model: Position, with_: Sequence[Position], without: Sequence[Position]) -> Ruling:
+def decide(
+    model: Position, with_: Sequence[Position], without: Sequence[Position], *, reach: float = 0.0
+) -> Ruling:
     """The verdict on one cell, from intervals alone.
+
+    `reach` (0 to below ½): a model that is not made like a control need not stand exactly where one does, for instance
+    where a control's value is exactly 0. So the controls reach this share of the smallest gap between a with-interval
+    and a without-interval beyond their own ends; they stay disjoint. Calibration tunes it per cell.
 
     Decisive only if every interval of `with_` is disjoint from every one of `without`. Then, by what the model's
     interval meets: some with and no without: `consistent`; some without and no with: `inconsistent`; both:
@@ -87,9 +103,10 @@ def decide(model: Position, with_: Sequence[Position], without: Sequence[Positio
             reason=f"the test cannot tell its own controls apart: {shown.all(blurred_with)} with the property meet "
             f"{shown.all(blurred_without)} without it; effective: {shown.bare(model)}",
         )
-    met_with = [c for c in with_ if model.meets(c)]
-    met_without = [c for c in without if model.meets(c)]
-    verdict, reason = _place(model, with_, without, met_with, met_without, shown)
+    beyond = reach * min(a.distance(b) for a in with_ for b in without)
+    met_with = [c for c in with_ if model.meets(c.widened(beyond))]
+    met_without = [c for c in without if model.meets(c.widened(beyond))]
+    verdict, reason = _place(model, with_, without, met_with, met_without, shown, beyond)
     return Ruling(verdict=verdict, t=_share(model, with_, without), reason=reason)
 
 
@@ -100,16 +117,17 @@ def _place(
     met_with: Sequence[Position],
     met_without: Sequence[Position],
     shown: Numbers,
+    beyond: float,
 ) -> tuple[str, str]:
-    value = shown.bare(model)
+    value, within = shown.bare(model), f" (within its reach of {shown.number(beyond)})" if beyond else ""
     if met_with and met_without:
         return "in between", f"{value} meets {shown.all(met_with)} and also {shown.all(met_without)}"
     if met_with:
-        return "consistent", f"{value} meets {shown.all(met_with)} and none of {shown.all(without)}"
+        return "consistent", f"{value} meets {shown.all(met_with)}{within} and none of {shown.all(without)}"
     if met_without:
-        return "inconsistent", f"{value} meets {shown.all(met_without)} and none of {shown.all(with_)}"
+        return "inconsistent", f"{value} meets {shown.all(met_without)}{within} and none of {shown.all(with_)}"
     ends = [c.ends for c in (*with_, *without)]
-    low, high = min(e[0] for e in ends), max(e[1] for e in ends)
+    low, high = min(e[0] for e in ends) - beyond, max(e[1] for e in ends) + beyond
     if model.ends[1] < low or model.ends[0] > high:
         side = "below" if model.ends[1] < low else "above"
         everyone = shown.all([*with_, *without])

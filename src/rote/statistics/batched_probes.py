@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from rote.errors import MeasurementError, NotApplicable
 from rote.statistics.probes import STRENGTHS, folds
 
-TOLERANCE = 1e-9  # a fit ends where a step promises less than this share of its objective
+TOLERANCE = 1e-7  # a fit ends where a step promises less than this share of its objective
 MAX_STEPS = 1000
-MEMORY = 10  # pairs of steps that L-BFGS remembers
+MEMORY = 5  # pairs of steps that L-BFGS remembers
 _CHUNK_BYTES = 256 * 2**20  # fits that need more than this are done one group after the other
 _NEVER = -1e30  # the score of a class that the fitting entities do not have
 
@@ -53,12 +54,18 @@ def held_out_correct(
     features, trains = standardised(x), [~np.asarray(test) for test in tests]
     held = [fold for train in trains for fold in folds(cls, train)]
     inner = np.array([train for train in trains for _ in range(3)]) & ~np.array(held)
-    with threadpool_limits(1):  # half of a step is no matrix product, and the products are small
+    with _threads().limit(limits=1):  # half of a step is no matrix product, and the products are small
         fits = fit(features, cls, np.repeat(inner, len(STRENGTHS), axis=0), np.tile(STRENGTHS, len(inner)))
         right = _correct(fits, features, cls).reshape(len(inner), len(STRENGTHS), -1) & np.array(held)[:, None]
         totals = right.sum(axis=2).reshape(len(trains), 3, len(STRENGTHS)).sum(axis=1)
         strengths = np.array(STRENGTHS)[totals.argmax(axis=1)]
         return _correct(fit(features, cls, np.array(trains), strengths), features, cls)
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """The libraries whose threads can be limited; looking for them takes as long as a few fits."""
+    return ThreadpoolController()
 
 
 def standardised(x: Float[np.ndarray, "entity feature"]) -> Float[np.ndarray, "entity component"]:

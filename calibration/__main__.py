@@ -1,0 +1,30 @@
+"""`python -m calibration observe|certify`: see `make calibration`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from calibration.certify import certify
+from calibration.run import run
+
+
+def main() -> None:
+    """Parse the command line and run one of the two stages."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=["observe", "certify"])
+    parser.add_argument("--worlds", type=Path, default=Path("runs/calibration/worlds.jsonl"))
+    parser.add_argument("--n-worlds", type=int, default=100, help="of every truth")
+    parser.add_argument("--n-free", type=int, default=20, help="worlds without a planted mechanism")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=80.0)
+    given = parser.parse_args()
+    if given.stage == "observe":
+        run(given.worlds, given.n_worlds, n_free=given.n_free, processes=given.processes, minutes=given.minutes)
+    else:
+        certify(given.worlds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Observes planted worlds in parallel processes, one line of JSON each; goes on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+TRUTHS = ("single_step", "parallel", "hash", "additive", "and_gates", "free")
+CERTIFIED = ("single_step", "parallel", "hash", "additive", "and_gates")  # free: what training finds; only reported
+
+
+def observe_one(truth: str, seed: int) -> dict[str, object]:
+    """One world; what failed is part of the answer."""
+    import torch
+
+    torch.set_num_threads(1)
+    from calibration.measure import observe
+    from calibration.worlds import world
+
+    begin = time.perf_counter()
+    try:
+        found = observe(world(truth, seed))
+    except Exception:  # a world that cannot be observed is counted, not hidden
+        return {"truth": truth, "seed": seed, "failed": traceback.format_exc(limit=3)}
+    return {**found, "seconds": round(time.perf_counter() - begin, 2)}
+
+
+def run(path: Path, n_worlds: int, *, n_free: int, processes: int, minutes: float) -> None:
+    """Observe `n_worlds` of every certified truth and `n_free` free ones, until `minutes` are over."""
+    done = {(found["truth"], found["seed"]) for found in read(path)}
+    wanted = [
+        (truth, seed)
+        for seed in range(n_worlds)
+        for truth in TRUTHS
+        if (truth, seed) not in done and (truth in CERTIFIED or seed < n_free)
+    ]
+    end = time.monotonic() + 60 * minutes
+    os.environ["OMP_NUM_THREADS"] = "1"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(processes) as pool, path.open("a", encoding="utf-8") as file:
+        for start in range(0, len(wanted), 8 * processes):
+            if time.monotonic() > end:
+                print(f"stopped after {minutes:g} minutes; the same command goes on")
+                break
+            futures = [pool.submit(observe_one, *item) for item in wanted[start : start + 8 * processes]]
+            for future in as_completed(futures):
+                file.write(json.dumps(future.result()) + "\n")
+                file.flush()
+            print(f"{start + len(futures)} of {len(wanted)} worlds", flush=True)
+
+
+def read(path: Path) -> Iterator[dict[str, object]]:
+    """The worlds observed so far."""
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.endswith("}"):
+                yield json.loads(line)
