@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from lineup_maker import QUICK, knowing, member
+from lineup_maker import FEW, QUICK, knowing, member
 from stack_maker import KINDS
 
 from rote.experiments import NonlinearExcess, PathAblation
@@ -23,6 +25,7 @@ from rote.lineup import (
 )
 from rote.stack import Stack, permuted
 from rote.stack.product import product_effects
+from rote.statistics import rng
 
 kinds = pytest.mark.parametrize("kind", KINDS)
 BLIND = (SingleStep(), AndGates(), Parallel())
@@ -114,7 +117,7 @@ def test_single_step_neurons_inherit_no_excess(kind: str) -> None:
 
 @kinds
 def test_every_parallel_layer_has_the_answer_by_itself(kind: str) -> None:
-    stack = knowing(kind)
+    stack = knowing(kind, FEW)
     target = Target.of(stack, QUICK)
 
     def alone(control: Control) -> list[float]:
@@ -162,8 +165,6 @@ def same_numbers(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
 
 @kinds
 def test_the_hash_is_shuffled_matched_of_the_same_seed_column_by_column(kind: str) -> None:
-    from rote.statistics import rng
-
     stack = knowing(kind)
     built = member(HashLookup(), stack, seed=4).stack
     generator = rng(QUICK.seed, "lineup/hash_lookup", 4)
@@ -177,8 +178,6 @@ def test_the_hash_is_shuffled_matched_of_the_same_seed_column_by_column(kind: st
 
 def test_the_hash_does_not_know_the_classes() -> None:
     """Other answers for the same names leave every layer before the look-up as it is, bit by bit."""
-    from dataclasses import replace
-
     stack = knowing("sequential LayerNorm")
     order = np.random.default_rng(0).permutation(len(stack.entities))
     other = replace(stack, entities=replace(stack.entities, cls={"sport": stack.entities.cls["sport"][order]}))
@@ -207,7 +206,9 @@ def test_a_booster_reads_and_writes_nothing_but_readout_directions(kind: str) ->
         assert float((turned - read).abs().max()) > 0.1
         assert torch.allclose(layer.mlp_out(turned), out, atol=1e-9)
     other = member(ShuffledMatched(), stack).stack.layers[0]
-    assert not torch.allclose(other.mlp_out(turned_outside(run.mlp_in[0], span)), other.mlp_out(run.mlp_in[0]), atol=0.1)
+    assert not torch.allclose(
+        other.mlp_out(turned_outside(run.mlp_in[0], span)), other.mlp_out(run.mlp_in[0]), atol=0.1
+    )
 
 
 def turned_outside(x: torch.Tensor, span: torch.Tensor) -> torch.Tensor:

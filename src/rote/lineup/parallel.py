@@ -33,8 +33,10 @@ class Parallel(Control):
             return alone.mean()
 
         def enough(run: StackRun) -> bool:
-            each = [target.fit(target.base + n * out) for out in run.mlp_out]
-            return all(fit.accurate() for fit in each) and target.fit(run.output).accurate(AIM)
+            gain = 1 / target.fit(run.output).rms_ratio  # what scaled_to_rms will find, as no layer reads another
+            each = [target.fit(target.base + gain * n * out) for out in run.mlp_out]
+            whole = target.fit(target.base + gain * (run.output - target.base))
+            return all(fit.accurate() for fit in each) and whole.accurate(AIM)
 
         layers = refine(
             target,
