@@ -101,6 +101,7 @@ _PATH_SHARE = ("path_ablation", "path_share", Select(condition="additive"))
 _CORRELATION = ("shared_neurons", "mean_abs_correlation", Select(condition="unlinked"))
 _INHERITED = ("nonlinear_excess", "inherited", Select())
 _SCORE = ("nonlinear_excess", "interaction_score", Select())
+_LINEAR = ("nonlinear_excess", "linear_share", Select())
 _SHARE = ("linear_structure", "interaction_share", Select(site="mlp_out"))
 _BROKEN = ("linear_structure", "broken_fraction", Select(condition="real", site="resid_post", layer="last"))
 _AUC = ("class_neurons", "auc_without_directions", Select())
@@ -187,6 +188,10 @@ PREDICTIONS: tuple[Prediction, ...] = (
         ADDITIVE, _SHARE, ("additive",), ("single_step", "hash_lookup"),
         "The output of a sum over tokens has no variance that belongs to the pair; this says nothing for hashing, "
         "since any nonlinear layer has some.",
+    ),
+    _cell(
+        ADDITIVE, _LINEAR, ("additive",), ("single_step", "hash_lookup"),
+        "In a sum over tokens no neuron responds to the pair beyond what it does for each token.",
     ),
     _cell(
         ADDITIVE, _BROKEN, ("additive",), ("single_step", "hash_lookup"),
