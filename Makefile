@@ -32,6 +32,7 @@ check: install  ## style, types, the direction of imports
 
 docs: install  ## documents that are generated
 	$(BIN)/python -m rote.catalog docs/experiments.md
+	$(BIN)/python docs/tables.py
 
 notebook: install  ## execute the notebooks again, in place
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'
