@@ -27,4 +27,21 @@ CONTROLS: tuple[Control, ...] = (
     Trained(),
 )
 
-__all__ = ["CONTROLS", "Control", "Fit", "Member", "Target", "build_controls"]
+__all__ = [
+    "CONTROLS",
+    "Additive",
+    "AndGates",
+    "ClassBooster",
+    "Control",
+    "Fit",
+    "HashLookup",
+    "Member",
+    "Parallel",
+    "PartialHash",
+    "Shuffled",
+    "ShuffledMatched",
+    "SingleStep",
+    "Target",
+    "Trained",
+    "build_controls",
+]
