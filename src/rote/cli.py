@@ -235,7 +235,8 @@ def _study(
     if dry_run:
         from rote.plan import plan
 
-        typer.echo(plan(loaded, table, relation=relation, settings=settings, experiments=chosen).text())
+        planned = plan(loaded, table, relation=relation, settings=settings, experiments=chosen, controls=lineup)
+        typer.echo(planned.text())
         return
     from rote.pipeline import study as run_study
 

@@ -1,15 +1,17 @@
 """`--dry-run`: token coverage, which experiments apply, and how much time and memory a study would take.
 
 The estimate counts the blocks that every prompt has to pass, times the measured seconds of one prompt through one
-block, plus the measured seconds of one probe. It assumes that every fact is known, and that the heads that read the
-answer sit two thirds up the model: so it is an upper bound on the facts and a guess of the circuit.
+block, plus the measured seconds of one probe; on a stack, names times MLPs times the measured seconds of one name
+through one MLP. It assumes that every fact is known, that the heads that read the answer sit two thirds up the model,
+and that controls are matched after half the steps they may take: so it is an upper bound on the facts and a guess of
+the circuit.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,16 +19,21 @@ import torch
 from rote.catalog import card
 from rote.circuit import PromptSet
 from rote.circuit.prompts import RECORDING_BUDGET_BYTES
-from rote.experiments import Experiment
+from rote.errors import NotApplicable
+from rote.experiments import Experiment, SharedNeurons, StackExperiment
+from rote.experiments.shared_neurons_facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
+from rote.lineup import Control, PartialHash
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
 from rote.settings import Settings
 from rote.statistics import rng
-from rote.statistics.probes import STRENGTHS, logistic_correct
+from rote.statistics.batched_probes import held_out_correct
 from rote.work import ask_all
 
 WINDOW = 3  # layers of a look-up window, as far as nobody has looked
+INTERVALS_S = 0.1  # intervals and tables of one experiment on one stack, as measured
+STEP_PASSES = 4  # a gradient step in forward passes: one forward, two backward, one for the optimiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +67,9 @@ class Plan:
             lines.append(f"\n{plan.relation}: {plan.n_facts:,} facts can be asked, {plan.n_left_out:,} left out")
             lines.append(f"  names: {tokens}")
             for name, seconds in plan.seconds.items():
-                lines.append(f"  {name:18s} about {seconds:7.1f} s")
+                lines.append(f"  {name:22s} about {seconds:7.1f} s")
             for name, reason in plan.inapplicable.items():
-                lines.append(f"  {name:18s} not applicable: {reason}")
+                lines.append(f"  {name:22s} not applicable: {reason}")
         lines.append(
             f"\nabout {self.seconds:,.0f} s in all if every fact is known; {self.memory_bytes / 2**30:.1f} GiB"
         )
@@ -76,36 +83,51 @@ def plan(
     relation: Sequence[str] | None,
     settings: Settings,
     experiments: Sequence[Experiment],
+    controls: Sequence[Control] = (),
 ) -> Plan:
     """Plan a study without running it; raises as the study would for input that cannot be used."""
     keep_freed_memory()
     names = [r.name for r in (table.select(list(relation)) if relation else table).relations]
     asked = ask_all(model, table, names)
-    others = len(table.relations) - 1
-    plans = [_relation(model, prompts, settings, experiments, others) for prompts in asked.values()]
+    beside = {r.name: sum(f.relation == r.name for f in table.facts) for r in table.relations if r.name not in asked}
+    plans = [_relation(model, table, prompts, settings, experiments, controls) for prompts in asked.values()]
+    if beside and "shared_neurons" in plans[0].seconds:
+        seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, asked[names[0]], settings).block
+        plans[0] = replace(plans[0], seconds={"other_relations": seconds, **plans[0].seconds})
     return Plan(model=repr(model), relations=tuple(plans), memory_bytes=_memory(model, asked, settings))
 
 
 def _relation(
-    model: Model, prompts: RelationPrompts, settings: Settings, experiments: Sequence[Experiment], others: int
+    model: Model,
+    table: FactTable,
+    prompts: RelationPrompts,
+    settings: Settings,
+    experiments: Sequence[Experiment],
+    controls: Sequence[Control],
 ) -> RelationPlan:
     counts = {
         "one token": int((prompts.n_name_tokens == 1).sum()),
         "two tokens": int((prompts.n_name_tokens == 2).sum()),
         "three and more": int((prompts.n_name_tokens > 2).sum()),
     }
-    inapplicable = {
-        e.name: f"{counts['two tokens']} names have two tokens, at least {settings.min_known} are needed"
+    inapplicable = _inapplicable(counts["two tokens"], len(table.relations), settings, experiments)
+    costs = _costs(model, prompts, settings)
+    blocks, names = _blocks(model, prompts, settings, len(table.relations) - 1), _names(len(prompts), settings)
+    probes = (WINDOW + 1) * settings.n_probe_seeds * costs.probe
+    on_stack = {
+        e.name: names.get(e.name, 0.0) * WINDOW * costs.mlp + probes * (e.name == "layer_probes") + INTERVALS_S
         for e in experiments
-        if "two_token_names" in card(e.name).needs and counts["two tokens"] < settings.min_known
+        if isinstance(e, StackExperiment) and e.name not in inapplicable
     }
-    blocks = _blocks(model, prompts, settings, others)
-    per_block, per_probe = _seconds_per_block(model, prompts, settings), _seconds_per_probe(model, prompts, settings)
-    seconds = {"circuit": blocks["circuit"] * per_block + 2 * len(STRENGTHS) * 3 * per_probe}
+    seconds = {"circuit": blocks["circuit"] * costs.block + 2 * costs.probe}
     for e in experiments:
         if e.name not in inapplicable:
-            probes = _probes(settings) if e.name == "layer_probes" else 0
-            seconds[e.name] = blocks.get(e.name, 0.0) * per_block + probes * per_probe + 1.0
+            once_more = probes if e.name == "layer_probes" else 0.0  # on the model itself
+            seconds[e.name] = blocks.get(e.name, 0.0) * costs.block + on_stack.get(e.name, 1.0) + once_more
+    n_members = sum(control.n_members(settings) for control in controls)
+    if n_members and on_stack:
+        built = sum(c.n_members(settings) * _building(c, model, len(prompts), settings, costs) for c in controls)
+        seconds[f"line-up, {n_members} members"] = built + n_members * sum(on_stack.values())
     return RelationPlan(
         relation=prompts.relation.name,
         n_facts=len(prompts),
@@ -114,6 +136,19 @@ def _relation(
         seconds=seconds,
         inapplicable=inapplicable,
     )
+
+
+def _inapplicable(
+    n_two_token: int, n_relations: int, settings: Settings, experiments: Sequence[Experiment]
+) -> dict[str, str]:
+    found = {}
+    for e in experiments:
+        needs = card(e.name).needs
+        if "two_token_names" in needs and n_two_token < settings.min_known:
+            found[e.name] = f"{n_two_token} names have two tokens, at least {settings.min_known} are needed"
+        elif "several_relations" in needs and n_relations < LEAST_RELATIONS:
+            found[e.name] = f"the table has {n_relations} relations, at least {LEAST_RELATIONS} are needed"
+    return found
 
 
 def _blocks(model: Model, prompts: RelationPrompts, settings: Settings, others: int) -> dict[str, float]:
@@ -125,6 +160,8 @@ def _blocks(model: Model, prompts: RelationPrompts, settings: Settings, others: 
     short = 3 / prompts.tokens.shape[1]
     curve = (read + 1) * read / 2 * n
     nodes = read * (heads + 1) + 1
+    shared = SharedNeurons()
+    ablated = shared.n_entities * (1 + shared.n_model_resamples) * (1 + others) * WINDOW * _n_neurons(model)
     return {
         "known_facts": n * layers,
         "circuit": n * (4 * layers + 6 * read) + curve + 2 * n * layers,
@@ -138,36 +175,80 @@ def _blocks(model: Model, prompts: RelationPrompts, settings: Settings, others: 
         "effective_model": 0.1 * n * layers,
         "path_ablation": (WINDOW + 3) * (draws + 1) * sample * (layers - 1),
         "known_norms": short * (sample + settings.n_unknown) * read,
+        "shared_neurons": ablated * layers,
+        "class_neurons": sample * (2 + 2 * len(prompts.classes)) * layers,
     }
 
 
-def _probes(settings: Settings) -> int:
-    """Fits of layer_probes on the model and the stack: splits × depths × (inner folds × strengths + 1)."""
-    return 2 * settings.n_probe_seeds * (WINDOW + 1) * (3 * len(STRENGTHS) + 1)
+def _names(n_facts: int, settings: Settings) -> dict[str, float]:
+    """Names that every MLP of a stack is run on, per experiment."""
+    sample, draws = min(settings.max_entities, max(n_facts // 2, 1)), 1 + settings.n_resamples_ablation
+    product = min(settings.product_names, sample) ** 2
+    return {
+        "path_ablation": product + (draws + 1) * sample * WINDOW * (WINDOW + 1) / 2,
+        "linear_structure": 2 * product + 2 * settings.n_pairs * (1 + settings.n_pair_draws),
+        "known_norms": sample + settings.n_unknown,
+        "nonlinear_excess": 2 * product,
+    }
 
 
-def _seconds_per_block(model: Model, prompts: RelationPrompts, settings: Settings) -> float:
-    """The faster of two timed batches through the whole model."""
+def _building(control: Control, model: Model, n_facts: int, settings: Settings, costs: _Costs) -> float:
+    """Seconds to build one member: gradient steps, where neurons do not outnumber the names of both halves."""
+    names = 2 * min(settings.max_entities, max(n_facts // 2, 1))
+    steps = control.steps if isinstance(control, PartialHash) else 0.0
+    if not control.exempt and (_n_neurons(model) < names or control.trained_by_steps):
+        steps += settings.n_refine_steps / 2
+    return steps * STEP_PASSES * names * WINDOW * costs.mlp + (0.0 if control.exempt else WINDOW * costs.solve)
+
+
+def _n_neurons(model: Model) -> int:
+    """Of one MLP; 0 where MLPs have no single neurons, and so no window."""
+    try:
+        return int(model.mlp(0).w_out.shape[0])
+    except NotApplicable:
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Costs:
+    """Measured seconds: a prompt through a block, a split of a probe, a name through an MLP, a ridge regression."""
+
+    block: float
+    probe: float
+    mlp: float
+    solve: float
+
+
+def _costs(model: Model, prompts: RelationPrompts, settings: Settings) -> _Costs:
     batch = prompts.take(np.arange(min(settings.batch_size, len(prompts))))
     asked = PromptSet.of(model, batch, settings.batch_size)
+    n, generator = min(settings.max_entities, max(len(prompts) // 2, 24)), rng(0, "plan")
+    x, cls = generator.standard_normal((n, model.d_model)), np.arange(n) % len(prompts.classes)
+    tests = [np.arange(n) % 5 == place for place in (0, 1)]
+    names = torch.as_tensor(x, dtype=torch.float32, device=model.device)
+    neurons = _n_neurons(model)
+    gram = torch.cov(torch.as_tensor(generator.standard_normal((min(2 * n, max(WINDOW * neurons, 1)), 2 * n))))
+
+    def mlp() -> None:
+        if neurons:
+            model.mlp(0)(names)
+
+    return _Costs(
+        block=_fastest(lambda: model.record(asked.tokens, asked.mask), model) / len(batch) / model.n_layers,
+        probe=_fastest(lambda: held_out_correct(x, cls, tests), model) / len(tests),
+        mlp=_fastest(mlp, model) / n,
+        solve=_fastest(lambda: torch.linalg.eigh(gram), model),
+    )
+
+
+def _fastest(work: Callable[[], object], model: Model) -> float:
+    """The fastest of three runs; the first one also loads libraries."""
     times = []
-    for _ in range(2):
+    for _ in range(3):
         begin = time.perf_counter()
-        model.record(asked.tokens, asked.mask)
+        work()
         if model.device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - begin)
-    return min(times) / len(batch) / model.n_layers
-
-
-def _seconds_per_probe(model: Model, prompts: RelationPrompts, settings: Settings) -> float:
-    n = min(settings.max_entities, max(len(prompts) // 2, 24))
-    generator = rng(0, "plan")
-    cls = np.arange(n) % len(prompts.classes)
-    x, train, times = generator.standard_normal((n, model.d_model)), np.arange(n) % 5 != 0, []
-    for _ in range(3):  # the first call also loads libraries
-        begin = time.perf_counter()
-        logistic_correct(x, cls, train, 0.1)
         times.append(time.perf_counter() - begin)
     return min(times)
 
