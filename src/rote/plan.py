@@ -147,7 +147,7 @@ def _inapplicable(
         if "two_token_names" in needs and n_two_token < settings.min_known:
             found[e.name] = f"{n_two_token} names have two tokens, at least {settings.min_known} are needed"
         elif "several_relations" in needs and n_relations < LEAST_RELATIONS:
-            found[e.name] = f"the table has {n_relations} relations, at least {LEAST_RELATIONS} are needed"
+            found[e.name] = f"relations in the table: {n_relations}, at least {LEAST_RELATIONS} are needed"
     return found
 
 
@@ -225,13 +225,13 @@ def _costs(model: Model, prompts: RelationPrompts, settings: Settings) -> _Costs
     n, generator = min(settings.max_entities, max(len(prompts) // 2, 24)), rng(0, "plan")
     x, cls = generator.standard_normal((n, model.d_model)), np.arange(n) % len(prompts.classes)
     tests = [np.arange(n) % 5 == place for place in (0, 1)]
-    names = torch.as_tensor(x, dtype=torch.float32, device=model.device)
     neurons = _n_neurons(model)
     gram = torch.cov(torch.as_tensor(generator.standard_normal((min(2 * n, max(WINDOW * neurons, 1)), 2 * n))))
 
     def mlp() -> None:
         if neurons:
-            model.mlp(0)(names)
+            weights = model.mlp(0)
+            weights(torch.as_tensor(x, dtype=weights.w_out.dtype, device=model.device))
 
     return _Costs(
         block=_fastest(lambda: model.record(asked.tokens, asked.mask), model) / len(batch) / model.n_layers,
