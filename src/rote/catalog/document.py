@@ -26,13 +26,13 @@ intervals.
 _HYPOTHESES = """## Hypotheses
 
 Each hypothesis is judged by where the effective model stands among controls whose mechanism is known. A control
-stands for its next member: mean ± √((t·s)²·(1 + 1/k) + 1.96²·v), k members with variance s² and mean variance v
-of their own. A control that misses the effective model's accuracy or the size of its outputs is drawn as
+stands for its next member: mean ± t·s·√(1 + 1/k), k members with variance s². A control that misses the effective model's accuracy or the size of its outputs is drawn as
 *unmatched* and is no reference.
 
 A test is decisive only if every interval of a control with the property is disjoint from every interval of one
 without it: **a test that cannot tell its own controls apart decides nothing, and says so.** It must also have
-been certified on planted worlds that no line-up was built from. Then:
+been certified on planted worlds that no line-up was built from (docs/calibration.md). There it is also tuned how far
+a control *reaches* beyond its interval into the gap between the two sides; to meet it is to meet what it reaches. Then:
 
 | verdict | the effective model's interval |
 |---|---|

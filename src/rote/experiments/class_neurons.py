@@ -153,7 +153,7 @@ class ClassNeurons(StackExperiment):
             stack=stack,
             relation=relation,
             seed=settings.seed,
-            bootstrap=bootstrap(first, last, settings, relation),
+            bootstrap=bootstrap(first, last, settings, relation, one_token_names=False),
             where=~neurons.selection,
         )
         for c, reason in reasons.items():

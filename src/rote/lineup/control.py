@@ -54,10 +54,13 @@ class Control(ABC):
         generator = rng(settings.seed, f"lineup/{self.name}", seed)
         stack = target.stack.with_layers(self.layers(target, generator, settings), self.name)
         fit = target.fit(stack.run(target.x).output)
-        good = self.exempt or fit.within()
-        return Member(
-            control=self.name, seed=seed, stack=stack, fit=fit, matched=good, reason=None if good else fit.shortfall
-        )
+        reason = None if self.exempt or fit.within() else fit.shortfall
+        reason = reason or self.flaw(target, stack)
+        return Member(control=self.name, seed=seed, stack=stack, fit=fit, matched=reason is None, reason=reason)
+
+    def flaw(self, target: Target, stack: Stack) -> str | None:
+        """Why a member lacks the mechanism although it fits, where the construction does not ensure it; else None."""
+        return None
 
 
 def build_controls(

@@ -11,7 +11,7 @@ from rote.lineup.fit import Layers, fit_outputs, refine, scaled_to_rms
 from rote.lineup.target import AIM, Target
 from rote.lineup.wiring import all_confined, token_layers
 from rote.settings import Settings
-from rote.stack import StackRun
+from rote.stack import Stack, StackRun
 
 
 class Parallel(Control):
@@ -47,3 +47,15 @@ class Parallel(Control):
             enough=enough,
         )
         return scaled_to_rms(target, layers)
+
+    def flaw(self, target: Target, stack: Stack) -> str | None:
+        """A layer that does not have the answer by itself."""
+        n = len(stack.layers)
+        fits = [target.fit(target.base + n * out) for out in stack.run(target.x).mlp_out]
+        worst = min(fits, key=lambda fit: fit.accuracy)
+        if worst.accurate():
+            return None
+        return (
+            f"MLP {stack.numbers[fits.index(worst)]} alone reads {worst.accuracy:.3f} of the names rightly, "
+            f"{worst.target_accuracy:.3f} wanted"
+        )

@@ -44,15 +44,17 @@ class StackLayer:
 
 
 def permuted(layer: StackLayer, generator: np.random.Generator) -> StackLayer:
-    """Each weight matrix and bias of the MLP permuted entrywise; norms and attention stay.
+    """Each weight matrix and bias of the MLP permuted entrywise, on its own device; norms and attention stay.
 
     Source: Fact Finding, post 3, the shuffled-weights baseline.
     """
+    seed = int(generator.integers(2**63))
+    on_device = torch.Generator(device=layer.mlp.w_out.device).manual_seed(seed)  # millions of entries: not on the host
 
     def shuffle(x: Tensor | None) -> Tensor | None:
         if x is None:
             return None
-        order = torch.as_tensor(generator.permutation(x.numel()), device=x.device)
+        order = torch.randperm(x.numel(), generator=on_device, device=x.device)
         return x.flatten()[order].reshape(x.shape)
 
     mlp = layer.mlp
