@@ -15,13 +15,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage", choices=["observe", "certify"])
     parser.add_argument("--worlds", type=Path, default=Path("runs/calibration/worlds.jsonl"))
-    parser.add_argument("--n-worlds", type=int, default=100, help="of every truth")
-    parser.add_argument("--n-free", type=int, default=20, help="worlds without a planted mechanism")
+    parser.add_argument("--n-worlds", type=int, default=100, help="of every truth, about")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=80.0)
     given = parser.parse_args()
     if given.stage == "observe":
-        run(given.worlds, given.n_worlds, n_free=given.n_free, processes=given.processes, minutes=given.minutes)
+        run(given.worlds, given.n_worlds, processes=given.processes, minutes=given.minutes)
     else:
         certify(given.worlds)
 

@@ -24,7 +24,7 @@ CONTROL_OF = {
     "and_gates": "and_gates",
 }
 REACHES = (0.0, 0.1, 0.2, 0.3, 0.4)
-TUNING_SHARE = 0.25  # the first quarter of the seeds of every truth; the others certify
+N_TUNING = 15  # the first seeds of every truth tune, the others certify
 LEAST_MEMBERS = 3
 ERROR_ALLOWED, RIGHT_WANTED = 0.05, 0.8
 CERTIFICATION = Path("src/rote/catalog/certification.json")
@@ -156,9 +156,8 @@ def certify(path: Path) -> None:
 
     everything = list(read(path))
     worlds = [w for w in everything if "cells" in w]
-    n = 1 + max(int(w["seed"]) for w in worlds if w["truth"] in CERTIFIED)
-    tuning = [w for w in worlds if w["seed"] < TUNING_SHARE * n]
-    certifying = [w for w in worlds if w["seed"] >= TUNING_SHARE * n]
+    tuning = [w for w in worlds if w["seed"] < N_TUNING]
+    certifying = [w for w in worlds if w["seed"] >= N_TUNING]
     results = []
     for prediction in PREDICTIONS:
         if prediction.hypothesis != PARTIAL:

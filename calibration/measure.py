@@ -11,7 +11,7 @@ import pandas as pd
 
 from calibration.worlds import World
 from rote.catalog.hypotheses import ADDITIVE, PARTIAL, PREDICTIONS, SINGLE_STEP, Prediction
-from rote.experiments import EXPERIMENTS, SharedNeurons, StackExperiment
+from rote.experiments import EXPERIMENTS, PathAblation, SharedNeurons, StackExperiment
 from rote.experiments.class_neurons import ClassNeurons
 from rote.experiments.on_controls import measure_member
 from rote.judge import Position
@@ -22,12 +22,12 @@ from rote.records.rows import ABSENT_FIELDS, SUMMARY_FIELDS, column_dtype, row_d
 from rote.settings import Settings
 
 SETTINGS = Settings(
-    n_members=6,
+    n_members=5,
     n_trained_members=3,
     n_refine_steps=300,
     n_bootstrap=200,
     n_member_bootstrap=50,
-    n_probe_seeds=5,
+    n_probe_seeds=4,
     n_pairs=60,
     n_pair_draws=4,
     n_unknown=400,
@@ -41,7 +41,7 @@ LEFT_OUT = ("partial_hash_1000",)  # as long to train as all others together; it
 
 
 BLIND = ("mean_abs_correlation", "auc_without_directions", "norm_auc")  # never decisive: few worlds show it
-N_BLIND = 40  # worlds of every truth in which these are measured nevertheless
+N_BLIND = 20  # worlds of every truth in which these are measured nevertheless
 
 
 def judged_cells(truth: str, seed: int) -> tuple[Prediction, ...]:
@@ -65,6 +65,8 @@ def judged_experiments(cells: Sequence[Prediction]) -> tuple[StackExperiment, ..
             small = experiment.for_controls()
             if isinstance(small, ClassNeurons):
                 small = ClassNeurons(n_permutations=1)
+            if isinstance(small, PathAblation):
+                small = PathAblation(ablations=("resample", "additive"))
             if isinstance(small, SharedNeurons):
                 small = SharedNeurons(n_entities=6, n_resamples=1, n_checked=8)
             chosen.append(small)

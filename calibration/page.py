@@ -137,7 +137,9 @@ def _variants(worlds: Sequence[World], results: Results) -> str:
             total = sum(t.worlds for t in variant.values())
             right.append(f"{sum(t.right for t in variant.values()) / max(total, 1):.0%}")
             wrong.append(str(sum(t.wrong for t in variant.values())))
-        rows.append(f"| {prediction.hypothesis} | `{prediction.statistic}` | {' | '.join(right)} | {' | '.join(wrong)} |")
+        rows.append(
+            f"| {prediction.hypothesis} | `{prediction.statistic}` | {' | '.join(right)} | {' | '.join(wrong)} |"
+        )
     return "\n".join(rows)
 
 

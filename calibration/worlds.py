@@ -112,9 +112,7 @@ def _blank(shape: Shape, truth: str, generator: np.random.Generator) -> Stack:
             norm = NormWeights(kind=shape.norm, weight=1 + 0.1 * noise(d), bias=bias, eps=1e-5)  # type: ignore[arg-type]
         attention = 0.1 * noise(d) if truth not in ("additive", "and_gates") else torch.zeros(d)
         layers.append(
-            StackLayer(
-                number=number, attention=attention, norm=norm, mlp=mlp, out_norm=None, parallel=shape.parallel
-            )
+            StackLayer(number=number, attention=attention, norm=norm, mlp=mlp, out_norm=None, parallel=shape.parallel)
         )
     readouts = {
         r: Readout(

@@ -25,12 +25,12 @@ class Certificate:
     high: float | None
     power: float | None
     note: str
-    reach: float = 0.0
+    reach: float
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Certificate:
         """From one entry of certification.json; KeyError where a field is missing."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name != "reach"}, reach=values.get("reach", 0.0))
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
 
 def certificates() -> dict[str, Certificate]:

@@ -26,8 +26,8 @@ intervals.
 _HYPOTHESES = """## Hypotheses
 
 Each hypothesis is judged by where the effective model stands among controls whose mechanism is known. A control
-stands for its next member: mean ± t·s·√(1 + 1/k), k members with variance s². A control that misses the effective model's accuracy or the size of its outputs is drawn as
-*unmatched* and is no reference.
+stands for its next member: mean ± t·s·√(1 + 1/k), k members with variance s². A control that misses the
+effective model's accuracy or the size of its outputs is drawn as *unmatched* and is no reference.
 
 A test is decisive only if every interval of a control with the property is disjoint from every interval of one
 without it: **a test that cannot tell its own controls apart decides nothing, and says so.** It must also have

@@ -27,6 +27,11 @@ class Select:
     layer: str = "all"
 
 
+def cell_name(hypothesis: str, experiment: str, statistic: str, condition: str | None) -> str:
+    """hypothesis/experiment/statistic, and the condition where the statistic has several."""
+    return "/".join(part for part in (hypothesis, experiment, statistic, condition) if part)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """One cell: where `hypothesis` holds, `statistic` is as in `with_controls` and not as in `without_controls`."""
@@ -42,7 +47,7 @@ class Prediction:
     @property
     def cell(self) -> str:
         """The name of the cell in certification.json."""
-        return f"{self.hypothesis}/{self.experiment}/{self.statistic}"
+        return cell_name(self.hypothesis, self.experiment, self.statistic, self.select.condition)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
 )
 
 _PATH_SHARE = ("path_ablation", "path_share", Select(condition="additive"))
+_WHOLE_PATH = ("path_ablation", "path_share", Select(condition="resample"))
 _CORRELATION = ("shared_neurons", "mean_abs_correlation", Select(condition="unlinked"))
 _INHERITED = ("nonlinear_excess", "inherited", Select())
 _SCORE = ("nonlinear_excess", "interaction_score", Select())
@@ -144,8 +150,9 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "pre-activation was computed by an earlier MLP.",
     ),
     _cell(
-        SINGLE_STEP, _RISE, ("single_step", "parallel"), ("hash_lookup",),
-        "Layers that each turn tokens into attributes make the class readable from the first one on.",
+        SINGLE_STEP, _WHOLE_PATH, ("single_step", "and_gates"), ("hash_lookup", *_DOSES),
+        "Where no MLP uses another's output, another name's output on the paths between them changes nothing either; "
+        "this sees fixed transformations of single tokens as well, which the additive ablation leaves in place.",
     ),
     _cell(
         HASH, _PATH_SHARE, ("hash_lookup",), ("single_step", "parallel"),
@@ -161,7 +168,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "weights; neurons that only amplify it do not.",
     ),
     _cell(
-        HASH, _RISE, ("hash_lookup",), ("single_step", "parallel"),
+        HASH, _RISE, ("hash_lookup",), ("parallel",),
         "A hash that knows nothing of the class leaves the probe where it was until the last layer.",
     ),
     _cell(

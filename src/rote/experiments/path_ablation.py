@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Ablated:
     removed: Callable[[int], Metrics]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PathAblation(StackExperiment):
     """MLP j reads the residual stream in which MLP i's output is ablated; everything after j runs again.
 
@@ -53,15 +54,16 @@ class PathAblation(StackExperiment):
     main effects over the product, which removes only what it computes jointly. path_share = KL(all its paths) /
     KL(removed), per layer and for all layers but the last: Σ_i KL(all paths of i) / Σ_i KL(removed i). On a stack the
     additive ablation is measured on the entities whose names fit a product of product_names × product_names, and the
-    product is that of their names. Source: Fact Finding, post 3.
+    product is that of their names. `ablations` are those measured on a stack. Source: Fact Finding, post 3.
     """
 
-    name = "path_ablation"
+    name: ClassVar[str] = "path_ablation"
+    ablations: tuple[str, ...] = ABLATIONS
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
         settings = settings or Settings()
         sample, parts = reported(stack, settings), []
-        for how in ABLATIONS:
+        for how in self.ablations:
             studied = within_product(sample, settings) if how == "additive" else sample
             out, on = on_stack(self.name, studied, settings), _Start.of(studied)
             _tabulate(out, [_on_stack(on, values) for values in _stack_values(on, how, settings)], stack.numbers, how)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rote.catalog import DOSES, PREDICTIONS, Certificate, certificates, hypothesis
+from rote.catalog.hypotheses import cell_name
 from rote.judge.references import LineUp, Side
 from rote.judge.select import EFFECTIVE, Cell
 from rote.judge.verdict import Numbers, Position, Ruling, decide, nearest
@@ -47,7 +48,7 @@ class Outcome:
     @property
     def cell(self) -> str:
         """The name of the cell in certification.json."""
-        return f"{self.hypothesis}/{self.experiment}/{self.statistic}"
+        return cell_name(self.hypothesis, self.experiment, self.statistic, self.condition)
 
     @property
     def as_dict(self) -> dict[str, Any]:

@@ -71,9 +71,7 @@ class Ruling:
     reason: str
 
 
-def decide(
-    model: Position, with_: Sequence[Position], without: Sequence[Position], *, reach: float = 0.0
-) -> Ruling:
+def decide(model: Position, with_: Sequence[Position], without: Sequence[Position], *, reach: float = 0.0) -> Ruling:
     """The verdict on one cell, from intervals alone.
 
     `reach` (0 to below ½): a model that is not made like a control need not stand exactly where one does, for instance
@@ -81,12 +79,13 @@ def decide(
     and a without-interval beyond their own ends; they stay disjoint. Calibration tunes it per cell.
 
     Decisive only if every interval of `with_` is disjoint from every one of `without`. Then, by what the model's
-    interval meets: some with and no without: `consistent`; some without and no with: `inconsistent`; both:
-    `in between`; none: `unlike all controls` where it lies outside the hull of all intervals of both sides, else
-    `in between` (in a gap of the hull). The text of EXPERIMENTS says "outside all of them"; a model in the gap
-    between the sides is outside each interval, yet its place between them is what `in between` means, so "all of
-    them" is read as their hull. t = (model − nearest without) / (nearest with − nearest without), nearest by the
-    mean to the model's value; None where not decisive or where the two means are equal.
+    interval meets: some with and no without: `consistent`; some without and no with: `inconsistent`; both: `in
+    between`; none: `unlike all controls` where it lies outside the hull of all intervals of both sides, else `in
+    between` (in a gap of the hull). Where the two sides lie apart as wholes, a model between two controls of one
+    side counts as meeting that side, though it meets none of them singly. The text of EXPERIMENTS says "outside all
+    of them"; a model in the gap between the sides is outside each interval, yet its place between them is what `in
+    between` means, so "all of them" is read as their hull. t = (model − nearest without) / (nearest with − nearest
+    without), nearest by the mean to the model's value; None where not decisive or where the two means are equal.
     Source: EXPERIMENTS, section 4 (verdict).
 
     Raises ValueError where a side is empty: a cell without references is for the caller to explain.
@@ -104,8 +103,9 @@ def decide(
             f"{shown.all(blurred_without)} without it; effective: {shown.bare(model)}",
         )
     beyond = reach * min(a.distance(b) for a in with_ for b in without)
-    met_with = [c for c in with_ if model.meets(c.widened(beyond))]
-    met_without = [c for c in without if model.meets(c.widened(beyond))]
+    met_with, met_without = _met(model, with_, beyond), _met(model, without, beyond)
+    if not met_with and not met_without and not hull(with_).meets(hull(without)):
+        met_with, met_without = _among(model, with_, beyond), _among(model, without, beyond)
     verdict, reason = _place(model, with_, without, met_with, met_without, shown, beyond)
     return Ruling(verdict=verdict, t=_share(model, with_, without), reason=reason)
 
@@ -133,6 +133,21 @@ def _place(
         everyone = shown.all([*with_, *without])
         return "unlike all controls", f"{value} lies {side} all controls: {everyone}"
     return "in between", f"{value} lies between {shown.all(with_)} and {shown.all(without)} and meets none"
+
+
+def hull(positions: Sequence[Position]) -> Position:
+    """From the lowest end to the highest of some intervals."""
+    low, high = min(p.ends[0] for p in positions), max(p.ends[1] for p in positions)
+    return Position(name="hull", value=(low + high) / 2, low=low, high=high)
+
+
+def _met(model: Position, controls: Sequence[Position], beyond: float) -> list[Position]:
+    return [c for c in controls if model.meets(c.widened(beyond))]
+
+
+def _among(model: Position, controls: Sequence[Position], beyond: float) -> list[Position]:
+    """All controls of a side, for a model that stands between them."""
+    return list(controls) if model.meets(hull(controls).widened(beyond)) else []
 
 
 def nearest(model: Position, controls: Iterable[Position]) -> Position:
