@@ -38,7 +38,7 @@ def write_page(
         seconds=f"{seconds / max(len(observed), 1):.0f}",
         hours=f"{seconds / 3600:.1f}",
         unmatched=_unmatched(observed),
-        settings=f"{SETTINGS.n_members} members of each closed-form control and {SETTINGS.n_trained_members} of each dose",
+        settings=f"{SETTINGS.n_members} members of each closed-form control, {SETTINGS.n_trained_members} of each dose",
         left_out=", ".join(f"`{name}`" for name in LEFT_OUT),
         certified=_certified(results, cells),
         cells=_cells(results, cells),
@@ -48,6 +48,12 @@ def write_page(
         free=_free(certifying + list(tuning), results, cells),
     )
     PAGE.write_text(text, encoding="utf-8")
+
+
+def _name(prediction: Prediction) -> str:
+    """The statistic, with its condition where it has one."""
+    condition = prediction.select.condition
+    return f"`{prediction.statistic}`" + (f" ({condition})" if condition else "")
 
 
 def _worlds(tuning: Sequence[World], certifying: Sequence[World]) -> str:
@@ -73,22 +79,23 @@ def _certified(results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
     rows = ["| hypothesis | certified tests | tests that are not |", "|---|---|---|"]
     for name in dict.fromkeys(p.hypothesis for p, _, _ in results):
         mine = [p for p, _, _ in results if p.hypothesis == name]
-        good = [f"`{p.statistic}`" for p in mine if cells[p.cell]["certified"]]
-        bad = [f"`{p.statistic}`" for p in mine if not cells[p.cell]["certified"]]
+        good = [_name(p) for p in mine if cells[p.cell]["certified"]]
+        bad = [_name(p) for p in mine if not cells[p.cell]["certified"]]
         rows.append(f"| {name} | {', '.join(good) or 'none'} | {', '.join(bad) or 'none'} |")
     return "\n".join(rows)
 
 
 def _cells(results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
     rows = [
-        "| hypothesis | statistic | reach | planted | has it | worlds | decisive | right | wrong | error rate | power | certified |",
+        "| hypothesis | statistic | reach | planted | has it | worlds | decisive | right | wrong | error rate | power "
+        "| certified |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for prediction, reach, tallies in results:
         for truth, found in tallies.items():
             error = "" if found.error is None else f"[{found.error[0]:.3f}, {found.error[1]:.3f}]"
             rows.append(
-                f"| {prediction.hypothesis} | `{prediction.statistic}` | {reach:g} | {NAMES.get(truth, truth)} "
+                f"| {prediction.hypothesis} | {_name(prediction)} | {reach:g} | {NAMES.get(truth, truth)} "
                 f"| {'yes' if found.has else 'no'} | {found.worlds} | {found.decisive} | {found.right} | {found.wrong} "
                 f"| {error} | {found.power:.2f} | {'yes' if cells[prediction.cell]['certified'] else 'no'} |"
             )
@@ -119,7 +126,7 @@ def _fresh(worlds: Sequence[World], results: Results, cells: Mapping[str, Mappin
         if cells[prediction.cell]["certified"]:
             found = fresh_members(worlds, prediction, reach)
             counts = " | ".join(f"{found[name]:,}" for name in ("right", "wrong", "other", "undecided"))
-            rows.append(f"| {prediction.hypothesis} | `{prediction.statistic}` | {counts} |")
+            rows.append(f"| {prediction.hypothesis} | {_name(prediction)} | {counts} |")
     return "\n".join(rows)
 
 
@@ -127,7 +134,8 @@ def _variants(worlds: Sequence[World], results: Results) -> str:
     from calibration.certify import tally
 
     rows = [
-        "| hypothesis | statistic | right: as shipped | members' own noise added | no reach | wrong: as shipped | noise added | no reach |",
+        "| hypothesis | statistic | right: as shipped | members' own noise added | no reach "
+        "| wrong: as shipped | noise added | no reach |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for prediction, reach, shipped in results:
@@ -137,9 +145,7 @@ def _variants(worlds: Sequence[World], results: Results) -> str:
             total = sum(t.worlds for t in variant.values())
             right.append(f"{sum(t.right for t in variant.values()) / max(total, 1):.0%}")
             wrong.append(str(sum(t.wrong for t in variant.values())))
-        rows.append(
-            f"| {prediction.hypothesis} | `{prediction.statistic}` | {' | '.join(right)} | {' | '.join(wrong)} |"
-        )
+        rows.append(f"| {prediction.hypothesis} | {_name(prediction)} | {' | '.join(right)} | {' | '.join(wrong)} |")
     return "\n".join(rows)
 
 
@@ -152,7 +158,7 @@ def _free(worlds: Sequence[World], results: Results, cells: Mapping[str, Mapping
         if cells[prediction.cell]["certified"]:
             found = Counter(verdict(w["cells"][prediction.cell], prediction, reach) for w in free)
             rows.append(
-                f"| {prediction.hypothesis} | `{prediction.statistic}` | "
+                f"| {prediction.hypothesis} | {_name(prediction)} | "
                 + ", ".join(f"{name} {n}" for name, n in found.most_common())
                 + " |"
             )

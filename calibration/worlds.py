@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -320,7 +321,7 @@ def _split(d: int, shares: Sequence[float], generator: np.random.Generator) -> t
     """Projectors onto orthogonal random subspaces with about these shares of the dimensions."""
     basis = torch.linalg.qr(torch.as_tensor(generator.standard_normal((d, d))))[0].float()
     ends = [0, *np.minimum(np.round(np.cumsum(shares) * d).astype(int), d).tolist()]
-    return tuple(basis[:, a:b] @ basis[:, a:b].T for a, b in zip(ends[:-1], ends[1:], strict=True))
+    return tuple(basis[:, a:b] @ basis[:, a:b].T for a, b in pairwise(ends))
 
 
 def _wire(layers: Sequence[StackLayer], *, reads: Tensor, writes: Tensor) -> tuple[StackLayer, ...]:
