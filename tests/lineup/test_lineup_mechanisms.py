@@ -155,6 +155,16 @@ def test_gates_open_on_their_own_names_only() -> None:
     assert (sorted_posts[-1] > 0).double().mean() > 0.9
 
 
+def test_a_parallel_control_with_a_layer_that_lacks_the_answer_is_not_matched() -> None:
+    stack = knowing("sequential LayerNorm", FEW)
+    target, built = Target.of(stack, QUICK), member(Parallel(), stack)
+    assert built.matched and Parallel().flaw(target, built.stack) is None
+    first = built.stack.layers[0]
+    silent = replace(first, mlp=replace(first.mlp, w_out=0 * first.mlp.w_out))
+    flaw = Parallel().flaw(target, built.stack.with_layers((silent, *built.stack.layers[1:]), "parallel"))
+    assert flaw is not None and f"MLP {first.number} alone" in flaw
+
+
 # ------------------------------------------------------------------ hash_lookup
 
 
