@@ -36,7 +36,8 @@ def cells() -> str:
     for hypothesis in HYPOTHESES:
         for p in predictions(hypothesis.name):
             sides = (", ".join(f"`{name}`" for name in side) for side in (p.with_controls, p.without_controls))
-            where = f"[`{p.statistic}`](experiments.md#{p.experiment})"
+            condition = f" ({p.select.condition})" if p.select.condition else ""
+            where = f"[`{p.statistic}`](experiments.md#{p.experiment}){condition}"
             lines.append(f"| {hypothesis.title} | {where} | {' | '.join(sides)} |")
     return "\n".join(lines)
 

@@ -26,10 +26,10 @@ from rote.errors import RunError
 from rote.judge import NO_LINEUP, Outcome, outcome_frame, overall, verdicts
 from rote.records import Row
 
-PATHS = prediction("hash_and_lookup/path_ablation/path_share")
+PATHS = prediction("hash_and_lookup/path_ablation/path_share/additive")
 RISE = prediction("partial_hash_and_lookup/layer_probes/early_rise")
-BROKEN = prediction("additive_tokens/linear_structure/broken_fraction")
-NORMS = prediction("hash_and_lookup/known_norms/norm_auc")
+BROKEN = prediction("additive_tokens/linear_structure/broken_fraction/real")
+NORMS = prediction("hash_and_lookup/known_norms/norm_auc/adjusted")
 NOTHING = absent_of()
 
 

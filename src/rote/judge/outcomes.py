@@ -148,6 +148,8 @@ def _uncertified(model: Position, certificate: Certificate | None) -> Ruling | N
         return None
     if certificate is None:
         why = "this test has not been calibrated on planted worlds"
+    elif not certificate.n:
+        why = f"this test is not certified: {certificate.note}"
     else:
         why = f"this test is not certified: wrong in {certificate.wrong} of {certificate.n} decided planted cases"
         if certificate.low is not None and certificate.high is not None:
