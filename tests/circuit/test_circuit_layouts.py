@@ -71,7 +71,10 @@ def test_every_experiment_runs_with_and_without_a_window(world: World, layout: s
                 record = Record()
                 assert "told so" in error.reason
             if circuit is forced:
-                assert record.rows, experiment.name
+                if experiment.name == "shared_neurons":  # of one relation there are not several facts per entity
+                    assert not record.rows and all("relation" in a.reason for a in record.absent)
+                else:
+                    assert record.rows, experiment.name
                 assert all(np.isfinite(row.value) for row in record.rows)
             assert all(a.reason for a in record.absent)
 

@@ -200,7 +200,7 @@ def test_one_class_for_everybody_gives_a_sane_member(control: Control, kind: str
 @pytest.mark.parametrize("n", [0, 1])
 def test_fewer_than_two_names_are_refused(n: int) -> None:
     stack = knowing("parallel LayerNorm")
-    with pytest.raises(NotApplicable, match="no known names|one known name"):
+    with pytest.raises(NotApplicable, match=r"no known names|one known name"):
         Target.of(stack.with_entities(stack.entities.take(np.arange(n))), QUICK)
 
 
