@@ -94,7 +94,11 @@ def test_the_interval_resamples_numerator_and_denominator_together() -> None:
     record, terms = NonlinearExcess()(stack, SETTINGS), product_excess(stack).overall
     e = stack.entities
     weights = PigeonholeBootstrap(
-        e.first, e.last, n_resamples=400, generator=rng(SETTINGS.seed, "bootstrap", "sport")
+        e.first,
+        e.last,
+        n_resamples=400,
+        generator=rng(SETTINGS.seed, "bootstrap", "sport"),
+        one_token_names=False,
     ).weights
     drawn = [(w @ terms["inherited"]) / (w @ terms["total"]) for w in weights if w.any()]
     (row,) = [r for r in record.rows if r.statistic == "inherited" and r.layer is None]

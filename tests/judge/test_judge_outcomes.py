@@ -39,9 +39,7 @@ def judged(p: Prediction, rows: list[Row], **options: Any) -> Outcome:
     controls = options.pop("controls", controls_frame())
     options = {"certified_only": False, **options}
     found = [
-        o
-        for o in verdicts(summary_of(rows), absent, controls, **options)
-        if (o.hypothesis, o.experiment, o.statistic, o.relation) == (p.hypothesis, p.experiment, p.statistic, "sport")
+        o for o in verdicts(summary_of(rows), absent, controls, **options) if (o.cell, o.relation) == (p.cell, "sport")
     ]
     assert len(found) == 1
     return found[0]
@@ -189,7 +187,16 @@ def test_tables_without_rows_give_no_outcomes() -> None:
 
 
 def certificate(**changes: Any) -> Certificate:
-    values = {"certified": True, "wrong": 0, "n": 80, "low": 0.0, "high": 0.045, "power": 0.95, "note": ""}
+    values = {
+        "certified": True,
+        "wrong": 0,
+        "n": 80,
+        "low": 0.0,
+        "high": 0.045,
+        "power": 0.95,
+        "note": "",
+        "reach": 0.0,
+    }
     return Certificate.of({**values, **changes})
 
 

@@ -169,7 +169,7 @@ def test_the_scale_holds_the_model_and_every_reference(view: View) -> None:
 
 def test_alternative_text_and_hover_hold_the_values(view: View) -> None:
     _, strip = strips(view)[0]
-    assert "share of MLP → MLP paths: consistent. the model 0.780 [0.740, 0.820]" in strip.alt
+    assert "joint part of MLP → MLP paths: consistent. the model 0.780 [0.740, 0.820]" in strip.alt
     assert "hash and look-up (without it) 0.290 [0.240, 0.340], 20 members" in strip.alt
     assert "trained from shuffled: 0.55 [0.50, 0.60], 20 members" in [m.hover for m in strip.marks]
 
@@ -227,11 +227,11 @@ def test_the_first_screen_says_what_survives_and_what_could_not_tell(texts: dict
     lead = texts["lineup"].split("[The circuit found")[0]
     for words in (
         "The model knows these facts and looks them up in MLPs 2 to 4.",
-        "Single-step detokenisation (disputed): for it: share of MLP → MLP paths; against it: excess inherited from "
-        "earlier layers (1 consistent, 1 inconsistent, 1 undecided).",
-        "Parallel layers (contradicted): against it: share of MLP → MLP paths",
-        "Tests that decide nothing (cannot tell): same neurons for a name's facts, louder for known names (on hash "
-        "and look-up) and broken linear structure.",
+        "Single-step detokenisation (disputed): for it: joint part of MLP → MLP paths; against it: excess inherited "
+        "from earlier layers; between its controls: whole MLP → MLP paths (1 consistent, 1 inconsistent, 2 undecided).",
+        "Parallel layers (undecided): between its controls: joint part of MLP → MLP paths",
+        "Tests that decide nothing (cannot tell): same neurons for a name's facts, early rise of the probe and joint "
+        "part of the MLP outputs.",
     ):
         assert words in lead
 
@@ -333,8 +333,8 @@ def test_hypotheses_and_controls_that_the_catalog_does_not_know_are_shown_and_es
 
 def test_where_every_test_is_blind_they_are_counted_and_not_listed() -> None:
     blind = tuple(
-        outcome("not decisive", hypothesis="hash_and_lookup", statistic=s) for s in ("early_rise", "path_share")
+        outcome("not decisive", hypothesis="hash_and_lookup", statistic=s) for s in ("early_rise", "linear_share")
     )
     assert judgements(blind)[-1].text == "all 2 of them; the reasons stand in the line-up below."
     seen = (*blind, outcome("consistent", hypothesis="hash_and_lookup", statistic="norm_auc"))
-    assert judgements(seen)[-1].text == "early rise of the probe and share of MLP → MLP paths."
+    assert judgements(seen)[-1].text == "early rise of the probe and linear neurons."

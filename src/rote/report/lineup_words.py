@@ -24,12 +24,15 @@ _MARKS = {
     "shuffled_matched": ("shuffled, matched", "sm"),
     "trained": ("trained", "T"),
 }
+# by statistic, or by statistic/condition where one statistic is judged under several
 _TESTS = {
-    "path_share": ("share of MLP → MLP paths", "what reaches the answer through later MLPs, as a share"),
+    "path_share/additive": ("joint part of MLP → MLP paths", "what both names do through later MLPs, as a share"),
+    "path_share/resample": ("whole MLP → MLP paths", "what reaches the answer through later MLPs, as a share"),
     "mean_abs_correlation": ("same neurons for a name's facts", "mean |correlation| over unlinked facts"),
     "inherited": ("excess inherited from earlier layers", "share of the nonlinear excess"),
     "interaction_score": ("score of both names jointly", "excess in standard deviations of the score"),
     "interaction_share": ("joint part of the MLP outputs", "share of standard deviation"),
+    "linear_share": ("linear neurons", "share of neurons that respond to no pair of names"),
     "broken_fraction": ("broken linear structure", "share of the distance between midpoints"),
     "auc_without_directions": ("class neurons without class directions", "AUC of the best neuron per class"),
     "early_rise": ("early rise of the probe", "share of the rise in the first half"),
@@ -74,13 +77,19 @@ def control_code(name: str) -> str:
     return _MARKS[name][1] if name in _MARKS else name.replace("_", " ")
 
 
+def _test(outcome: Outcome) -> tuple[str, str]:
+    """Title and detail; the statistic's own name where there are no words for it."""
+    plain = (outcome.statistic.replace("_", " "), "")
+    return _TESTS.get(f"{outcome.statistic}/{outcome.condition}", _TESTS.get(outcome.statistic, plain))
+
+
 def test_title(outcome: Outcome) -> str:
-    return _TESTS[outcome.statistic][0] if outcome.statistic in _TESTS else outcome.statistic.replace("_", " ")
+    return _test(outcome)[0]
 
 
 def test_detail(outcome: Outcome) -> str:
     """What is measured, with the statistic's name in the tables."""
-    words = _TESTS.get(outcome.statistic, ("", ""))[1]
+    words = _test(outcome)[1]
     name = outcome.statistic + (f", {outcome.condition}" if outcome.condition else "")
     return f"{words} ({name})" if words else name
 
