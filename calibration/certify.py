@@ -24,7 +24,7 @@ CONTROL_OF = {
     "and_gates": "and_gates",
 }
 REACHES = (0.0, 0.1, 0.2, 0.3, 0.4)
-N_TUNING = 15  # the first seeds of every truth tune, the others certify
+N_TUNING = 10  # the first seeds of every truth tune, the others certify
 LEAST_MEMBERS = 3
 ERROR_ALLOWED, RIGHT_WANTED = 0.05, 0.8
 CERTIFICATION = Path("src/rote/catalog/certification.json")

@@ -23,7 +23,7 @@ from rote.settings import Settings
 
 SETTINGS = Settings(
     n_members=5,
-    n_trained_members=3,
+    n_trained_members=5,
     n_refine_steps=300,
     n_bootstrap=200,
     n_member_bootstrap=50,
@@ -41,7 +41,7 @@ LEFT_OUT = ("partial_hash_1000",)  # as long to train as all others together; it
 
 
 BLIND = ("mean_abs_correlation", "auc_without_directions", "norm_auc")  # never decisive: few worlds show it
-N_BLIND = 20  # worlds of every truth in which these are measured nevertheless
+N_BLIND = 10  # worlds of every truth in which these are measured nevertheless
 
 
 def judged_cells(truth: str, seed: int) -> tuple[Prediction, ...]:

@@ -112,6 +112,7 @@ _SHARE = ("linear_structure", "interaction_share", Select(site="mlp_out"))
 _BROKEN = ("linear_structure", "broken_fraction", Select(condition="real", site="resid_post", layer="last"))
 _AUC = ("class_neurons", "auc_without_directions", Select())
 _RISE = ("layer_probes", "early_rise", Select())
+_LAST = ("layer_probes", "layer_alone", Select(site="mlp_out", layer="last"))
 _ALONE = ("layer_probes", "layer_alone", Select(condition="least"))
 _NORMS = ("known_norms", "norm_auc", Select(condition="adjusted", site="mlp_out", layer="first"))
 
@@ -155,8 +156,20 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "this sees fixed transformations of single tokens as well, which the additive ablation leaves in place.",
     ),
     _cell(
+        SINGLE_STEP, _LAST, ("single_step", "parallel"), ("hash_lookup",),
+        "Where every MLP adds its part, the last one alone has not the whole answer; a hash leaves it all to the last.",
+    ),
+    _cell(
         HASH, _PATH_SHARE, ("hash_lookup",), ("single_step", "parallel"),
         "A look-up reads the hash that earlier MLPs made, so the paths between MLPs carry what matters.",
+    ),
+    _cell(
+        HASH, _WHOLE_PATH, ("hash_lookup",), ("single_step", "parallel"),
+        "Another name's hash on the paths into the look-up gives the answer to another name.",
+    ),
+    _cell(
+        HASH, _LAST, ("hash_lookup",), ("single_step", "parallel"),
+        "A look-up in the last MLP has the whole answer in that MLP's output.",
     ),
     _cell(
         HASH, _INHERITED, ("hash_lookup",), ("single_step", "and_gates"),

@@ -37,7 +37,8 @@ _TESTS = {
     "auc_without_directions": ("class neurons without class directions", "AUC of the best neuron per class"),
     "early_rise": ("early rise of the probe", "share of the rise in the first half"),
     "norm_auc": ("louder for known names", "AUC of the first MLP's output norm, tokens adjusted"),
-    "layer_alone": ("weakest layer alone", "accuracy with one layer's MLP kept"),
+    "layer_alone": ("last layer alone", "accuracy with the last MLP alone kept"),
+    "layer_alone/least": ("weakest layer alone", "accuracy with one layer's MLP kept"),
 }
 _VERDICTS: dict[str, tuple[str, Tone]] = {
     "consistent": ("consistent", "for"),
