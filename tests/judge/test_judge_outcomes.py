@@ -76,7 +76,7 @@ def test_every_relation_gets_every_prediction_and_relations_do_not_mix() -> None
     rows += [row(PATHS, "hash_lookup", place(WITH), relation="team")]
     found = verdicts(summary_of(rows), NOTHING, controls_frame(("sport", "team")), certified_only=False)
     assert len(found) == 2 * len(PREDICTIONS)
-    mine = [(o.relation, o.verdict) for o in found if o.hypothesis == "hash_and_lookup" and o.statistic == "path_share"]
+    mine = [(o.relation, o.verdict) for o in found if o.cell == PATHS.cell]
     assert mine == [("sport", "consistent"), ("team", "inconsistent")]
 
 

@@ -170,8 +170,8 @@ def test_verdicts_that_differ_lead_the_page_and_the_table(pair: tuple[Path, Path
     standings = next(b for b in section.blocks if isinstance(b, Table) and b.caption.startswith("How each"))
     assert standings.rows[0] == (
         "Single-step detokenisation",
-        "disputed (1 for, 1 against, 2 undecided)",
-        "survives (2 for, 0 against, 2 undecided)",
+        "disputed (1 for, 1 against, 3 undecided)",
+        "survives (2 for, 0 against, 3 undecided)",
     )
 
 

@@ -228,10 +228,12 @@ def test_the_first_screen_says_what_survives_and_what_could_not_tell(texts: dict
     for words in (
         "The model knows these facts and looks them up in MLPs 2 to 4.",
         "Single-step detokenisation (disputed): for it: joint part of MLP → MLP paths; against it: excess inherited "
-        "from earlier layers; between its controls: whole MLP → MLP paths (1 consistent, 1 inconsistent, 2 undecided).",
-        "Parallel layers (undecided): between its controls: joint part of MLP → MLP paths",
-        "Tests that decide nothing (cannot tell): same neurons for a name's facts, early rise of the probe and joint "
-        "part of the MLP outputs.",
+        "from earlier layers; between its controls: whole MLP → MLP paths; unlike all controls: last layer alone "
+        "(1 consistent, 1 inconsistent, 3 undecided).",
+        "Parallel layers (disputed): for it: joint part of MLP → MLP paths; against it: weakest layer alone",
+        "Additive tokens (survives): for it: broken linear structure",
+        "Tests that decide nothing (cannot tell): joint part of MLP → MLP paths (on partial hash and look-up), same "
+        "neurons for a name's facts,",
     ):
         assert words in lead
 

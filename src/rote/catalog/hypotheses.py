@@ -222,6 +222,14 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "The look-up still reads what earlier MLPs made.",
     ),
     _cell(
+        PARTIAL, _WHOLE_PATH, _DOSES, ("single_step", "parallel"),
+        "Another name's hash on the paths into the look-up gives the answer to another name.",
+    ),
+    _cell(
+        PARTIAL, _LAST, _DOSES, ("single_step", "parallel"),
+        "A look-up in the last MLP has much of the answer in that MLP's output.",
+    ),
+    _cell(
         PARTIAL, _INHERITED, _DOSES, ("single_step", "and_gates"),
         "The look-up's neurons receive a pre-activation that already tells names apart.",
     ),
