@@ -36,7 +36,6 @@ docs: install  ## documents that are generated
 
 calibration: install  ## certify the judge on planted worlds (an hour and a half on two cores); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m calibration observe
-	OMP_NUM_THREADS=1 $(BIN)/python -m calibration checkpoints
 	$(BIN)/python -m calibration certify
 
 notebook: install  ## execute the notebooks again, in place

@@ -1,4 +1,4 @@
-"""`python -m calibration observe|checkpoints|certify`: see `make calibration`."""
+"""`python -m calibration observe|certify`: see `make calibration`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from calibration.run import run
 def main() -> None:
     """Parse the command line and run one of the two stages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=["observe", "checkpoints", "certify"])
+    parser.add_argument("stage", choices=["observe", "certify"])
     parser.add_argument("--worlds", type=Path, default=Path("runs/calibration/worlds.jsonl"))
     parser.add_argument("--n-worlds", type=int, default=100, help="of every truth, about")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
@@ -21,10 +21,6 @@ def main() -> None:
     given = parser.parse_args()
     if given.stage == "observe":
         run(given.worlds, given.n_worlds, processes=given.processes, minutes=given.minutes)
-    elif given.stage == "checkpoints":
-        from calibration.checkpoints import observe_checkpoints
-
-        observe_checkpoints(given.worlds.parent)
     else:
         certify(given.worlds)
 

@@ -136,7 +136,7 @@ def _cell(
 
 PREDICTIONS: tuple[Prediction, ...] = (
     _cell(
-        SINGLE_STEP, _PATH_SHARE, ("single_step", "and_gates"), ("hash_lookup", *_DOSES),
+        SINGLE_STEP, _PATH_SHARE, ("single_step", "and_gates"), ("hash_lookup",),
         "Where no MLP uses another's output, nothing is lost when what it computes jointly is cut from the paths "
         "between them.",
     ),
@@ -151,7 +151,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         "pre-activation was computed by an earlier MLP.",
     ),
     _cell(
-        SINGLE_STEP, _WHOLE_PATH, ("single_step", "and_gates"), ("hash_lookup", *_DOSES),
+        SINGLE_STEP, _WHOLE_PATH, ("single_step", "and_gates"), ("hash_lookup",),
         "Where no MLP uses another's output, another name's output on the paths between them changes nothing either; "
         "this sees fixed transformations of single tokens as well, which the additive ablation leaves in place.",
     ),
