@@ -37,9 +37,6 @@ SETTINGS = Settings(
 )
 
 
-LEFT_OUT = ("partial_hash_1000",)  # as long to train as all others together; its cells are judged without it
-
-
 BLIND = ("mean_abs_correlation", "auc_without_directions", "norm_auc")  # never decisive: few worlds show it
 N_BLIND = 10  # worlds of every truth in which these are measured nevertheless
 
@@ -76,7 +73,7 @@ def judged_experiments(cells: Sequence[Prediction]) -> tuple[StackExperiment, ..
 def judged_controls(cells: Sequence[Prediction]) -> tuple[Control, ...]:
     """The controls that these cells name."""
     names = {name for p in cells for name in (*p.with_controls, *p.without_controls)}
-    return tuple(control for control in CONTROLS if control.name in names and control.name not in LEFT_OUT)
+    return tuple(control for control in CONTROLS if control.name in names)
 
 
 def observe(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calibration.measure import LEFT_OUT, SETTINGS
+from calibration.measure import SETTINGS
 from calibration.run import CERTIFIED
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def write_page(
         seconds=f"{seconds / max(len(observed), 1):.0f}",
         hours=f"{seconds / 3600:.1f}",
         unmatched=_unmatched(observed),
-        settings=f"{SETTINGS.n_members} members of each closed-form control, {SETTINGS.n_trained_members} of each dose",
-        left_out=", ".join(f"`{name}`" for name in LEFT_OUT),
+        settings=f"{SETTINGS.n_members} members of each control",
         certified=_certified(results, cells),
         cells=_cells(results, cells),
         overall=_overall(results, cells),
