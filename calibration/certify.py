@@ -190,6 +190,7 @@ def _certificate(reach: float, tallies: Mapping[str, Tally]) -> dict[str, Any]:
     return {**entry, "note": entry.get("note", "no planted world"), "reach": reach}
 
 
-def _badness(found: Tally) -> tuple[bool, float, float]:
+def _badness(found: Tally) -> tuple[bool, bool, float, float]:
+    """Decided truths first, among them those that fail, then the least certain."""
     error = found.error
-    return (error is not None, error[1] if error else 0.0, -found.power)
+    return (error is not None, not found.good, error[1] if error else 0.0, -found.power)
