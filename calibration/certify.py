@@ -13,6 +13,7 @@ from scipy.stats import beta
 
 from calibration.run import CERTIFIED, read
 from rote.catalog.hypotheses import PARTIAL, PREDICTIONS, Prediction
+from rote.experiments.on_controls import LEAST_MATCHED
 from rote.judge import Position, decide
 from rote.statistics import new_member
 
@@ -25,7 +26,6 @@ CONTROL_OF = {
 }
 REACHES = (0.0, 0.1, 0.2, 0.3, 0.4)
 N_TUNING = 10  # the first seeds of every truth tune, the others certify
-LEAST_MEMBERS = 3
 ERROR_ALLOWED, RIGHT_WANTED = 0.05, 0.8
 CERTIFICATION = Path("src/rote/catalog/certification.json")
 
@@ -99,7 +99,7 @@ def verdict(cell: Mapping[str, Any], prediction: Prediction, reach: float, *, ow
 
 
 def _control(name: str, members: Sequence[Sequence[float | None]], own_noise: bool) -> Position | None:
-    if len(members) < LEAST_MEMBERS:
+    if len(members) < LEAST_MATCHED:
         return None
     nothing = [None] * len(members)
     lows, highs = ([m[1] for m in members], [m[2] for m in members]) if own_noise else (nothing, nothing)

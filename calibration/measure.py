@@ -17,8 +17,7 @@ from rote.experiments.on_controls import measure_member
 from rote.judge import Position
 from rote.judge.select import EFFECTIVE, Cell
 from rote.lineup import CONTROLS, Control, Target
-from rote.records import Absent, Row
-from rote.records.rows import ABSENT_FIELDS, SUMMARY_FIELDS, column_dtype, row_dict
+from rote.records import absent_frame, summary_frame
 from rote.settings import Settings
 
 SETTINGS = Settings(
@@ -88,8 +87,8 @@ def observe(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:
     rows, absent = [], []
     for experiment in experiments:
         record = experiment(world.stack, settings)
-        rows.append(_frame(record.rows, SUMMARY_FIELDS))
-        absent.append(_frame(record.absent, ABSENT_FIELDS))
+        rows.append(summary_frame(record.rows))
+        absent.append(absent_frame(record.absent))
     target, names, unmatched = Target.of(world.stack, settings), {}, Counter[str]()
     for control in judged_controls(cells):
         for seed in range(control.n_members(settings)):
@@ -124,8 +123,3 @@ def _positions(cell: Cell, names: dict[str, list[str]]) -> dict[str, Any]:
 
 def _numbers(position: Position | None) -> list[float | None] | None:
     return None if position is None else [position.value, position.low, position.high]
-
-
-def _frame(rows: Sequence[Row] | Sequence[Absent], names: Sequence[str]) -> pd.DataFrame:
-    listed = [row_dict(row) for row in rows]
-    return pd.DataFrame({n: pd.Series([row[n] for row in listed], dtype=column_dtype(n)) for n in names})

@@ -11,12 +11,11 @@ import pandas as pd
 from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, StackExperiment, absents
 from rote.lineup import Control, Member
-from rote.records import Absent, Record, Row
+from rote.records import Absent, Record, Row, absent_frame, summary_frame
 from rote.records.rows import (
     ABSENT_FIELDS,
     SUMMARY_FIELDS,
     absent_from_dict,
-    column_dtype,
     row_dict,
     row_from_dict,
 )
@@ -78,8 +77,8 @@ def not_built(
 def _member_record(rows: Sequence[Row], absent: Sequence[Absent], fit: Mapping[str, Any]) -> Record:
     return Record(
         tables={
-            "members": _frame(rows, SUMMARY_FIELDS, fit["member"]),
-            "members_absent": _frame(absent, ABSENT_FIELDS, fit["member"]),
+            "members": summary_frame(rows).assign(member=fit["member"]),
+            "members_absent": absent_frame(absent).assign(member=fit["member"]),
             "fits": pd.DataFrame([fit]).astype({"reason": "object"}),
         }
     )
@@ -160,12 +159,6 @@ def _summary(control: Control, fits: pd.DataFrame, matched: bool) -> dict[str, o
         "target_accuracy": float(fits["target_accuracy"].mean()),
         "reason": None if matched else str(lacking.iloc[0]) if len(lacking) else "too few members",
     }
-
-
-def _frame(rows: Sequence[Row] | Sequence[Absent], names: Sequence[str], member: int) -> pd.DataFrame:
-    listed = [row_dict(row) for row in rows]
-    columns = {name: pd.Series([row[name] for row in listed], dtype=column_dtype(name)) for name in names}
-    return pd.DataFrame({**columns, "member": pd.Series([member] * len(listed), dtype="int64")})
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from rote.lineup.additive import Additive
 from rote.lineup.and_gates import AndGates
+from rote.lineup.build import CONTROLS, build_controls
 from rote.lineup.class_booster import ClassBooster
-from rote.lineup.control import Control, Member, build_controls
+from rote.lineup.control import Control, Member
 from rote.lineup.hash_lookup import HashLookup
 from rote.lineup.parallel import Parallel
 from rote.lineup.partial_hash import PartialHash
@@ -11,21 +12,6 @@ from rote.lineup.shuffled import Shuffled, ShuffledMatched
 from rote.lineup.single_step import SingleStep
 from rote.lineup.target import Fit, Target
 from rote.lineup.trained import Trained
-
-CONTROLS: tuple[Control, ...] = (
-    Additive(),
-    SingleStep(),
-    AndGates(),
-    Parallel(),
-    HashLookup(),
-    PartialHash(10),
-    PartialHash(100),
-    PartialHash(1000),
-    ClassBooster(),
-    Shuffled(),
-    ShuffledMatched(),
-    Trained(),
-)
 
 __all__ = [
     "CONTROLS",

@@ -1,10 +1,9 @@
-"""What a control is, and the line-up built from them."""
+"""What a control is, and what one member of it is."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -61,22 +60,3 @@ class Control(ABC):
     def flaw(self, target: Target, stack: Stack) -> str | None:
         """Why a member lacks the mechanism although it fits, where the construction does not ensure it; else None."""
         return None
-
-
-def build_controls(
-    stack: Stack,
-    *,
-    controls: Sequence[Control] | None = None,
-    seeds: int | None = None,
-    settings: Settings | None = None,
-) -> Iterator[Member]:
-    """Every member of every control of a stack, one after another: `for member in rote.build_controls(stack): …`."""
-    from rote.lineup import CONTROLS
-
-    settings = settings or Settings()
-    if seeds is not None:
-        settings = replace(settings, n_members=seeds, n_trained_members=min(seeds, settings.n_trained_members))
-    target = Target.of(stack, settings)
-    for control in CONTROLS if controls is None else controls:
-        for seed in range(control.n_members(settings)):
-            yield control.build(target, seed, settings)
