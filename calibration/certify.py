@@ -11,7 +11,7 @@ from typing import Any
 
 from scipy.stats import beta
 
-from calibration.run import CERTIFIED, read
+from calibration.run import CERTIFIED, FIRST_CERTIFYING, N_TUNING, read
 from rote.catalog.hypotheses import PARTIAL, PREDICTIONS, Prediction
 from rote.experiments.on_controls import LEAST_MATCHED
 from rote.judge import Position, decide
@@ -25,7 +25,6 @@ CONTROL_OF = {
     "and_gates": "and_gates",
 }
 REACHES = (0.0, 0.1, 0.2, 0.3, 0.4)
-N_TUNING = 10  # the first seeds of every truth tune, the others certify
 ERROR_ALLOWED, RIGHT_WANTED = 0.05, 0.8
 CERTIFICATION = Path("src/rote/catalog/certification.json")
 
@@ -157,7 +156,7 @@ def certify(path: Path) -> None:
     everything = list(read(path))
     worlds = [w for w in everything if "cells" in w]
     tuning = [w for w in worlds if w["seed"] < N_TUNING]
-    certifying = [w for w in worlds if w["seed"] >= N_TUNING]
+    certifying = [w for w in worlds if w["seed"] >= FIRST_CERTIFYING]
     results = []
     for prediction in PREDICTIONS:
         if prediction.hypothesis != PARTIAL:

@@ -14,6 +14,9 @@ from pathlib import Path
 # finds by itself (free) is only reported.
 SHARES = {"hash": 1.4, "single_step": 1.0, "parallel": 0.92, "additive": 0.88, "and_gates": 0.95, "free": 0.06}
 CERTIFIED = tuple(truth for truth in SHARES if truth != "free")
+N_TUNING = 10  # seeds 0 to 9 of every truth tune
+# Seeds 10 to 139 were looked at while the table of predictions was corrected (decision 11): they certify nothing.
+FIRST_CERTIFYING = 1000
 
 
 def observe_one(truth: str, seed: int) -> dict[str, object]:
@@ -24,22 +27,22 @@ def observe_one(truth: str, seed: int) -> dict[str, object]:
     from calibration.measure import observe
     from calibration.worlds import world
 
-    begin = time.perf_counter()
+    begin = time.process_time()
     try:
         found = observe(world(truth, seed))
     except Exception:  # a world that cannot be observed is counted, not hidden
         return {"truth": truth, "seed": seed, "failed": traceback.format_exc(limit=3)}
-    return {**found, "seconds": round(time.perf_counter() - begin, 2)}
+    return {**found, "seconds": round(time.process_time() - begin, 2)}
 
 
 def run(path: Path, n_worlds: int, *, processes: int, minutes: float) -> None:
     """Observe about `n_worlds` worlds of every truth (see SHARES), until `minutes` are over."""
     done = {(found["truth"], found["seed"]) for found in read(path)}
     wanted = [
-        (truth, seed)
-        for seed in range(round(n_worlds * max(SHARES.values())))
+        (truth, _seed(index))
+        for index in range(round(n_worlds * max(SHARES.values())))
         for truth, share in SHARES.items()
-        if seed < round(n_worlds * share) and (truth, seed) not in done
+        if index < round(n_worlds * share) and (truth, _seed(index)) not in done
     ]
     end = time.monotonic() + 60 * minutes
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -54,6 +57,11 @@ def run(path: Path, n_worlds: int, *, processes: int, minutes: float) -> None:
                 file.write(json.dumps(future.result()) + "\n")
                 file.flush()
             print(f"{start + len(futures)} of {len(wanted)} worlds", flush=True)
+
+
+def _seed(index: int) -> int:
+    """The seed of a truth's world number `index`: tuning worlds first."""
+    return index if index < N_TUNING else FIRST_CERTIFYING + index - N_TUNING
 
 
 def read(path: Path) -> Iterator[dict[str, object]]:
