@@ -115,8 +115,8 @@ Tokens are words with their leading space; a name is two tokens. `<bos>` is adde
 
 {_settings(settings)}
 
-AdamW (betas 0.9, 0.98), linear warm-up and linear decay to zero, gradient norm clipped at 1, bfloat16
-autocast over float32 weights, CPU, loss on every next token. {record["seconds"]:.0f} seconds. Versions:
+AdamW (betas 0.9, 0.98), linear warm-up and linear decay to zero, gradient norm clipped at 1,
+{_products(settings)}, CPU, loss on every next token. {record["seconds"]:.0f} seconds. Versions:
 {_versions(record)}. Made again by
 `rote organism train`; `training.json` holds settings, losses and accuracies.
 """
@@ -154,6 +154,10 @@ def _settings(settings: TrainSettings) -> str:
     shown["n_athletes"] = shown["n_athletes"] or "all"
     shown["d_mlp"] = shown["d_mlp"] or "default (narrow on purpose, so that several layers have to share the look-up)"
     return "\n".join(f"- `{name}`: {value}" for name, value in shown.items())
+
+
+def _products(settings: TrainSettings) -> str:
+    return "bfloat16 autocast over float32 weights" if settings.precision == "bfloat16" else "all in float32"
 
 
 def _sequential(settings: TrainSettings) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,7 @@ from rote.organisms.world import World, build_world
 ROW_LENGTH = 64
 CLIP_NORM = 1.0
 BETAS = (0.9, 0.98)
+Precision = Literal["bfloat16", "float32"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ class TrainSettings:
     part too. `force` "full": the attention patterns of layers 0..window[1] depend on positions alone, and an
     auxiliary loss asks linear readers of the residual stream after layer window[1] at the last name token for
     every attribute; "auxiliary": the loss without the fixed patterns; "none": plain language modelling.
-    `n_athletes` None: all of the built-in table.
+    `n_athletes` None: all of the built-in table. `precision` is that of the forward pass's matrix products, over
+    float32 weights; on processors without bfloat16 arithmetic "float32" is many times faster.
     """
 
     layout: Layout = "gpt_neox"
@@ -64,6 +66,7 @@ class TrainSettings:
     seed: int = 0
     force: Force = "full"
     window: tuple[int, int] = (1, 3)
+    precision: Precision = "bfloat16"
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -91,6 +94,8 @@ class TrainSettings:
             found.append(f"warmup_share is {self.warmup_share}; it must be in [0, 1)")
         if self.force not in ("full", "auxiliary", "none"):
             found.append(f"force is {self.force!r}; known: full, auxiliary, none")
+        if self.precision not in ("bfloat16", "float32"):
+            found.append(f"precision is {self.precision!r}; known: bfloat16, float32")
         start, stop = self.window
         if not 1 <= start <= stop < self.n_layers - 1:
             found.append(
@@ -238,7 +243,7 @@ def _fit(
     trail = _Trail(settings, progress)
     model.train()
     for step in range(1, settings.steps + 1):
-        main, auxiliary = _losses(model, readers, rows.batch())
+        main, auxiliary = _losses(model, readers, rows.batch(), settings.precision)
         optimizer.zero_grad()
         torch.autograd.backward(main + settings.auxiliary_weight * auxiliary)
         nn.utils.clip_grad_norm_(parameters, CLIP_NORM)
@@ -274,9 +279,11 @@ class _Trail:
             self._progress(point)
 
 
-def _losses(model: Any, readers: _AuxiliaryReaders | None, batch: Batch) -> tuple[Tensor, Tensor]:
+def _losses(
+    model: Any, readers: _AuxiliaryReaders | None, batch: Batch, precision: Precision
+) -> tuple[Tensor, Tensor]:
     tokens, labels = torch.as_tensor(batch.tokens), torch.as_tensor(batch.labels)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         out = model(tokens, output_hidden_states=readers is not None, use_cache=False)
     main = F.cross_entropy(out.logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
     return main, torch.zeros(()) if readers is None else readers(out.hidden_states, batch)
