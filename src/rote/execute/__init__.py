@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
-from rote.execute.abstract import Event, Executor, Failed, Finished, Interrupted, OnEvent, Started, ignore
+from rote.execute.abstract import (
+    Event,
+    Executor,
+    Failed,
+    Finished,
+    Interrupted,
+    OnEvent,
+    Planned,
+    Started,
+    Waiting,
+    ignore,
+)
 from rote.execute.inline import Inline
 
-__all__ = ["Event", "Executor", "Failed", "Finished", "Inline", "Interrupted", "OnEvent", "Started", "ignore"]
+__all__ = [
+    "Event",
+    "Executor",
+    "Failed",
+    "Finished",
+    "Inline",
+    "Interrupted",
+    "OnEvent",
+    "Planned",
+    "Started",
+    "Waiting",
+    "ignore",
+]

@@ -43,7 +43,23 @@ class Interrupted:
     shard: Hashable | None
 
 
-Event = Started | Finished | Failed | Interrupted
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A stage begins: the shards that it has left to do, and those of later stages as far as they are known."""
+
+    stage: str
+    shards: Sequence[Hashable]
+    ahead: Sequence[Hashable] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Nothing can begin yet, for this reason."""
+
+    reason: str
+
+
+Event = Started | Finished | Failed | Interrupted | Planned | Waiting
 OnEvent = Callable[[Event], None]
 
 
