@@ -7,6 +7,7 @@ records, so that an interrupted study goes on where it was and ends in the same 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from rote.records.log import story
 from rote.results import Run
 from rote.settings import Settings
 from rote.work import Work, ask_all
+
+_log = logging.getLogger(__name__)
 
 
 def study(
@@ -100,6 +103,7 @@ def _finish(run: RunFolder, work: Work, stages: _Stages) -> Run:
     stages.finish("comparing", work.lineup, lambda shard: work.control(shard, stages.records(work.members_of(shard))))
 
     # judge and report: from the tables alone
+    stages.close("tables, verdicts and report")
     run.assemble([*work.asking, *work.searching, *work.measuring, *work.members, *work.lineup])
     result = Run(records=run)
     result.judge()
@@ -145,17 +149,25 @@ class _Stages:
     executor: Executor
     on_event: OnEvent
     in_flight: object = None
+    worked: bool = False
 
     def finish(
         self, stage: str, shards: Sequence[Shard], work: Callable[[Shard], Record], *, ahead: Sequence[Shard] = ()
     ) -> None:
         left = [shard for shard in shards if not self.run.done(shard)]
         if left:
+            self.worked = True
             story.info("%s: %d of %d to do", stage, len(left), len(shards))
             self.on_event(Planned(stage=stage, shards=left, ahead=ahead))
         for shard, record in self.executor.execute(lambda: None, lambda _, s: work(s), left, on_event=self._told):
             self.run.write(shard, record)
             self.in_flight = None
+
+    def close(self, stage: str) -> None:
+        """The last stage has no shards of its own."""
+        story.info(stage)
+        if self.worked:
+            self.on_event(Planned(stage=stage, shards=()))
 
     def records(self, shards: Sequence[Shard]) -> list[Record]:
         """What finished shards yielded, as it was stored."""
@@ -173,6 +185,8 @@ class _Stages:
 @contextmanager
 def _logged(run: RunFolder, stages: _Stages) -> Iterator[None]:
     """How the study began and ended, in its log; out of memory becomes an error that says what can be done."""
+    for notice in run.notices:
+        _log.warning(notice)
     if run.discarded:
         story.info("started over, discarded %d files: %s", len(run.discarded), ", ".join(run.discarded))
     versions = ", ".join(f"{name} {number}" for name, number in run.study["versions"].items())

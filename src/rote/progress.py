@@ -89,7 +89,7 @@ class Narrator:
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("reading the facts and the model's weights", total=None, left="", now="")
+            self._task = self._bar.add_task("looking at what is there", total=None, left="", now="")
         if not self.quiet:
             logging.getLogger("rote").addHandler(self._warnings)
         return self
@@ -105,7 +105,7 @@ class Narrator:
         if isinstance(event, Planned):
             self._estimate.plan([*event.shards, *event.ahead])
             if self._bar is None:
-                self.say(f"{event.stage}: {len(event.shards):,} to do")
+                self.say(f"{event.stage}: {len(event.shards):,} to do" if event.shards else event.stage)
         elif isinstance(event, Finished):
             self._estimate.finished(event.shard, event.seconds)
             if self._bar is None:
@@ -135,8 +135,8 @@ class Narrator:
             shown["description"] = event.stage
         elif isinstance(event, Started):
             shown["now"] = str(event.shard)
-        elif isinstance(event, Finished) and not estimate.n_left:
-            shown |= {"description": "tables, verdicts and report", "now": ""}
+        elif isinstance(event, Finished):
+            shown["now"] = ""
         total = estimate.n_done + estimate.n_left or None
         left = in_words(estimate.seconds) if estimate.n_left else ""
         self._bar.update(self._task, completed=estimate.n_done, total=total, left=left, **shown)

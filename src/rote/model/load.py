@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
 
+# Masks and rotary tables that older versions of transformers stored; today's models compute them.
+_BUFFERS = (".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -85,6 +88,7 @@ def _read(
             device_map=device_map,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are all named below; none is ignored
         )
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -93,13 +97,32 @@ def _read(
             f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
             "and a fast tokenizer"
         ) from error
-    missing = sorted(found["missing_keys"])
-    if missing:  # transformers has made these up at random
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise ModelRefused(f"the checkpoint {name!r} lacks {len(missing)} of the model's weights: {some}")
+    _refuse_other_weights(name, found)
     if device is not None and device_map is None:
         module = module.to(device)
     return module.eval(), tokenizer
+
+
+def _refuse_other_weights(name: str, found: Mapping[str, Any]) -> None:
+    """Every tensor that is missing, left over or of another shape; transformers would only print a warning."""
+    extra = [key for key in found["unexpected_keys"] if not key.endswith(_BUFFERS)]
+    shapes = [
+        f"{key} has shape {tuple(there)}, the configuration asks for {tuple(asked)}"
+        for key, there, asked in sorted(found.get("mismatched_keys", ()))
+    ]
+    problems = []
+    if missing := sorted(found["missing_keys"]):  # transformers has made these up at random
+        problems.append(f"the checkpoint {name!r} lacks {len(missing)} of the model's weights: {_some(missing)}")
+    if extra:
+        problems.append(f"the checkpoint {name!r} has {len(extra)} weights that the model has not: {_some(extra)}")
+    if shapes:
+        problems.append(f"the checkpoint {name!r} has {len(shapes)} weights of another shape: {_some(shapes)}")
+    if problems:
+        raise ModelRefused([f"{problem}; expected the weights that config.json describes" for problem in problems])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def hush() -> None:

@@ -64,10 +64,12 @@ class RunFolder:
         *,
         lock: RunLock | None = None,
         discarded: tuple[str, ...] = (),
+        notices: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.study = study
         self.discarded = discarded
+        self.notices = notices  # what was found amiss at the opening, and set right
         self._lock = lock
         self._new_timings: list[dict[str, Any]] = []
 
@@ -98,7 +100,10 @@ class RunFolder:
             make_folders(path)
             lock = RunLock.take(path, wait=wait, on_wait=on_wait)
             try:
-                return cls(path, wanted, lock=lock, discarded=_begin(path, wanted, fresh=fresh))
+                discarded, notices = _begin(path, wanted, fresh=fresh)
+                if lock.left_by is not None:
+                    notices = (f"the run was left by {lock.left_by}, which was killed", *notices)
+                return cls(path, wanted, lock=lock, discarded=discarded, notices=notices)
             except BaseException:
                 lock.release()
                 raise
@@ -366,9 +371,10 @@ def _refuse_foreign(path: Path, wanted: Mapping[str, Any]) -> None:
         )
 
 
-def _begin(path: Path, wanted: Mapping[str, Any], *, fresh: bool) -> tuple[str, ...]:
-    """Leave study.json as wanted, under the lock; returns what was discarded for it."""
+def _begin(path: Path, wanted: Mapping[str, Any], *, fresh: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Leave study.json as wanted, under the lock; returns what was discarded for it, and what was amiss."""
     discarded: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
     try:
         found = read_study(path)
         if found is not None and not fresh:
@@ -381,12 +387,12 @@ def _begin(path: Path, wanted: Mapping[str, Any], *, fresh: bool) -> tuple[str, 
     if fresh and (found is not None or lost):
         discarded = clear(path)
     elif lost:
-        _log.warning("study.json is missing or damaged, and written again: the records are this study's")
+        notices = ("study.json was missing or damaged and is written again: the records are this study's",)
     remove_temporaries(path)
     if found is None or fresh:
         text = json.dumps(wanted, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(path / "study.json", text.encode("utf-8"))
-    return discarded
+    return discarded, notices
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import logging
 import os
 import socket
 import time
@@ -32,7 +31,6 @@ LOCK_NAME, EXCLUSIVE_NAME = "run.lock", "run.exclusive-lock"
 PATIENCE_S = 1.0  # judging and reporting lock a run for as long as one file takes: nobody is refused for that
 _POLL_S = 0.05
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +70,9 @@ class RunLock:
     Another lock of the same folder is refused, also within one process. A child made by `os.fork` does not hold it.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, left_by: str | None = None) -> None:
         self.path = path
+        self.left_by = left_by  # who ended without releasing it
         self._descriptor = descriptor
         self._let_go = weakref.finalize(self, _release, path, descriptor)
         _HELD.add(self)
@@ -154,8 +153,6 @@ def _by_the_system(path: Path) -> RunLock | None:
             os.close(descriptor)  # the second: its holder has deleted it in between, that lock guards nothing
             return None
         before = os.pread(descriptor, 4096, 0)
-        if before:
-            _log.warning("taken over from %s, which ended without releasing it", _parse(before) or "a process")
         os.ftruncate(descriptor, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
         write_all(descriptor, _text())
@@ -166,7 +163,8 @@ def _by_the_system(path: Path) -> RunLock | None:
     except BaseException:
         os.close(descriptor)
         raise
-    return RunLock(path, descriptor)
+    left_by = str(_parse(before) or "a process that was killed as it began") if before else None
+    return RunLock(path, descriptor, left_by=left_by)
 
 
 def _by_the_file(path: Path) -> RunLock | None:
