@@ -15,15 +15,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from rote.errors import RoteError
 
 if TYPE_CHECKING:
+    from rote.execute import Executor
     from rote.facts import FactTable
-    from rote.model import Model
+    from rote.model import Model, ModelSpec
     from rote.settings import Settings
 
 app = typer.Typer(
@@ -87,6 +88,13 @@ def study(
     yes: Yes = False,
     wait: Wait = False,
     quiet: Quiet = False,
+    device_map: Annotated[str | None, typer.Option(help="auto: spread the model over all GPUs that are seen.")] = None,
+    executor: Annotated[str, typer.Option(help="Where the work is done: inline or ray (docs/cluster.md).")] = "inline",
+    address: Annotated[str | None, typer.Option(help="Ray cluster; default: $RAY_ADDRESS, else this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray: at most so many workers; default: all there is.")] = None,
+    cpus_per_worker: Annotated[int, typer.Option(help="Ray: CPUs, and so threads, of a worker.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(help="Ray: GPUs of a worker.")] = 0,
+    retries: Annotated[int, typer.Option(help="Ray: how often a part may lose its worker and begin again.")] = 3,
 ) -> None:
     """Study how MODEL recalls the facts of a table, and write tables and a report into --out."""
     from rote.settings import Settings
@@ -106,7 +114,8 @@ def study(
         experiments=experiments,
         controls=controls,
         dry_run=dry_run,
-        loading={"revision": revision, "device": device, "dtype": dtype},
+        loading={"revision": revision, "device": device, "dtype": dtype, "device_map": device_map},
+        executor=_executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries),
     )
 
 
@@ -236,6 +245,7 @@ def _study(
     controls: str | None = None,
     dry_run: bool = False,
     loading: dict[str, Any] | None = None,
+    executor: Executor | None = None,
 ) -> None:
     from rote.facts import read_facts
 
@@ -246,10 +256,10 @@ def _study(
     chosen, lineup = _experiments(experiments), _controls(controls)
     if not dry_run:
         opening.agreed()  # before the model is loaded, which may take long
-    loaded = _load(model, loading or {}, quiet)
     if dry_run:
         from rote.plan import plan
 
+        loaded = _load(model, loading or {}, quiet)
         planned = plan(loaded, table, relation=relation, settings=settings, experiments=chosen, controls=lineup)
         typer.echo(planned.text())
         return
@@ -258,13 +268,14 @@ def _study(
 
     with _resumable(opening.out), Narrator(quiet=quiet) as narrator:
         run = run_study(
-            loaded,
+            _named_or_loaded(model, loading or {}, quiet, executor),
             table,
             folder=opening.out,
             relation=relation,
             settings=settings,
             experiments=chosen,
             controls=lineup,
+            executor=executor,
             fresh=opening.fresh,
             wait=opening.wait,
             on_event=narrator,
@@ -341,6 +352,29 @@ def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
     return load_model(model, **loading)
 
 
+def _named_or_loaded(model: str, loading: dict[str, Any], quiet: bool, executor: Executor | None) -> Model | ModelSpec:
+    """Workers elsewhere load the model, and this process does not."""
+    from rote.model import ModelSpec
+
+    if executor is None or not executor.elsewhere:
+        return _load(model, loading, quiet)
+    return ModelSpec(source=model, options=loading)
+
+
+def _executor(name: str, address: str | None, workers: int | None, cpus: int, gpus: float, retries: int) -> Executor:
+    from rote.execute import Inline, Ray
+
+    given = {"--address": address is not None, "--workers": workers is not None, "--gpus-per-worker": gpus > 0}
+    if name == "inline":
+        unused = [option for option, there in given.items() if there]
+        if unused:
+            _refuse(f"{', '.join(unused)}: only with --executor ray")
+        return Inline()
+    if name != "ray":
+        _refuse(f"no executor is called {name}; there are inline, ray")
+    return Ray(address=address, workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, retries=retries)
+
+
 def _experiments(names: str | None) -> Any:
     from rote.experiments import EXPERIMENTS
 
@@ -371,7 +405,7 @@ def _say_findings(run: Any) -> None:
     typer.echo("\n" + lead_text(run.path) + "\n")
 
 
-def _refuse(problem: str) -> None:
+def _refuse(problem: str) -> NoReturn:
     typer.echo(f"error: {problem}", err=True)
     raise typer.Exit(2)
 

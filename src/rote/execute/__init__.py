@@ -8,6 +8,7 @@ from rote.execute.abstract import (
     Failed,
     Finished,
     Interrupted,
+    Lost,
     OnEvent,
     Planned,
     Started,
@@ -15,6 +16,7 @@ from rote.execute.abstract import (
     ignore,
 )
 from rote.execute.inline import Inline
+from rote.execute.ray import Ray
 
 __all__ = [
     "Event",
@@ -23,8 +25,10 @@ __all__ = [
     "Finished",
     "Inline",
     "Interrupted",
+    "Lost",
     "OnEvent",
     "Planned",
+    "Ray",
     "Started",
     "Waiting",
     "ignore",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ from rote.model.selfcheck import self_check
 
 # Masks and rotary tables that older versions of transformers stored; today's models compute them.
 _BUFFERS = (".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelSpec:
+    """A model by name, not loaded: a hub id or a folder, and what `load_model` takes beside it.
+
+    Workers elsewhere load it themselves, so that no weight travels; a folder has to be there on every node.
+    """
+
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Model:
+        """The model; ModelRefused as `load_model` raises it."""
+        return load_model(self.source, **self.options)
+
+
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -46,6 +64,8 @@ def load_model(
     Raises:
         ModelRefused: unknown family, missing files, pickled weights, or a failed check with its figure.
     """
+    options = {option: value for option, value in locals().items() if option != "source"}
+    spec = None if isinstance(source, nn.Module) else ModelSpec(source=str(source), options=options)
     if isinstance(source, nn.Module):
         module = source
         name = name or str(getattr(source.config, "_name_or_path", "") or type(source).__name__)
@@ -56,7 +76,7 @@ def load_model(
         name = name or str(source)
         module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer)
         family = family_of(module.config)
-    model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision)
+    model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision, spec=spec)
     if check:
         try:
             failed = [c for c in self_check(model) if not c.passed]
