@@ -225,7 +225,7 @@ class _Stages:
         if isinstance(event, Started):
             self.in_flight.append(event.shard)
         if isinstance(event, Lost):
-            story.warning("%s lost its worker (%s)", event.shard or "a setup", event.reason)
+            _log.warning("%s lost its worker and begins again (%s)", event.shard or "a setup", event.reason)
             self.in_flight = [shard for shard in self.in_flight if shard != event.shard]
         if isinstance(event, Finished) and isinstance(event.shard, Shard):
             story.info("%s took %.3f s", event.shard, event.seconds)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from circuit_world import facts, model
-from test_pipeline_study import SMALL, tables
+from test_pipeline_study import SMALL, call, tables
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import rote
@@ -133,3 +133,24 @@ def test_a_loaded_model_knows_how_to_be_loaded_again() -> None:
     assert again.name == model().name and again.dtype == model().dtype
     for mine, other in zip(model().module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--executor", "cloud"), "there are inline, ray"),
+        (("--workers", "2", "--address", "auto"), "--address, --workers: only with --executor ray"),
+        (("--executor", "ray", "--workers", "0"), "workers is 0"),
+    ],
+)
+def test_the_command_line_refuses_executors_that_do_not_exist(
+    options: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = call(monkeypatch, "study", str(BUNDLED), "--facts", "athletes", "--out", str(tmp_path / "run"), *options)
+    error = capsys.readouterr().err
+    assert code == 2 and words in error and "Traceback" not in error
+    assert not list(tmp_path.iterdir())
