@@ -16,9 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import rote
 import rote.errors
 from rote.agenda import BATCHES_PER_SLICE
+from rote.circuit import ask
 from rote.execute import Finished, Started
 from rote.experiments import Experiment, KnownNorms, LayerProbes, Study
 from rote.experiments.known_facts import KnownFactsExperiment
+from rote.facts import build_prompts
 from rote.lineup import Additive, Control, Target
 from rote.lineup.control import Member
 from rote.model import ModelSpec
@@ -133,6 +135,18 @@ def test_a_loaded_model_knows_how_to_be_loaded_again() -> None:
     assert again.name == model().name and again.dtype == model().dtype
     for mine, other in zip(model().module.parameters(), again.module.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+def test_a_model_spread_by_accelerate_answers_as_it_does_in_one_piece(tmp_path: Path) -> None:
+    """On this machine's one device, by the same hooks that move activations between several."""
+    pytest.importorskip("accelerate")
+    prompts = build_prompts(facts(), "sport", model().tokenizer)
+    spread = rote.load_model(BUNDLED, dtype="float64", device_map="auto")
+    assert (ask(spread, prompts, SMALL).log_prob == ask(model(), prompts, SMALL).log_prob).all()
+    blocks = {f"gpt_neox.layers.{layer}": "disk" for layer in range(model().n_layers)}
+    rest = dict.fromkeys(("gpt_neox.embed_in", "gpt_neox.final_layer_norm", "gpt_neox.rotary_emb", "lm_head"), "cpu")
+    with pytest.raises(rote.errors.ModelRefused, match="does not fit"):
+        rote.load_model(BUNDLED, device_map={**blocks, **rest})
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,12 @@ def _read(
             "and a fast tokenizer"
         ) from error
     _refuse_other_weights(name, found)
+    elsewhere = sum(parameter.is_meta for parameter in module.parameters())
+    if elsewhere:
+        raise ModelRefused(
+            f"{name!r} does not fit: {elsewhere} of its weights were left out of the memory of the devices in "
+            f"device_map {device_map!r}; give it more or larger GPUs (with Ray: more of them per worker)"
+        )
     if device is not None and device_map is None:
         module = module.to(device)
     return module.eval(), tokenizer
