@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow check install docs notebook calibration clean
+.PHONY: demo test test-slow test-ray check install docs notebook calibration chaos-ray clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,9 +24,16 @@ test: install  ## all fast tests
 test-slow: install  ## tests that train models
 	$(BIN)/python -m pytest -m slow
 
+test-ray: install $(VENV)/.ray  ## tests of the Ray executor, which `make test` skips where Ray is not installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/execute tests/experiments/test_pipeline_ray.py
+
+$(VENV)/.ray: pyproject.toml constraints.txt | install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
+	touch $@
+
 check: install  ## style, types, the direction of imports
-	$(BIN)/ruff check src tests examples calibration
-	$(BIN)/ruff format --check src tests examples calibration
+	$(BIN)/ruff check src tests examples calibration chaos
+	$(BIN)/ruff format --check src tests examples calibration chaos
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -37,6 +44,9 @@ docs: install  ## documents that are generated
 calibration: install  ## certify the judge on planted worlds (an hour and a half on two cores); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m calibration observe
 	$(BIN)/python -m calibration certify
+
+chaos-ray: install $(VENV)/.ray  ## five Ray nodes die in the middle of a small study (10 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m chaos.nodes
 
 notebook: install  ## execute the notebooks again, in place
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'

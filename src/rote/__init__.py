@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from rote import experiments
     from rote.catalog import CARDS
     from rote.circuit import Circuit
+    from rote.execute import Inline, Ray
     from rote.experiments import EXPERIMENTS
     from rote.facts import FactTable, read_facts
     from rote.lineup import CONTROLS, Control, build_controls
-    from rote.model import Edit, Model, Read, Site, load_model
+    from rote.model import Edit, Model, ModelSpec, Read, Site, load_model
     from rote.pipeline import find_circuit, study
     from rote.results import Run, open_run
     from rote.settings import Settings
@@ -30,7 +31,10 @@ _HOMES = {
     "EXPERIMENTS": "rote.experiments",
     "Edit": "rote.model",
     "FactTable": "rote.facts",
+    "Inline": "rote.execute",
     "Model": "rote.model",
+    "ModelSpec": "rote.model",
+    "Ray": "rote.execute",
     "Read": "rote.model",
     "Run": "rote.results",
     "Settings": "rote.settings",
@@ -52,7 +56,10 @@ __all__ = [
     "Control",
     "Edit",
     "FactTable",
+    "Inline",
     "Model",
+    "ModelSpec",
+    "Ray",
     "Read",
     "Run",
     "Settings",

@@ -1,23 +1,30 @@
 """The command line: arguments to the pipeline and back; nothing is computed here.
 
-Exit codes: 0 finished, 1 failed during work, 2 input or model refused, 3 run stale or in use, 130 interrupted.
+Exit codes: 0 finished, 1 failed during work, 2 input or model refused, 3 run stale or in use, 130 interrupted
+(Ctrl-C or SIGTERM). docs/runs.md says what each leaves behind.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from rote.errors import RoteError
 
 if TYPE_CHECKING:
-    from rote.execute import OnEvent
+    from rote.execute import Executor
     from rote.facts import FactTable
-    from rote.model import Model
+    from rote.model import Model, ModelSpec
     from rote.settings import Settings
 
 app = typer.Typer(
@@ -31,7 +38,11 @@ app.add_typer(organism, name="organism")
 
 Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: discard what a study left in the run folder.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; says first what it would discard, and asks.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="With --fresh: discard without asking; needed where nobody can answer.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or float64 for reference.")]
 Device = Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda or cuda:1.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
@@ -42,6 +53,8 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Hub id or local
 def demo(
     out: Out = Path("runs/demo"),
     fresh: Fresh = False,
+    yes: Yes = False,
+    wait: Wait = False,
     quiet: Quiet = False,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
@@ -51,7 +64,8 @@ def demo(
     from rote.settings import Settings
 
     loading = {"name": "rote's bundled organism"}
-    _study(str(BUNDLED), demo_facts(), out, ["sport"], Settings(seed=seed), fresh, quiet, loading=loading)
+    opening = _Opening(out=out, fresh=fresh, yes=yes, wait=wait)
+    _study(str(BUNDLED), demo_facts(), opening, ["sport"], Settings(seed=seed), quiet, loading=loading)
 
 
 @app.command()
@@ -71,7 +85,16 @@ def study(
     dtype: Dtype = "float32",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and how long.")] = False,
     fresh: Fresh = False,
+    yes: Yes = False,
+    wait: Wait = False,
     quiet: Quiet = False,
+    device_map: Annotated[str | None, typer.Option(help="auto: spread the model over all GPUs that are seen.")] = None,
+    executor: Annotated[str, typer.Option(help="Where the work is done: inline or ray (docs/cluster.md).")] = "inline",
+    address: Annotated[str | None, typer.Option(help="Ray cluster; default: $RAY_ADDRESS, else this machine.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Ray: at most so many workers; default: all there is.")] = None,
+    cpus_per_worker: Annotated[int, typer.Option(help="Ray: CPUs, and so threads, of a worker.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(help="Ray: GPUs of a worker.")] = 0,
+    retries: Annotated[int, typer.Option(help="Ray: how often a part may lose its worker and begin again.")] = 3,
 ) -> None:
     """Study how MODEL recalls the facts of a table, and write tables and a report into --out."""
     from rote.settings import Settings
@@ -82,17 +105,17 @@ def study(
     _study(
         model,
         facts,
-        out,
+        _Opening(out=out, fresh=fresh, yes=yes, wait=wait),
         relation or None,
         chosen,
-        fresh,
         quiet,
         template=template,
         prefix=prefix,
         experiments=experiments,
         controls=controls,
         dry_run=dry_run,
-        loading={"revision": revision, "device": device, "dtype": dtype},
+        loading={"revision": revision, "device": device, "dtype": dtype, "device_map": device_map},
+        executor=_executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries),
     )
 
 
@@ -211,10 +234,9 @@ def organism_list() -> None:
 def _study(
     model: str,
     facts: str | FactTable,
-    out: Path,
+    opening: _Opening,
     relation: list[str] | None,
     settings: Settings,
-    fresh: bool,
     quiet: bool,
     *,
     template: str | None = None,
@@ -223,6 +245,7 @@ def _study(
     controls: str | None = None,
     dry_run: bool = False,
     loading: dict[str, Any] | None = None,
+    executor: Executor | None = None,
 ) -> None:
     from rote.facts import read_facts
 
@@ -231,33 +254,92 @@ def _study(
     if relation:
         table.select(relation)
     chosen, lineup = _experiments(experiments), _controls(controls)
-    loaded = _load(model, loading or {}, quiet)
+    if not dry_run:
+        opening.agreed()  # before the model is loaded, which may take long
     if dry_run:
         from rote.plan import plan
 
+        loaded = _load(model, loading or {}, quiet)
         planned = plan(loaded, table, relation=relation, settings=settings, experiments=chosen, controls=lineup)
         typer.echo(planned.text())
         return
     from rote.pipeline import study as run_study
+    from rote.progress import Narrator
 
-    try:
+    with _resumable(opening.out), Narrator(quiet=quiet) as narrator:
         run = run_study(
-            loaded,
+            _named_or_loaded(model, loading or {}, quiet, executor),
             table,
-            folder=out,
+            folder=opening.out,
             relation=relation,
             settings=settings,
             experiments=chosen,
             controls=lineup,
-            fresh=fresh,
-            on_event=_narrator(quiet),
+            executor=executor,
+            fresh=opening.fresh,
+            wait=opening.wait,
+            on_event=narrator,
         )
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; the same command goes on where it was (run folder {out})", err=True)
-        raise typer.Exit(130) from None
     if not quiet:
         _say_findings(run)
     typer.echo(f"report: {run.path / 'report.html'}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """The run folder and what may be done with what lies there."""
+
+    out: Path
+    fresh: bool
+    yes: bool
+    wait: bool
+
+    def agreed(self) -> None:
+        """Refuse a folder that no study can use; say what --fresh discards, and have it confirmed."""
+        from rote.records import look
+
+        standing = look(self.out, waiting=self.wait)
+        if not self.fresh or standing.empty:
+            return
+        typer.echo(f"--fresh discards what a study left in {self.out}: {standing}", err=True)
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            _refuse("nobody can be asked here; add --yes to --fresh to discard it")
+        if not typer.confirm("discard it?", err=True):
+            _refuse(f"nothing was discarded; without --fresh the study in {self.out} goes on")
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the study where it may go on, and the last line says how."""
+    previous = None
+    if threading.current_thread() is threading.main_thread():
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; what is finished is kept in {out}. To go on: {_resume_command()}", err=True)
+        raise typer.Exit(130) from None
+    except RoteError as error:
+        if error.exit_code == 1:
+            typer.echo(
+                f"the study has stopped; what is finished is kept in {out}. To go on: {_resume_command()}", err=True
+            )
+        raise
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    """Clusters send SIGTERM some seconds before they kill: that is a Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _resume_command() -> str:
+    """The same command, without what would start it over."""
+    return shlex.join(["rote", *(part for part in sys.argv[1:] if part not in ("--fresh", "--yes"))])
 
 
 def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
@@ -268,6 +350,29 @@ def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
     if not quiet:
         typer.echo(f"loading {loading.get('name') or model}", err=True)
     return load_model(model, **loading)
+
+
+def _named_or_loaded(model: str, loading: dict[str, Any], quiet: bool, executor: Executor | None) -> Model | ModelSpec:
+    """Workers elsewhere load the model, and this process does not."""
+    from rote.model import ModelSpec
+
+    if executor is None or not executor.elsewhere:
+        return _load(model, loading, quiet)
+    return ModelSpec(source=model, options=loading)
+
+
+def _executor(name: str, address: str | None, workers: int | None, cpus: int, gpus: float, retries: int) -> Executor:
+    from rote.execute import Inline, Ray
+
+    given = {"--address": address is not None, "--workers": workers is not None, "--gpus-per-worker": gpus > 0}
+    if name == "inline":
+        unused = [option for option, there in given.items() if there]
+        if unused:
+            _refuse(f"{', '.join(unused)}: only with --executor ray")
+        return Inline()
+    if name != "ray":
+        _refuse(f"no executor is called {name}; there are inline, ray")
+    return Ray(address=address, workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, retries=retries)
 
 
 def _experiments(names: str | None) -> Any:
@@ -294,25 +399,13 @@ def _named(names: str, things: Any, kind: str) -> Any:
     return tuple(known[name] for name in known if name in wanted)
 
 
-def _narrator(quiet: bool) -> OnEvent:
-    """Plain lines, one per finished part."""
-    from rote.execute import Finished, ignore
-
-    def tell(event: object) -> None:
-        if isinstance(event, Finished):
-            shard: Any = event.shard
-            typer.echo(f"{event.seconds:7.1f} s   {shard.experiment} ({shard.item})", err=True)
-
-    return ignore if quiet else tell
-
-
 def _say_findings(run: Any) -> None:
     from rote.report import lead_text
 
     typer.echo("\n" + lead_text(run.path) + "\n")
 
 
-def _refuse(problem: str) -> None:
+def _refuse(problem: str) -> NoReturn:
     typer.echo(f"error: {problem}", err=True)
     raise typer.Exit(2)
 

@@ -7,6 +7,8 @@ RoteError
 │   └── SettingsError   a setting is out of range
 ├── NotApplicable       a value that does not exist for this model or table; becomes an `absent` entry
 ├── MeasurementError    work had begun and a number came out wrong (exit code 1)
+├── StorageError        the run folder cannot be written any more: full disk, lost network drive (exit code 1)
+├── WorkerLost          the processes that do the work die again and again (exit code 1)
 └── RunError            the run folder is stale or in use (exit code 3)
 """
 
@@ -53,6 +55,14 @@ class NotApplicable(RoteError):
 
 class MeasurementError(RoteError):
     """A measurement failed after work had begun, for instance non-finite activations."""
+
+
+class StorageError(RoteError):
+    """A write into the run folder failed after work had begun; what was stored before is whole."""
+
+
+class WorkerLost(RoteError):
+    """Work on other processes or machines was given up: they die, or there are none."""
 
 
 class RunError(RoteError):

@@ -7,30 +7,39 @@ records, so that an interrupted study goes on where it was and ends in the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
+from os import getpid
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import torch
 
+from rote.agenda import Agenda, Found
 from rote.circuit import Circuit, Recall, ask, search
-from rote.errors import NotApplicable
+from rote.errors import MeasurementError, ModelRefused, NotApplicable
 from rote.execute import Executor, Inline, OnEvent
-from rote.execute.abstract import Event, Finished, ignore
+from rote.execute.abstract import Event, Finished, Lost, Planned, Started, Waiting, ignore
 from rote.experiments import EXPERIMENTS, Experiment
 from rote.facts import FactTable, read_facts
 from rote.lineup import CONTROLS, Control
-from rote.model import Model
+from rote.model import Model, ModelSpec
 from rote.model.memory import keep_freed_memory
-from rote.provenance import describe
-from rote.records import Record, RunFolder, Shard
+from rote.records import Record, RunFolder, RunLog, Shard
+from rote.records.log import story
 from rote.results import Run
 from rote.settings import Settings
-from rote.work import Work, ask_all
+from rote.work import Step, Work, ask_all, planned, prepare
+
+_log = logging.getLogger(__name__)
 
 
 def study(
-    model: Model,
+    model: Model | ModelSpec,
     facts: FactTable | str | Path | pd.DataFrame,
     *,
     folder: str | Path,
@@ -40,50 +49,67 @@ def study(
     controls: Sequence[Control] = CONTROLS,
     executor: Executor | None = None,
     fresh: bool = False,
+    wait: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
     """Run a whole study, or what is left of it, and write its tables, verdicts and report into `folder`.
 
+    What is finished is stored shard by shard: after an interruption or a crash the same call goes on where it was.
+
     Args:
+        model: loaded, or named by a `ModelSpec`; with workers elsewhere, a named one is loaded by them alone.
         facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some.
         controls: the line-up; none leaves it out, and every verdict with it.
-        fresh: start over in a folder that holds another study.
+        executor: where the work is done, by default in this process; `rote.Ray(...)` for a cluster.
+        fresh: start over: everything that rote wrote into the folder is deleted (`rote.records.look` says what).
+        wait: where another process writes the folder, wait until it has ended.
 
     Raises:
         InputError: facts, model or settings cannot be used; nothing has been written.
-        RunError: the folder holds another study (the differences are shown).
+        RunError: the folder holds another study (the differences are shown), or another process writes it.
+        MeasurementError, StorageError: work cannot go on (numbers that are not finite, memory, disk); what is
+            stored is whole, and the same call goes on from there.
     """
-    keep_freed_memory()
-    settings = settings or Settings()
-
-    # plan: everything that can be refused is refused here
+    settings, executor = settings or Settings(), executor or Inline()
     table = facts if isinstance(facts, FactTable) else read_facts(facts)
-    asked = ask_all(model, table, _relations(table, relation))
-    run = RunFolder.open(folder, describe(model, table, list(asked), settings, experiments, controls), fresh=fresh)
-    work = Work(
-        model=model, table=table, prompts=asked, settings=settings, experiments=tuple(experiments), controls=controls
-    )
-    stages = _Stages(run=run, executor=executor or Inline(), on_event=on_event)
+    setup = _setup(model, executor, table, _relations(table, relation), settings, tuple(experiments), tuple(controls))
 
+    with executor.session() as workers:
+        # plan: everything that can be refused is refused here
+        ((_, (agenda, described)),) = workers.execute(setup, planned, ["plan"])
+        run = RunFolder.open(
+            folder, described, fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
+        )
+        stages = _Stages(run=run, executor=workers, setup=setup, agenda=agenda, described=described, on_event=on_event)
+        with run, RunLog(run.log), _logged(run, stages):
+            return _finish(run, agenda, stages)
+
+
+def _finish(run: RunFolder, agenda: Agenda, stages: _Stages) -> Run:
     # ask: which facts the model knows
-    stages.finish(work.asking, work.known_facts)
-    work.take_known(stages.records(work.asking))
+    stages.finish("asking in slices", agenda.slices, Work.slice_of_facts, ahead=agenda.asking)
+    agenda.take_slices(stages.records(agenda.slices))
+    stages.finish("asking", agenda.asking, Work.known_facts)
+    agenda.take_known(stages.records(agenda.asking))
 
     # search: the circuit of every relation of which enough is known, and who reads the table's other relations
-    stages.finish(work.searching, work.circuit)
-    work.take_circuits(stages.records(work.searching))
-    stages.finish(work.reading, work.other_relation)
-    work.take_readers(stages.records(work.reading))
+    stages.finish("searching", agenda.searching, Work.circuit, ahead=agenda.measuring)
+    agenda.take_circuits(stages.records(agenda.searching))
+    later = [*agenda.members, *agenda.lineup]
+    stages.finish("reading", agenda.reading, Work.other_relation, ahead=[*agenda.measuring, *later])
+    agenda.take_readers(stages.records(agenda.reading))
 
     # measure: every experiment on the model, and on its effective model
-    stages.finish(work.measuring, work.experiment)
+    stages.finish("measuring", agenda.measuring, Work.experiment, ahead=later)
 
     # line up: every member of every control measured as the effective model is, then every control over its members
-    stages.finish(work.members, work.member)
-    stages.finish(work.lineup, lambda shard: work.control(shard, stages.records(work.members_of(shard))))
+    stages.finish("lining up", agenda.members, Work.member, ahead=agenda.lineup)
+    over = agenda.control
+    stages.finish_here("comparing", agenda.lineup, lambda s: over(s, stages.records(agenda.members_of(s))))
 
     # judge and report: from the tables alone
-    run.assemble([*work.asking, *work.searching, *work.measuring, *work.members, *work.lineup])
+    stages.close("tables, verdicts and report")
+    run.assemble([*agenda.asking, *agenda.searching, *agenda.measuring, *agenda.members, *agenda.lineup])
     result = Run(records=run)
     result.judge()
     result.report()
@@ -107,7 +133,7 @@ def find_circuit(
     (name,) = _relations(table, relation)[:1]
     prompts = ask_all(model, table, [name])[name]
     work = Work(model=model, table=table, prompts={name: prompts}, settings=settings, experiments=())
-    work.known = {name: ask(model, prompts, settings)}
+    work.found = Found(known={name: ask(model, prompts, settings)})
     reason = work.too_few(name)
     if reason is not None:
         raise NotApplicable(reason)
@@ -120,24 +146,121 @@ def _relations(table: FactTable, relation: str | Sequence[str] | None) -> list[s
     return [r.name for r in chosen.relations]
 
 
+def _setup(
+    model: Model | ModelSpec, executor: Executor, table: FactTable, relations: Sequence[str], *rest: Any
+) -> Callable[[], Work]:
+    """What makes a worker's state: once in this process, or anew in every process elsewhere."""
+    if not executor.elsewhere:
+        return cache(partial(prepare, model, table, relations, *rest))
+    spec = model.spec if isinstance(model, Model) else model
+    if spec is None:
+        raise ModelRefused(
+            f"{model} was given as a module, which workers elsewhere cannot load; expected a hub id or a folder that "
+            "every node sees: save it there with save_pretrained, and load it with rote.load_model or a rote.ModelSpec"
+        )
+    return partial(prepare, spec, table, relations, *rest)
+
+
 @dataclass(kw_only=True)
 class _Stages:
     """Runs shards that are not done yet, records each as soon as it is there."""
 
     run: RunFolder
     executor: Executor
+    setup: Callable[[], Work]
+    agenda: Agenda
+    described: dict[str, Any]
     on_event: OnEvent
+    in_flight: list[object] = field(default_factory=list)
+    worked: bool = False
 
-    def finish(self, shards: Sequence[Shard], work: Callable[[Shard], Record]) -> None:
+    def finish(
+        self, stage: str, shards: Sequence[Shard], do: Callable[[Work, Shard], Record], *, ahead: Sequence[Shard] = ()
+    ) -> None:
+        """On the workers, which are handed what the stages before have found."""
+        step = Step(do=do, found=self.agenda.found, described=self.described)
+        self._finish(
+            stage, shards, ahead, lambda left: self.executor.execute(self.setup, step, left, on_event=self._told)
+        )
+
+    def finish_here(self, stage: str, shards: Sequence[Shard], do: Callable[[Shard], Record]) -> None:
+        """In this process, where records are; for what needs no model."""
+        here = Inline()
+        self._finish(
+            stage, shards, (), lambda left: here.execute(lambda: None, lambda _, s: do(s), left, on_event=self._told)
+        )
+
+    def _finish(
+        self,
+        stage: str,
+        shards: Sequence[Shard],
+        ahead: Sequence[Shard],
+        results: Callable[[list[Shard]], Iterator[tuple[Shard, Record]]],
+    ) -> None:
         left = [shard for shard in shards if not self.run.done(shard)]
-        for shard, record in self.executor.execute(lambda: None, lambda _, s: work(s), left, on_event=self._told):
+        if left:
+            self.worked = True
+            story.info("%s: %d of %d to do", stage, len(left), len(shards))
+            self.on_event(Planned(stage=stage, shards=left, ahead=ahead))
+        for shard, record in results(left):
             self.run.write(shard, record)
+            self.in_flight.remove(shard)
+
+    @property
+    def at(self) -> str:
+        """The shards in flight, in words."""
+        return ", ".join(map(str, self.in_flight)) or "no shard"
+
+    def close(self, stage: str) -> None:
+        """The last stage has no shards of its own."""
+        story.info(stage)
+        if self.worked:
+            self.on_event(Planned(stage=stage, shards=()))
 
     def records(self, shards: Sequence[Shard]) -> list[Record]:
         """What finished shards yielded, as it was stored."""
         return [self.run.read(shard) for shard in shards]
 
     def _told(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.in_flight.append(event.shard)
+        if isinstance(event, Lost):
+            _log.warning("%s lost its worker and begins again (%s)", event.shard or "a setup", event.reason)
+            self.in_flight = [shard for shard in self.in_flight if shard != event.shard]
         if isinstance(event, Finished) and isinstance(event.shard, Shard):
+            story.info("%s took %.3f s", event.shard, event.seconds)
             self.run.add_timing(event.shard, event.seconds)
         self.on_event(event)
+
+
+@contextmanager
+def _logged(run: RunFolder, stages: _Stages) -> Iterator[None]:
+    """How the study began and ended, in its log; out of memory becomes an error that says what can be done."""
+    for notice in run.notices:
+        _log.warning(notice)
+    if run.discarded:
+        story.info("started over, discarded %d files: %s", len(run.discarded), ", ".join(run.discarded))
+    versions = ", ".join(f"{name} {number}" for name, number in run.study["versions"].items())
+    story.info("study %s of %s begins in process %d (%s)", run.fingerprint[:12], run.study["model"], getpid(), versions)
+    try:
+        yield
+    except KeyboardInterrupt:
+        story.warning("interrupted at %s; the same study goes on from there", stages.at)
+        raise
+    except (MemoryError, RuntimeError) as error:
+        story.exception("ended at %s", stages.at)
+        if not _out_of_memory(error):
+            raise
+        raise MeasurementError(
+            f"out of memory at {stages.at}: {(str(error).splitlines() or ['MemoryError'])[0]} "
+            "What is finished is stored, and the same command goes on from there with more memory or nothing beside "
+            "it. A smaller batch_size needs less but makes another study, in another folder."
+        ) from error
+    except BaseException:
+        story.exception("ended at %s", stages.at)
+        raise
+    story.info("study %s is finished", run.fingerprint[:12])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -1,37 +1,34 @@
-"""What the shards of a study do, and what they share: the model, the facts as asked, what earlier stages found."""
+"""What one shard of a study does, on whichever worker: the model with the facts as asked of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool
 
-from rote.catalog import card
-from rote.circuit import Circuit, KnownFacts, OtherRelation, Recall, ask, reading_heads, search
+from rote.agenda import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
+from rote.circuit import OtherRelation, Recall, ask, reading_heads, search
 from rote.circuit.top_heads import Head
-from rote.errors import FactsError, NotApplicable
+from rote.errors import FactsError, NotApplicable, RunError
 from rote.experiments import Experiment, Study
 from rote.experiments.base import absents
-from rote.experiments.known_facts import from_table, tabulate
-from rote.experiments.on_controls import measure_member, no_lineup, not_built, over_members, stack_experiments
+from rote.experiments.known_facts import tabulate
+from rote.experiments.on_controls import measure_member, not_built
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.lineup import Control, Target
-from rote.model import Model
+from rote.model import Model, ModelSpec
+from rote.model.memory import keep_freed_memory
+from rote.provenance import describe
 from rote.records import Record, Shard
+from rote.records.study import differences
 from rote.settings import Settings
 
-KNOWN, CIRCUIT, OTHERS, LINEUP = "known_facts", "circuit", "other_relations", "lineup"
 
-
-class Work:
-    """The shards of every stage, what one of them does, and what stages take from those before.
-
-    `asking`, `searching`, … list a stage's shards; the `take_` methods hand it what the stage before has recorded.
-    """
+class Work(Agenda):
+    """An agenda with the model: every method that takes a shard yields the shard's record."""
 
     def __init__(
         self,
@@ -43,53 +40,39 @@ class Work:
         experiments: tuple[Experiment, ...],
         controls: Sequence[Control] = (),
     ) -> None:
-        self.model, self.table, self.prompts, self.settings = model, table, prompts, settings
-        self.experiments = {experiment.name: experiment for experiment in experiments}
-        self.controls = {control.name: control for control in controls}
-        self._on_stacks = stack_experiments(experiments)
-        self.known: dict[str, KnownFacts] = {}
-        self.circuits: dict[str, Circuit] = {}
-        self._readers: dict[str, Any] = {}  # per relation: heads, known entities, why there are none
+        super().__init__(table=table, prompts=prompts, settings=settings, experiments=experiments, controls=controls)
+        self.model = model
+        self.described: dict[str, Any] = {}
         self._targets: dict[str, Target] = {}
         self._recalls: dict[str, Recall] = {}
         self._studies: dict[str, Study] = {}
 
-    # ---------------------------------------------------------- ask
-    @property
-    def asking(self) -> list[Shard]:
-        return [Shard(KNOWN, name) for name in self.prompts]
+    def agenda(self) -> Agenda:
+        """What is left without the model."""
+        return Agenda(
+            table=self.table,
+            prompts=self.prompts,
+            settings=self.settings,
+            experiments=tuple(self.experiments.values()),
+            controls=tuple(self.controls.values()),
+        )
+
+    def slice_of_facts(self, shard: Shard) -> Record:
+        """What the model answers to some of a relation's facts."""
+        name, first = parts_of(shard.item)
+        prompts, size = self.prompts[name], BATCHES_PER_SLICE * self.settings.batch_size
+        rows = np.arange(int(first), min(int(first) + size, len(prompts)))
+        return Record(tables={"answers": answers_frame(ask(self.model, prompts.take(rows), self.settings))})
 
     def known_facts(self, shard: Shard) -> Record:
         """Which facts of a relation the model knows."""
         prompts = self.prompts[shard.item]
-        return tabulate(prompts, ask(self.model, prompts, self.settings), self.settings, self.model.tokenizer)
-
-    def take_known(self, records: Sequence[Record]) -> None:
-        for (name, prompts), record in zip(self.prompts.items(), records, strict=True):
-            self.known[name] = from_table(record.tables["facts"], prompts)
-
-    def too_few(self, name: str) -> str | None:
-        """Why nothing more can be asked about a relation, or None."""
-        return too_few(self.known[name].known, self.prompts[name], self.settings)
-
-    # ---------------------------------------------------------- search
-    @property
-    def searching(self) -> list[Shard]:
-        return [Shard(CIRCUIT, name) for name in self.prompts if self.too_few(name) is None]
+        known = self.found.asked.get(shard.item) or ask(self.model, prompts, self.settings)
+        return tabulate(prompts, known, self.settings, self.model.tokenizer)
 
     def circuit(self, shard: Shard) -> Record:
         """The circuit of a relation."""
-        return _choice(shard.item, search(self.recall(shard.item)).to_json())
-
-    def take_circuits(self, records: Sequence[Record]) -> None:
-        for shard, record in zip(self.searching, records, strict=True):
-            self.circuits[shard.item] = Circuit.from_json(_chosen(record))
-
-    @property
-    def reading(self) -> list[Shard]:
-        """The table's relations that are not studied, where an experiment asks for several facts per entity."""
-        wanted = self.circuits and any("several_relations" in card(name).needs for name in self.experiments)
-        return [Shard(OTHERS, r.name) for r in self.table.relations if wanted and r.name not in self.prompts]
+        return choice(shard.item, search(self.recall(shard.item)).to_json())
 
     def other_relation(self, shard: Shard) -> Record:
         """Which facts of a relation beside the studied ones are known, and the heads that read it."""
@@ -98,16 +81,7 @@ class Work:
         reason = too_few(known, prompts, self.settings)
         heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings))
         names = [prompts.facts[i].entity for i in np.flatnonzero(known)]
-        return _choice(shard.item, json.dumps({"heads": heads, "known": names, "reason": reason}))
-
-    def take_readers(self, records: Sequence[Record]) -> None:
-        for shard, record in zip(self.reading, records, strict=True):
-            self._readers[shard.item] = json.loads(_chosen(record))
-
-    # ---------------------------------------------------------- measure
-    @property
-    def measuring(self) -> list[Shard]:
-        return [Shard(e, name) for name in self.prompts for e in self.experiments if e != KNOWN]
+        return choice(shard.item, json.dumps({"heads": heads, "known": names, "reason": reason}))
 
     def experiment(self, shard: Shard) -> Record:
         """One experiment on one relation; all its statistics absent where it does not apply."""
@@ -124,9 +98,9 @@ class Work:
         if name not in self._studies:
             self._studies[name] = Study(
                 prompts=self.prompts[name],
-                known=self.known[name],
+                known=self.found.known[name],
                 recall=self.recall(name),
-                circuit=self.circuits[name],
+                circuit=self.found.circuits[name],
                 asked_otherwise=self._otherwise(name),
                 others=self._others(name),
             )
@@ -135,33 +109,14 @@ class Work:
     def recall(self, name: str) -> Recall:
         """The relation's known facts; one object for all stages, since it keeps recordings."""
         if name not in self._recalls:
-            known = self.known[name].known
+            known = self.found.known[name].known
             self._recalls[name] = Recall.of(self.model, self.prompts[name], known, self.settings)
         return self._recalls[name]
 
-    # ---------------------------------------------------------- line up
-    @property
-    def members(self) -> list[Shard]:
-        """Every member of every control of every relation that has a window."""
-        return [shard for control in self.lineup for shard in self.members_of(control)]
-
-    @property
-    def lineup(self) -> list[Shard]:
-        """Every control of every relation: `relation/control`."""
-        return [Shard(LINEUP, f"{name}/{control}") for name in self.prompts for control in self.controls]
-
-    def members_of(self, control: Shard) -> list[Shard]:
-        """The members of one control: `relation/control/seed`; none where there is no effective model."""
-        name, control_name = _parts(control.item)
-        if name not in self.circuits or self.circuits[name].no_window is not None:
-            return []
-        n_members = self.controls[control_name].n_members(self.settings)
-        return [Shard(LINEUP, f"{control.item}/{seed}") for seed in range(n_members)]
-
     def member(self, shard: Shard) -> Record:
         """One member of a control, built and measured."""
-        rest, seed = _parts(shard.item)
-        name, control = _parts(rest)
+        rest, seed = parts_of(shard.item)
+        name, control = parts_of(rest)
         try:
             if name not in self._targets:
                 self._targets[name] = Target.of(self.study(name).stack, self.settings)
@@ -171,29 +126,21 @@ class Work:
             return not_built(built, name, int(seed), self._on_stacks, self.settings, reason)
         return measure_member(member, self._on_stacks, self.settings)
 
-    def control(self, shard: Shard, members: Sequence[Record]) -> Record:
-        """A control's rows over its members; all absent where there is nothing to build it from."""
-        name, control = _parts(shard.item)
-        if members:
-            return over_members(self.controls[control], members, self.settings)
-        reason = self.too_few(name) or self.circuits[name].no_window or "no member was built"
-        return no_lineup(self.controls[control], name, self._on_stacks, self.settings, reason)
-
     # ---------------------------------------------------------- other relations
     def _others(self, name: str) -> tuple[OtherRelation, ...]:
         others = [
             OtherRelation(recall=self.recall(n), heads=circuit.readout_heads)
-            for n, circuit in self.circuits.items()
+            for n, circuit in self.found.circuits.items()
             if n != name
         ]
-        for beside, found in self._readers.items():
+        for beside, found in self.found.readers.items():
             if found["heads"]:
                 others.append(OtherRelation(recall=self._beside(beside), heads=_heads(found["heads"])))
         return tuple(others)
 
     def _beside(self, name: str) -> Recall:
         if name not in self._recalls:
-            prompts, names = self._asked(name), set(self._readers[name]["known"])
+            prompts, names = self._asked(name), set(self.found.readers[name]["known"])
             known = np.array([fact.entity in names for fact in prompts.facts])
             self._recalls[name] = Recall.of(self.model, prompts, known, self.settings)
         return self._recalls[name]
@@ -203,7 +150,7 @@ class Work:
 
     def _otherwise(self, name: str) -> tuple[RelationPrompts, ...]:
         """The known facts asked as every other relation of the table."""
-        known = set(self.prompts[name].take(self.known[name].known).entities)
+        known = set(self.prompts[name].take(self.found.known[name].known).entities)
         asked = []
         for relation in self.table.relations:
             if relation.name == name:
@@ -241,18 +188,51 @@ def _prompts(model: Model, table: FactTable, name: str) -> RelationPrompts:
         return loose
 
 
-def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings: Settings) -> str | None:
-    """Why nothing can be found out from what is known of a relation, or None."""
-    n_known, n_facts, least = int(known.sum()), len(known), settings.min_known
-    if n_known < least:
-        which = "none" if n_known == 0 else f"{n_known:,}"
-        return (
-            f"the model knows {which} of the {n_facts:,} facts "
-            f"(p > {settings.known_probability:g}); at least {least} are needed"
-        )
-    if min(np.sort(np.bincount(prompts.cls[known], minlength=2))[-2:]) < 4:
-        return "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
-    return None
+def prepare(
+    model: Model | ModelSpec,
+    table: FactTable,
+    relations: Sequence[str],
+    settings: Settings,
+    experiments: Sequence[Experiment],
+    controls: Sequence[Control],
+) -> Work:
+    """What every worker begins with: the model, loaded here if it is not yet, and its questions, all checked.
+
+    Raises InputError where facts or model cannot be used.
+    """
+    keep_freed_memory()
+    model = model.load() if isinstance(model, ModelSpec) else model
+    asked = ask_all(model, table, relations)
+    work = Work(
+        model=model, table=table, prompts=asked, settings=settings, experiments=tuple(experiments), controls=controls
+    )
+    work.described = describe(model, table, list(asked), settings, experiments, controls)
+    return work
+
+
+def planned(work: Work, shard: object) -> tuple[Agenda, dict[str, Any]]:
+    """What the one who keeps the records has to know of a worker: the agenda, and what every number depends on."""
+    return work.agenda(), work.described
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a stage does to each of its shards, on any worker: a method of Work, given what was found before."""
+
+    do: Callable[[Work, Shard], Record]
+    found: Found
+    described: Mapping[str, Any]
+
+    def __call__(self, work: Work, shard: Shard) -> Record:
+        changed = [] if work.described == self.described else differences(self.described, work.described)
+        if changed:
+            raise RunError(
+                "a worker would not compute the same study; these differ (study -> worker):\n"
+                + "\n".join(f"  {line}" for line in changed)
+                + "\nGive all nodes the same model, libraries and kind of device."
+            )
+        work.found = self.found
+        return self.do(work, shard)
 
 
 def _heads(found: Sequence[Sequence[int]]) -> tuple[Head, ...]:
@@ -262,17 +242,3 @@ def _heads(found: Sequence[Sequence[int]]) -> tuple[Head, ...]:
 def _limit(model: Model) -> int | None:
     """The longest prompt in tokens."""
     return getattr(model.config, "max_position_embeddings", None)
-
-
-def _choice(relation: str, text: str) -> Record:
-    return Record(tables={"choices": pd.DataFrame({"relation": [relation], "json": [text]})})
-
-
-def _chosen(record: Record) -> str:
-    return str(record.tables["choices"]["json"].iloc[0])
-
-
-def _parts(item: str) -> tuple[str, str]:
-    """What stands before and behind an item's last slash; a relation's name may hold slashes itself."""
-    before, _, behind = item.rpartition("/")
-    return before, behind

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rote.facts import RelationPrompts
 from rote.model import Activations, Edit, Model, Read, Recording, Site
+from rote.model.hooks import NonFinite
 from rote.model.precision import wide
 
 RECORDING_BUDGET_BYTES = 2 * 1024**3
@@ -152,7 +153,23 @@ class PromptSet:
         if any(r.site.name == "embed" for r in read):
             layers.append(0)
         start = min(layers, default=self.model.n_layers - 1)
-        return self.model.replay(self.recording(rows), start, read=read, edit=taken)
+        try:
+            return self.model.replay(self.recording(rows), start, read=read, edit=taken)
+        except NonFinite as error:
+            raise self._named(error, rows, edited=bool(edits)) from error
+
+    def _named(self, error: NonFinite, rows: Tensor, *, edited: bool) -> NonFinite:
+        """The same error with the prompt it stands in, and the layer where the clean pass goes wrong if it does."""
+        if error.row is None:
+            return error
+        fact, site = int(rows[error.row]), error.site
+        residuals = self.recording(rows).resid_pre
+        first = next((k for k, x in enumerate(residuals) if not torch.isfinite(x[error.row]).all()), None)
+        if first is not None:
+            site = Site("resid_post", first - 1) if first else Site("embed")
+        how = " with an edit" if edited and first is None else ""
+        prompt = self.model.tokenizer.decode(self.tokens[fact][self.mask[fact]])
+        return NonFinite(site, error.row, where=f"{how} for the prompt {prompt!r}")
 
     @property
     def answers(self) -> Int[Tensor, " fact"]:

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from rote.execute.abstract import Event, Executor, Failed, Finished, Interrupted, OnEvent, Started, ignore
+from rote.execute.abstract import (
+    Event,
+    Executor,
+    Failed,
+    Finished,
+    Interrupted,
+    Lost,
+    OnEvent,
+    Planned,
+    Started,
+    Waiting,
+    ignore,
+)
 from rote.execute.inline import Inline
+from rote.execute.ray import Ray
 
-__all__ = ["Event", "Executor", "Failed", "Finished", "Inline", "Interrupted", "OnEvent", "Started", "ignore"]
+__all__ = [
+    "Event",
+    "Executor",
+    "Failed",
+    "Finished",
+    "Inline",
+    "Interrupted",
+    "Lost",
+    "OnEvent",
+    "Planned",
+    "Ray",
+    "Started",
+    "Waiting",
+    "ignore",
+]

@@ -1,4 +1,4 @@
-"""Runs shards here, one after another."""
+"""Runs shards here, one after another, in their order."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Any causal language model as named sites: load, read, edit, replay, and the weights as linear algebra."""
 
 from rote.model.edits import Edit, EditLike, FunctionEdit
-from rote.model.load import load_model
+from rote.model.load import ModelSpec, load_model
 from rote.model.model import Activations, Model, Recording
 from rote.model.selfcheck import Check, self_check
 from rote.model.sites import Read, Site, SiteLike
@@ -16,6 +16,7 @@ __all__ = [
     "HeadWeights",
     "MLPWeights",
     "Model",
+    "ModelSpec",
     "NormWeights",
     "Read",
     "Recording",

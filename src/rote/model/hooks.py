@@ -152,10 +152,20 @@ class Session:
         return self.visit(Site(name, layer), x)
 
 
+class NonFinite(MeasurementError):
+    """NaN or infinity at a site; `row` is the first row of the batch in which it stands."""
+
+    def __init__(self, site: Site, row: int | None, where: str = "") -> None:
+        self.site, self.row = site, row
+        which = where or ("" if row is None else f" in row {row} of the batch")
+        super().__init__(f"non-finite activations at {site}{which}; a wider dtype (float32 or bfloat16) usually helps")
+
+
 def check_finite(site: Site, x: Tensor) -> None:
-    """MeasurementError, with the site's name, for NaN or infinity; forbidden scores are infinite on purpose."""
-    if site.name != "scores" and not torch.isfinite(x).all():
-        raise MeasurementError(f"non-finite activations at {site}; a wider dtype (float32 or bfloat16) usually helps")
+    """NonFinite, with the site's name, for NaN or infinity; forbidden scores are infinite on purpose."""
+    if site.name == "scores" or torch.isfinite(x).all():
+        return
+    raise NonFinite(site, int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0]) if x.dim() > 1 else None)
 
 
 def _gather(x: Tensor, position: Tensor) -> Tensor:

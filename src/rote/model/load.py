@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,25 @@ from rote.errors import ModelRefused
 from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
+
+# Masks and rotary tables that older versions of transformers stored; today's models compute them.
+_BUFFERS = (".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelSpec:
+    """A model by name, not loaded: a hub id or a folder, and what `load_model` takes beside it.
+
+    Workers elsewhere load it themselves, so that no weight travels; a folder has to be there on every node.
+    """
+
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Model:
+        """The model; ModelRefused as `load_model` raises it."""
+        return load_model(self.source, **self.options)
+
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -43,6 +64,8 @@ def load_model(
     Raises:
         ModelRefused: unknown family, missing files, pickled weights, or a failed check with its figure.
     """
+    options = {option: value for option, value in locals().items() if option != "source"}
+    spec = None if isinstance(source, nn.Module) else ModelSpec(source=str(source), options=options)
     if isinstance(source, nn.Module):
         module = source
         name = name or str(getattr(source.config, "_name_or_path", "") or type(source).__name__)
@@ -53,7 +76,7 @@ def load_model(
         name = name or str(source)
         module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer)
         family = family_of(module.config)
-    model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision)
+    model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision, spec=spec)
     if check:
         try:
             failed = [c for c in self_check(model) if not c.passed]
@@ -85,6 +108,7 @@ def _read(
             device_map=device_map,
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are all named below; none is ignored
         )
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -93,13 +117,38 @@ def _read(
             f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
             "and a fast tokenizer"
         ) from error
-    missing = sorted(found["missing_keys"])
-    if missing:  # transformers has made these up at random
-        some = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
-        raise ModelRefused(f"the checkpoint {name!r} lacks {len(missing)} of the model's weights: {some}")
+    _refuse_other_weights(name, found)
+    elsewhere = sum(parameter.is_meta for parameter in module.parameters())
+    if elsewhere:
+        raise ModelRefused(
+            f"{name!r} does not fit: {elsewhere} of its weights were left out of the memory of the devices in "
+            f"device_map {device_map!r}; give it more or larger GPUs (with Ray: more of them per worker)"
+        )
     if device is not None and device_map is None:
         module = module.to(device)
     return module.eval(), tokenizer
+
+
+def _refuse_other_weights(name: str, found: Mapping[str, Any]) -> None:
+    """Every tensor that is missing, left over or of another shape; transformers would only print a warning."""
+    extra = [key for key in found["unexpected_keys"] if not key.endswith(_BUFFERS)]
+    shapes = [
+        f"{key} has shape {tuple(there)}, the configuration asks for {tuple(asked)}"
+        for key, there, asked in sorted(found.get("mismatched_keys", ()))
+    ]
+    problems = []
+    if missing := sorted(found["missing_keys"]):  # transformers has made these up at random
+        problems.append(f"the checkpoint {name!r} lacks {len(missing)} of the model's weights: {_some(missing)}")
+    if extra:
+        problems.append(f"the checkpoint {name!r} has {len(extra)} weights that the model has not: {_some(extra)}")
+    if shapes:
+        problems.append(f"the checkpoint {name!r} has {len(shapes)} weights of another shape: {_some(shapes)}")
+    if problems:
+        raise ModelRefused([f"{problem}; expected the weights that config.json describes" for problem in problems])
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def hush() -> None:
@@ -123,5 +172,5 @@ def weights_hash(model: Model) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(model.module.named_parameters()):
         digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)  # no copy
     return digest.hexdigest()

@@ -88,6 +88,7 @@ class Model:
     family: Family
     name: str
     revision: str | None = None
+    spec: Any = None  # the ModelSpec that loads it again, None for a module that was given
 
     # ------------------------------------------------------------------ shapes
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rote.records.folder import RunFolder
+from rote.records.log import RunLog
 from rote.records.rows import (
     ABSENT_FIELDS,
     KEY_FIELDS,
@@ -15,6 +16,7 @@ from rote.records.rows import (
     summary_frame,
 )
 from rote.records.shards import Shard
+from rote.records.standing import Standing, look
 
 __all__ = [
     "ABSENT_FIELDS",
@@ -24,8 +26,11 @@ __all__ = [
     "Record",
     "Row",
     "RunFolder",
+    "RunLog",
     "Shard",
+    "Standing",
     "absent_frame",
     "canonical_json",
+    "look",
     "summary_frame",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rote.records.files import is_own_parquet
+from rote.records.lock import EXCLUSIVE_NAME, LOCK_NAME
+from rote.records.shards import fingerprint_of
 
 OWN_FILES = (
     "summary.parquet",
@@ -31,6 +33,12 @@ def written_by_rote(folder: Path) -> list[Path]:
     return own
 
 
+def fingerprints(folder: Path) -> set[str]:
+    """The fingerprints of the studies whose whole records lie in a folder."""
+    shards = (path for path in written_by_rote(folder) if path.suffix == ".shard")
+    return {found for path in shards if (found := fingerprint_of(path.read_bytes())) is not None}
+
+
 def clear(folder: Path) -> tuple[str, ...]:
     """Delete what `written_by_rote` lists, and folders that are empty then; returns the names.
 
@@ -48,9 +56,9 @@ def clear(folder: Path) -> tuple[str, ...]:
 
 
 def foreign(folder: Path) -> list[str]:
-    """What a folder without study.json holds, but for the temporary file of an interrupted beginning."""
-    temporary = set(folder.glob(".study.json.*.tmp"))
-    return sorted(path.name for path in folder.iterdir() if path not in temporary)
+    """What a folder without study.json holds, but for the lock and the temporary file of an interrupted beginning."""
+    ours = {*folder.glob(".study.json.*.tmp"), folder / LOCK_NAME, folder / EXCLUSIVE_NAME}
+    return sorted(path.name for path in folder.iterdir() if path not in ours)
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from rote.records.rows import FLOAT_FIELDS, INTEGER_FIELDS
 
 _MARK = b"rote"  # in the metadata of every parquet file of ours
+_CHECKED = {"write_page_checksum": True}  # so that a flipped bit is an error when the table is read
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
 
 
@@ -41,16 +42,35 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            write_all(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         os.replace(temporary, path)  # noqa: PTH105 (the three steps stand side by side)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all bytes; the system may take them in pieces."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and those above it, each synced into the one above, so that none is lost in a power cut."""
+    if folder.is_dir():
+        return
+    if folder.parent != folder:
+        make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -107,7 +127,7 @@ def parquet_bytes(table: pa.Table, *, gaps: bool = False) -> bytes:
     """
     buffer = io.BytesIO()
     described = table.replace_schema_metadata({_MARK: b"1", b"pandas": _pandas_metadata(table, gaps)})
-    pq.write_table(described, buffer, compression="zstd", version="2.6", row_group_size=1 << 20)
+    pq.write_table(described, buffer, compression="zstd", version="2.6", row_group_size=1 << 20, **_CHECKED)
     return buffer.getvalue()
 
 
@@ -141,8 +161,8 @@ def _pandas_type(column: pa.ChunkedArray, gaps: bool = False) -> str:
 
 def read_frame(source: Path | bytes) -> pd.DataFrame:
     """A parquet file of this module as a DataFrame: text as str or None, integers with gaps as Int64."""
-    table = pq.read_table(io.BytesIO(source) if isinstance(source, bytes) else source)
-    return table_frame(table)
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    return table_frame(pq.read_table(opened, page_checksum_verification=True))
 
 
 def table_frame(table: pa.Table) -> pd.DataFrame:

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pandas as pd
+import pyarrow as pa
 
-from rote.errors import InputError, RunError
+from rote.errors import InputError, RunError, StorageError
 from rote.records import shards as shard_files
-from rote.records.contents import clear, foreign, remove_temporaries, written_by_rote
+from rote.records.contents import clear, fingerprints, foreign, remove_temporaries, written_by_rote
 from rote.records.files import (
     concatenate,
     file_name,
     frame_table,
     json_lines,
+    make_folders,
     parquet_bytes,
     read_frame,
     rows_table,
     write_atomically,
 )
+from rote.records.lock import RunLock, held_here
 from rote.records.rows import (
     ABSENT_FIELDS,
     SUMMARY_FIELDS,
@@ -49,57 +54,87 @@ class RunFolder:
 
     `study` is what decides every number of the run: model, facts, settings, seed, versions, batch plan. Its
     sha256 is the `fingerprint` that every shard carries; a shard with another fingerprint, or whose checksum
-    does not match, counts as not done, and the log says why.
+    does not match, counts as not done, and the log says why. An open run is locked until `close`: use `with`.
     """
 
     def __init__(
-        self, path: Path, study: Mapping[str, Any], *, writable: bool, discarded: tuple[str, ...] = ()
+        self,
+        path: Path,
+        study: Mapping[str, Any],
+        *,
+        lock: RunLock | None = None,
+        discarded: tuple[str, ...] = (),
+        notices: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.study = study
-        self.writable = writable
         self.discarded = discarded
+        self.notices = notices  # what was found amiss at the opening, and set right
+        self._lock = lock
+        self._new_timings: list[dict[str, Any]] = []
 
     @classmethod
-    def open(cls, folder: str | Path, study: Mapping[str, object], *, fresh: bool = False) -> RunFolder:
-        """Make a run folder, or go on with the one that is there.
+    def open(
+        cls,
+        folder: str | Path,
+        study: Mapping[str, object],
+        *,
+        fresh: bool = False,
+        wait: bool = False,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> RunFolder:
+        """Make a run folder, or go on with the one that is there, and lock it.
 
         `study` holds JSON values only (numpy scalars and tuples are converted). With `fresh`, everything that
-        rote wrote there is deleted first (listed in `.discarded` and in the log) and everything else is kept.
-        Raises RunError where the folder holds another study (every field that differs is shown), or files
-        that are not rote's, or cannot be written.
+        rote wrote there is deleted first (listed in `.discarded`) and everything else is kept. With `wait`, another
+        process's lock is waited for; `on_wait` is told whose.
+        Raises RunError where another writes the folder, where it holds another study (every field that differs is
+        shown), or files that are not rote's, or where it cannot be written.
         """
         path = Path(folder)
         wanted = {"format_version": FORMAT_VERSION, **plain(study, "study")}
         if wanted["format_version"] != FORMAT_VERSION:
             raise ValueError(f"study.format_version is {wanted['format_version']!r}: leave it to the run folder")
         try:
-            return cls._open(path, wanted, fresh=fresh)
+            _refuse_foreign(path, wanted)
+            make_folders(path)
+            lock = RunLock.take(path, wait=wait, on_wait=on_wait)
+            try:
+                discarded, notices = _begin(path, wanted, fresh=fresh)
+                if lock.left_by is not None:
+                    notices = (f"the run was left by {lock.left_by}, which was killed", *notices)
+                return cls(path, wanted, lock=lock, discarded=discarded, notices=notices)
+            except BaseException:
+                lock.release()
+                raise
         except OSError as error:
             raise RunError(f"{path} cannot be used as a run folder: {error}. Choose another folder.") from error
 
-    @classmethod
-    def _open(cls, path: Path, wanted: dict[str, Any], *, fresh: bool) -> RunFolder:
-        path.mkdir(parents=True, exist_ok=True)
-        found = read_study(path)
-        discarded: tuple[str, ...] = ()
-        if found is None:
-            others = foreign(path)
-            if others:
-                raise RunError(
-                    f"{path} is not a run folder: it has no study.json but holds {', '.join(others[:5])}"
-                    f"{' and more' if len(others) > 5 else ''}. Choose a new or an empty folder."
-                )
-        elif fresh:
-            discarded = clear(path)
-            _log.info("discarded %d files in %s: %s", len(discarded), path, ", ".join(discarded))
-        else:
-            _refuse_other_study(path, found, wanted)
-        remove_temporaries(path)
-        if found is None or fresh:
-            text = json.dumps(wanted, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            write_atomically(path / "study.json", text.encode("utf-8"))
-        return cls(path, wanted, writable=True, discarded=discarded)
+    def close(self) -> None:
+        """End writing and release the lock; the run can still be read, judged and reported."""
+        if self.writable:
+            try:
+                self._write_timings()
+            finally:
+                assert self._lock is not None
+                self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except StorageError:
+            if error is None:  # else the disk's first complaint is on its way already
+                raise
+
+    @property
+    def writable(self) -> bool:
+        """Whether this object holds the run's lock."""
+        return self._lock is not None and self._lock.held
 
     @classmethod
     def read_only(cls, folder: str | Path) -> RunFolder:
@@ -108,12 +143,12 @@ class RunFolder:
         found = read_study(path) if path.is_dir() else None
         if found is None:
             raise RunError(f"{path} is not a run folder: expected a folder with study.json, as `rote study` makes it.")
-        return cls(path, found, writable=False)
+        return cls(path, found)
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the study's canonical JSON."""
-        return sha256(canonical_json(self.study).encode("utf-8")).hexdigest()
+        return _fingerprint(self.study)
 
     @property
     def log(self) -> Path:
@@ -131,22 +166,27 @@ class RunFolder:
 
     def done(self, shard: Shard) -> bool:
         """Whether the shard's record is there, whole, and of this study."""
+        return self._unless_stale(shard, shard_files.check) is not None
+
+    def _unless_stale(self, shard: Shard, use: Callable[[bytes, Shard, str], Any]) -> Any:
+        """What `use` makes of a shard's bytes; None, and a line in the log, where they must not be reused."""
         content = self._content(shard)
         if content is None:
-            return False
+            return None
         try:
-            shard_files.check(content, shard, self.fingerprint)
+            return use(content, shard, self.fingerprint)
         except StaleShard as reason:
-            _log.warning("the record of %s is not reused: %s", shard, reason)
-            return False
-        return True
+            _log.warning("the record of %s is not reused and will be computed again: %s", shard, reason)
+            return None
 
     def write(self, shard: Shard, record: Record) -> None:
         """Store what a shard yielded, as one step that a crash cannot halve."""
         self._must_be_writable()
         path = self.path / shard.relative_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, shard_files.encode(shard, record, self.fingerprint))
+        content = shard_files.encode(shard, record, self.fingerprint)
+        with self._stored():
+            make_folders(path.parent)
+            write_atomically(path, content)
 
     def read(self, shard: Shard) -> Record:
         """What a shard yielded. Raises RunError where it is not done (see `done`)."""
@@ -174,26 +214,25 @@ class RunFolder:
         """
         self._must_be_writable()
         shards = list(order)
-        missing = [str(shard) for shard in shards if not self.done(shard)]
+        records = [self._unless_stale(shard, shard_files.decode) for shard in shards]
+        missing = [str(shard) for shard, record in zip(shards, records, strict=True) if record is None]
         if missing:
             raise RunError(
                 f"{self.path} lacks {len(missing)} of {len(shards)} records ({', '.join(missing[:5])}"
                 f"{', …' if len(missing) > 5 else ''}): run the study again, it goes on where it was."
             )
-        rows: list[Row] = []
-        absent: list[Absent] = []
+        rows: list[Row] = [row for record in records for row in record.rows]
+        absent: list[Absent] = [row for record in records for row in record.absent]
         tables: dict[tuple[str, str], list[Any]] = {}
-        for shard in shards:
-            record = self.read(shard)
-            rows.extend(record.rows)
-            absent.extend(record.absent)
+        for shard, record in zip(shards, records, strict=True):
             for name, frame in record.tables.items():
                 tables.setdefault((shard.experiment, name), []).append(frame_table(frame))
         refuse_repeated_keys(rows)
-        for (experiment, name), parts in tables.items():
-            write_atomically(self._table_path(experiment, name), parquet_bytes(concatenate(parts)))
-        self._write_rows("absent", [row_dict(row) for row in absent], ABSENT_FIELDS)
-        self._write_rows("summary", [row_dict(row) for row in rows], SUMMARY_FIELDS)
+        with self._stored():
+            for (experiment, name), parts in tables.items():
+                write_atomically(self._table_path(experiment, name), parquet_bytes(concatenate(parts)))
+            self._write_rows("absent", [row_dict(row) for row in absent], ABSENT_FIELDS)
+            self._write_rows("summary", [row_dict(row) for row in rows], SUMMARY_FIELDS)
 
     def _write_rows(self, name: str, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
         write_atomically(self.path / f"{name}.parquet", parquet_bytes(rows_table(rows, columns), gaps=True))
@@ -218,7 +257,7 @@ class RunFolder:
         path = self.path / f"{name}.parquet"
         if not path.is_file():
             raise RunError(f"{self.path} has no {path.name}: the study is not finished; run it again, it goes on.")
-        frame = read_frame(path)
+        frame = _read_table(path)
         return frame.astype({column: column_dtype(column) for column in frame.columns})
 
     def tables(self) -> tuple[tuple[str, str], ...]:
@@ -238,7 +277,7 @@ class RunFolder:
             known = ", ".join(f"{folder}/{table}" for folder, table in self.tables()) or "none"
             asked = experiment if name is None else f"{experiment}/{name}"
             raise InputError(f"{self.path} has no table {asked!r}, or more than one; there are: {known}")
-        return read_frame(self.path / "records" / file_name(experiment) / f"{chosen}.parquet")
+        return _read_table(self.path / "records" / file_name(experiment) / f"{chosen}.parquet")
 
     def _table_path(self, experiment: str, name: str) -> Path:
         return self.path / "records" / file_name(experiment) / f"{file_name(name)}.parquet"
@@ -248,35 +287,122 @@ class RunFolder:
     def add_timing(self, shard: Shard, seconds: float) -> None:
         """Note how long a shard took."""
         self._must_be_writable()
-        timings = [
-            *self.timings,
-            {"experiment": shard.experiment, "item": shard.item, "seconds": round(seconds, 6)},
-        ]
-        write_atomically(self.path / "timings.json", json_lines(timings))
+        taken = {"experiment": shard.experiment, "item": shard.item, "seconds": round(seconds, 6)}
+        self._new_timings.append(taken)
+        if 20 * len(self._new_timings) > len(self.timings):  # so that the file is not rewritten for every shard
+            self._write_timings()
+
+    def _write_timings(self) -> None:
+        if self._new_timings:
+            with self._stored():
+                write_atomically(self.path / "timings.json", json_lines(self.timings))
+            self._stored_timings += self._new_timings
+            self._new_timings = []
 
     @property
     def timings(self) -> list[dict[str, Any]]:
         """(experiment, item, seconds) of every shard that was computed here, in the order of their ends."""
+        return [*self._stored_timings, *self._new_timings]
+
+    @cached_property
+    def _stored_timings(self) -> list[dict[str, Any]]:
         path = self.path / "timings.json"
         if not path.is_file():
             return []
         try:
-            found = json.loads(path.read_bytes())
-        except ValueError:
+            return list(json.loads(path.read_bytes()))
+        except (ValueError, TypeError):
             _log.warning("%s cannot be read and is begun anew", path)
             return []
-        return list(found)
 
     def write_derived(self, name: str, text: str) -> Path:
         """Write what is made from the tables (`outcomes.json`, `report.html`), also in a read-only run."""
         if name not in DERIVED:
             raise ValueError(f"{name!r} is not derived from a run: expected one of {', '.join(DERIVED)}")
-        write_atomically(self.path / name, text.encode("utf-8"))
+        with self._stored(), self._locked():
+            write_atomically(self.path / name, text.encode("utf-8"))
         return self.path / name
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """For a derived file: nobody writes the run meanwhile, and it is still the one that was read."""
+        if held_here(self.path):
+            yield
+            return
+        lock = RunLock.take(self.path)
+        try:
+            if read_study(self.path) != self.study:
+                raise RunError(f"{self.path} holds another study than when it was opened: do this again.")
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _stored(self) -> Iterator[None]:
+        """A failed write becomes one clear line; what was stored before stays whole."""
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{self.path} cannot be written: {error.strerror or error}. What was stored before is whole. "
+                "Make room, or the folder writable; then the same command goes on where it was."
+            ) from error
 
     def _must_be_writable(self) -> None:
         if not self.writable:
-            raise RunError(f"{self.path} was opened to be read: open it with RunFolder.open to write records.")
+            raise RunError(
+                f"{self.path} was opened to be read, or closed: open it with RunFolder.open to write records."
+            )
+
+
+def _fingerprint(study: Mapping[str, Any]) -> str:
+    return sha256(canonical_json(study).encode("utf-8")).hexdigest()
+
+
+def _refuse_foreign(path: Path, wanted: Mapping[str, Any]) -> None:
+    """RunError for a folder that holds files and no study, unless the records in it are those of this study."""
+    if not path.is_dir() or (path / "study.json").exists():
+        return
+    others = foreign(path)
+    if others and fingerprints(path) != {_fingerprint(wanted)}:
+        raise RunError(
+            f"{path} is not a run folder: it has no study.json but holds {', '.join(others[:5])}"
+            f"{' and more' if len(others) > 5 else ''}. Choose a new or an empty folder."
+        )
+
+
+def _begin(path: Path, wanted: Mapping[str, Any], *, fresh: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Leave study.json as wanted, under the lock; returns what was discarded for it, and what was amiss."""
+    discarded: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    try:
+        found = read_study(path)
+        if found is not None and not fresh:
+            _refuse_other_study(path, found, wanted)
+    except RunError:
+        if fingerprints(path) != {_fingerprint(wanted)}:
+            raise
+        found = None
+    lost = found is None and bool(fingerprints(path))
+    if fresh and (found is not None or lost):
+        discarded = clear(path)
+    elif lost:
+        notices = ("study.json was missing or damaged and is written again: the records are this study's",)
+    remove_temporaries(path)
+    if found is None or fresh:
+        text = json.dumps(wanted, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomically(path / "study.json", text.encode("utf-8"))
+    return discarded, notices
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return read_frame(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"{path} is damaged ({first}). Run the study again: it makes its tables anew from its records."
+        ) from error
 
 
 def _refuse_other_study(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -57,14 +57,7 @@ def encode(shard: Shard, record: Record, fingerprint: str) -> bytes:
 
 def _header(content: bytes, shard: Shard, fingerprint: str) -> tuple[Mapping[str, Any], bytes]:
     """The checked header and the bytes after it; raises StaleShard with what does not match."""
-    magic, _, rest = content.partition(b"\n")
-    checksum, _, body = rest.partition(b"\n")
-    if magic != _MAGIC:
-        raise StaleShard(f"it begins with {magic[:20]!r}, expected {_MAGIC.decode()!r}")
-    if sha256(body).hexdigest().encode("ascii") != checksum:
-        raise StaleShard("its checksum does not match its content (cut short or changed on disk)")
-    text, _, blobs = body.partition(b"\n")
-    header = json.loads(text)
+    header, blobs = _opened(content)
     if header["fingerprint"] != fingerprint:
         raise StaleShard(f"another study wrote it (fingerprint {header['fingerprint'][:12]}, not {fingerprint[:12]})")
     if (header["experiment"], header["item"]) != (shard.experiment, shard.item):
@@ -72,9 +65,31 @@ def _header(content: bytes, shard: Shard, fingerprint: str) -> tuple[Mapping[str
     return header, blobs
 
 
-def check(content: bytes, shard: Shard, fingerprint: str) -> None:
-    """Raise StaleShard unless the bytes are this shard's, whole, and written by this study."""
+def _opened(content: bytes) -> tuple[Mapping[str, Any], bytes]:
+    """Header and the bytes after it, of a file that is whole; else raises StaleShard."""
+    magic, _, rest = content.partition(b"\n")
+    checksum, _, body = rest.partition(b"\n")
+    if magic != _MAGIC:
+        raise StaleShard(f"it begins with {magic[:20]!r}, expected {_MAGIC.decode()!r}")
+    if sha256(body).hexdigest().encode("ascii") != checksum:
+        raise StaleShard("its checksum does not match its content (cut short or changed on disk)")
+    text, _, blobs = body.partition(b"\n")
+    header: Mapping[str, Any] = json.loads(text)
+    return header, blobs
+
+
+def fingerprint_of(content: bytes) -> str | None:
+    """The fingerprint of the study that wrote a shard's file; None where the file is damaged or none of ours."""
+    try:
+        return str(_opened(content)[0]["fingerprint"])
+    except StaleShard:
+        return None
+
+
+def check(content: bytes, shard: Shard, fingerprint: str) -> bool:
+    """True; raises StaleShard unless the bytes are this shard's, whole, and written by this study."""
     _header(content, shard, fingerprint)
+    return True
 
 
 def decode(content: bytes, shard: Shard, fingerprint: str) -> Record:

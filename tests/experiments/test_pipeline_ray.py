@@ -1,0 +1,170 @@
+"""A study on Ray workers ends in the bytes of the one in this process, and no model has to be loaded here for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from circuit_world import facts, model
+from test_pipeline_study import SMALL, call, tables
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import rote
+import rote.errors
+from rote.agenda import BATCHES_PER_SLICE
+from rote.circuit import ask
+from rote.execute import Finished, Started
+from rote.experiments import Experiment, KnownNorms, LayerProbes, Study
+from rote.experiments.known_facts import KnownFactsExperiment
+from rote.facts import build_prompts
+from rote.lineup import Additive, Control, Target
+from rote.lineup.control import Member
+from rote.model import ModelSpec
+from rote.organisms import BUNDLED
+from rote.records import Record
+from rote.settings import Settings
+
+SLICED = replace(SMALL, batch_size=4)  # so that 96 facts are more than one slice holds
+FACTS = KnownFactsExperiment()
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as a worker with one CPU has: they are part of the batch plan."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_relation_asked_in_slices_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow twin is the whole relation in one shard, which larger slices make of it."""
+    assert len(facts().facts) > BATCHES_PER_SLICE * SLICED.batch_size
+    begun: list[str] = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, Started):
+            begun.append(str(event.shard))
+
+    run = rote.study(
+        model(), facts(), folder=tmp_path / "slices", settings=SLICED, experiments=(FACTS,), controls=(), on_event=watch
+    )
+    assert begun[:3] == ["asked/sport/0", "asked/sport/64", "known_facts/sport"]
+    monkeypatch.setattr("rote.agenda.BATCHES_PER_SLICE", 10**6)
+    begun.clear()
+    rote.study(
+        model(), facts(), folder=tmp_path / "whole", settings=SLICED, experiments=(FACTS,), controls=(), on_event=watch
+    )
+    assert begun[0] == "known_facts/sport"
+    assert tables(run.path) == tables(tmp_path / "whole")
+    assert len(run.table("known_facts")) == len(facts().facts)
+
+
+class Mine(Experiment):
+    """An experiment of a user's own, from a module that no worker can import."""
+
+    name = "known_norms"  # a card is needed, whose statistics may all be absent
+
+    def measure(self, study: Study) -> Record:
+        return KnownNorms().measure(study)
+
+
+class MyControl(Additive):
+    """A control of a user's own."""
+
+    def build(self, target: Target, seed: int, settings: Settings) -> Member:
+        return super().build(target, seed, settings)
+
+
+CHOSEN: tuple[Experiment, ...] = (FACTS, LayerProbes(), Mine())
+LINEUP: tuple[Control, ...] = (MyControl(),)
+
+
+def test_a_study_on_ray_is_the_one_in_this_process(tmp_path: Path, one_thread: None) -> None:
+    pytest.importorskip("ray")
+    rote.study(model(), facts(), folder=tmp_path / "here", settings=SLICED, experiments=CHOSEN, controls=LINEUP)
+    done: list[str] = []
+
+    def watch(event: object) -> None:
+        if isinstance(event, Finished):
+            done.append(str(event.shard))
+
+    here = sys.modules[__name__]
+    workers = rote.Ray(workers=2, modules=(here, sys.modules[MyControl.__module__]))
+    run = rote.study(
+        ModelSpec(source=str(BUNDLED), options={"dtype": "float64"}),
+        facts(),
+        folder=tmp_path / "there",
+        settings=SLICED,
+        experiments=CHOSEN,
+        controls=LINEUP,
+        executor=workers,
+        on_event=watch,
+    )
+    assert run.study == rote.open_run(tmp_path / "here").study
+    assert tables(run.path) == tables(tmp_path / "here")
+    assert len(run.table("lineup", "controls")) == 1
+    assert set(done) >= {"asked/sport/0", "circuit/sport", "lineup/sport/additive/0", "lineup/sport/additive"}
+    assert len(done) == len(set(done))
+    with pytest.raises(rote.errors.RunError, match=r"batch_plan\.threads"):
+        rote.study(
+            ModelSpec(source=str(BUNDLED), options={"dtype": "float64"}),
+            facts(),
+            folder=tmp_path / "there",
+            settings=SLICED,
+            experiments=CHOSEN,
+            controls=LINEUP,
+            executor=rote.Ray(workers=1, cpus_per_worker=2, modules=(here,)),
+        )
+
+
+def test_a_module_that_was_given_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    module, tokenizer = AutoModelForCausalLM.from_pretrained(BUNDLED), AutoTokenizer.from_pretrained(BUNDLED)
+    given = rote.load_model(module, tokenizer=tokenizer, check=False)
+    with pytest.raises(rote.errors.ModelRefused, match="save_pretrained"):
+        rote.study(given, facts(), folder=tmp_path / "run", executor=rote.Ray())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loaded_model_knows_how_to_be_loaded_again() -> None:
+    again = model().spec.load()
+    assert again.name == model().name and again.dtype == model().dtype
+    for mine, other in zip(model().module.parameters(), again.module.parameters(), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_a_model_spread_by_accelerate_answers_as_it_does_in_one_piece(tmp_path: Path) -> None:
+    """On this machine's one device, by the same hooks that move activations between several."""
+    pytest.importorskip("accelerate")
+    prompts = build_prompts(facts(), "sport", model().tokenizer)
+    spread = rote.load_model(BUNDLED, dtype="float64", device_map="auto")
+    assert (ask(spread, prompts, SMALL).log_prob == ask(model(), prompts, SMALL).log_prob).all()
+    blocks = {f"gpt_neox.layers.{layer}": "disk" for layer in range(model().n_layers)}
+    rest = dict.fromkeys(("gpt_neox.embed_in", "gpt_neox.final_layer_norm", "gpt_neox.rotary_emb", "lm_head"), "cpu")
+    with pytest.raises(rote.errors.ModelRefused, match="does not fit"):
+        rote.load_model(BUNDLED, device_map={**blocks, **rest})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--executor", "cloud"), "there are inline, ray"),
+        (("--workers", "2", "--address", "auto"), "--address, --workers: only with --executor ray"),
+        (("--executor", "ray", "--workers", "0"), "workers is 0"),
+    ],
+)
+def test_the_command_line_refuses_executors_that_do_not_exist(
+    options: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = call(monkeypatch, "study", str(BUNDLED), "--facts", "athletes", "--out", str(tmp_path / "run"), *options)
+    error = capsys.readouterr().err
+    assert code == 2 and words in error and "Traceback" not in error
+    assert not list(tmp_path.iterdir())
