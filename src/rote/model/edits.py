@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.errors import InputError
+from rote.model.precision import masked_score
 from rote.model.sites import ATTENTION_SQUARES, PER_HEAD, Site, SiteLike, parse_site
 
 NEURONS = ("mlp_pre", "mlp_post")
@@ -94,13 +95,13 @@ class Edit:
         """A query that may attend to nothing would spread over the masked keys, the future among them."""
         rows = torch.arange(x.shape[0], device=x.device)
         left = x[rows, :, self._on(self.position, x)].amax(-1)
-        if (left <= torch.finfo(x.dtype).min / 2).any():
+        if (left <= masked_score(x.dtype) / 2).any():
             raise InputError(f"`forbid` at {self.site} leaves a query nothing to attend to; forbid another edge")
 
     def _fitted(self, target: Tensor) -> Tensor:
         assert self.value is not None
         try:
-            return self.value.expand_as(target)
+            return self.value.to(target.device).expand_as(target)  # layers may lie on several devices
         except RuntimeError as error:
             raise InputError(
                 f"the edit at {self.site} has a value of shape {tuple(self.value.shape)}; "
