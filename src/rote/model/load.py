@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
 from rote.model.weights import raw
+
+_log = logging.getLogger(__name__)
 
 # Masks and rotary tables that older versions of transformers stored; today's models compute them.
 _BUFFERS = (".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
@@ -119,11 +122,14 @@ def _read(
             "and a fast tokenizer"
         ) from error
     _refuse_other_weights(name, found)
-    elsewhere = sum(parameter.is_meta for parameter in module.parameters())
-    if elsewhere:
-        raise ModelRefused(
-            f"{name!r} does not fit: {elsewhere} of its weights were left out of the memory of the devices in "
-            f"device_map {device_map!r}; give it more or larger GPUs (with Ray: more of them per worker)"
+    outside = sum(parameter.is_meta for parameter in module.parameters())
+    if outside:
+        _log.warning(
+            "%s does not fit the devices in device_map %r: %d of its weights are copied to them in every pass, which is "
+            "exact and slow; give it more or larger GPUs (with Ray: more of them per worker)",
+            name,
+            device_map,
+            outside,
         )
     if device is not None and device_map is None:
         module = module.to(device)
