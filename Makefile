@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install docs notebook calibration chaos-ray clean
+.PHONY: demo test test-slow test-ray check install docs notebook calibration chaos chaos-ray overhead clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,12 @@ docs: install  ## documents that are generated
 calibration: install  ## certify the judge on planted worlds (an hour and a half on two cores); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m calibration observe
 	$(BIN)/python -m calibration certify
+
+chaos: install  ## kill a small study at every boundary, and the whole command at random (10 minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m chaos
+
+overhead: install  ## what records, fingerprints, lock and log cost beside the demo's measurements (2 minutes)
+	$(BIN)/python -m chaos.overhead
 
 chaos-ray: install $(VENV)/.ray  ## five Ray nodes die in the middle of a small study (10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m chaos.nodes

@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2, help="processes that kill side by side")
     parser.add_argument("--every", type=int, default=1, help="only every n-th boundary")
     parser.add_argument("--commands", type=int, default=N_COMMANDS, help="SIGKILLs of the whole command")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop killing at boundaries after these")
     asked = parser.parse_args()
     hush()
     logging.getLogger("rote").addHandler(logging.NullHandler())  # each run's own log has it
@@ -36,24 +37,30 @@ def main() -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rote-chaos-") as place:
         folder = Path(place)
-        wrong = at_boundaries(folder, asked.lanes, asked.every) + of_commands(folder, asked.lanes, asked.commands)
-    print(f"{time.monotonic() - begin:.0f} s")
+        until = begin + 60 * asked.minutes
+        wrong = at_boundaries(folder, asked.lanes, asked.every, until)
+        wrong += of_commands(folder, asked.lanes, asked.commands)
+    spent = os.times()
+    processor = spent.user + spent.system + spent.children_user + spent.children_system
+    print(f"{time.monotonic() - begin:.0f} s, of which {processor:.0f} s of one core's time")
     for problem in wrong:
         print(f"WRONG: {problem}")
     return 1 if wrong else 0
 
 
-def at_boundaries(folder: Path, lanes: int, every: int) -> list[str]:
+def at_boundaries(folder: Path, lanes: int, every: int, until: float) -> list[str]:
     world.model(), world.facts()  # prepared once, shared by all forks
     ended, expected = kills.undisturbed(folder / "undisturbed")
-    print(f"undisturbed: {len(set(ended.finished))} shards, {len(expected)} tables, {len(ended.calls)} boundaries")
-    chosen = range(0, len(ended.calls), every)
+    n_shards, n = len(set(ended.finished)), len(ended.calls)
+    print(f"undisturbed: {n_shards} shards, {len(expected)} tables, {n} boundaries", flush=True)
+    chosen = rng(0, "chaos", "boundaries").permutation(range(0, n, every)).tolist()  # any part of them is a fair one
     tally = in_lanes([
-        lambda lane=lane: kills.kill_at(chosen[lane::lanes], folder, expected) for lane in range(lanes)
+        lambda lane=lane: kills.kill_at(chosen[lane::lanes], folder, expected, until) for lane in range(lanes)
     ])  # fmt: skip
-    print(f"killed at a boundary and resumed: {tally.kills} ({_counted(tally.calls)})")
-    print(f"  shards computed twice: {_counted(tally.n_again)}")
-    few = every == 1 and tally.kills < LEAST_KILLS
+    all_of = "" if tally.kills == len(chosen) else f" of {len(chosen)}, then the time was up"
+    print(f"killed at a boundary and resumed: {tally.kills}{all_of} ({_counted(tally.calls)})")
+    print(f"  kills after which none or one shard was computed twice: {_counted(tally.n_again)}", flush=True)
+    few = every == 1 and until == float("inf") and tally.kills < LEAST_KILLS
     return (
         tally.problems + ([f"{tally.kills} kills, at least {LEAST_KILLS} are promised"] if few else []) + _lost(tally)
     )
@@ -83,7 +90,7 @@ def of_commands(folder: Path, lanes: int, n: int) -> list[str]:
 
     tally = in_lanes([lambda number=number: lane(number) for number in range(lanes)])
     print(f"SIGKILLs of the whole command, resumed: {tally.kills} ({_counted(tally.calls)})")
-    print(f"  shards computed twice: {_counted(tally.n_again)}")
+    print(f"  kills after which none or one shard was computed twice: {_counted(tally.n_again)}", flush=True)
     return tally.problems + _lost(tally)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,10 +37,12 @@ def undisturbed(folder: Path) -> tuple[Ended, dict[str, bytes]]:
     return ended, world.tables(folder)
 
 
-def kill_at(boundaries: Iterable[int], folder: Path, expected: dict[str, bytes]) -> Tally:
-    """Kill a new study at each of the boundaries, resume it, and compare."""
+def kill_at(boundaries: Iterable[int], folder: Path, expected: dict[str, bytes], until: float = float("inf")) -> Tally:
+    """Kill a new study at each of the boundaries, resume it, and compare; stops where the clock passes `until`."""
     tally = Tally()
     for boundary in boundaries:
+        if time.monotonic() > until:
+            break
         where = folder / f"killed-{boundary}"
         died = forked(lambda on_event, where=where: world.study(where, on_event), kill_at=boundary)
         tally.kills += died.killed

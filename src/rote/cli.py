@@ -7,18 +7,13 @@ Exit codes: 0 finished, 1 failed during work, 2 input or model refused, 3 run st
 from __future__ import annotations
 
 import json
-import shlex
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rote.cli_runs import Opening, busy, refuse, resumable, say_error
 from rote.errors import RoteError
 
 if TYPE_CHECKING:
@@ -64,7 +59,7 @@ def demo(
     from rote.settings import Settings
 
     loading = {"name": "rote's bundled organism"}
-    opening = _Opening(out=out, fresh=fresh, yes=yes, wait=wait)
+    opening = Opening(out=out, fresh=fresh, yes=yes, wait=wait)
     _study(str(BUNDLED), demo_facts(), opening, ["sport"], Settings(seed=seed), quiet, loading=loading)
 
 
@@ -105,7 +100,7 @@ def study(
     _study(
         model,
         facts,
-        _Opening(out=out, fresh=fresh, yes=yes, wait=wait),
+        Opening(out=out, fresh=fresh, yes=yes, wait=wait),
         relation or None,
         chosen,
         quiet,
@@ -142,7 +137,9 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder
     """Write RUN/report.html again from its tables; needs neither the model nor torch."""
     from rote.results import open_run
 
-    typer.echo(open_run(run).report())
+    with busy("drawing"):
+        page = open_run(run).report()
+    typer.echo(page)
 
 
 @app.command()
@@ -156,7 +153,9 @@ def judge(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width to keep to
         console.width = max(console.width, 140)
-    for part in renderables(judge_run(run)):
+    with busy("judging"):
+        outcomes = judge_run(run)
+    for part in renderables(outcomes):
         console.print(part)
     typer.echo(run / "outcomes.json")
 
@@ -172,7 +171,8 @@ def compare(
     from rote.report import compare as compare_runs
     from rote.report import render_comparison
 
-    page = compare_runs(*runs, out=out, force=force)
+    with busy("comparing", quiet):
+        page = compare_runs(*runs, out=out, force=force)
     if not quiet:
         typer.echo(render_comparison(*runs))
     typer.echo(f"comparison: {page}")
@@ -201,13 +201,13 @@ def organism_train(
     from rote.organisms import TrainSettings, train
 
     if out.exists() and any(out.iterdir()):
-        _refuse(f"{out} is not empty; choose a new folder, nothing is overwritten")
+        refuse(f"{out} is not empty; choose a new folder, nothing is overwritten")
     try:
         values = {"layout": layout, "force": force, "seed": seed, **json.loads(settings)}
         values |= {"window": tuple(values["window"])} if "window" in values else {}
         chosen = TrainSettings(**values)
     except (json.JSONDecodeError, TypeError) as error:
-        _refuse(f"--settings {settings!r} cannot be used: {error}; expected a JSON object of training settings")
+        refuse(f"--settings {settings!r} cannot be used: {error}; expected a JSON object of training settings")
     keep_freed_memory()
 
     def show(progress: Any) -> None:
@@ -234,7 +234,7 @@ def organism_list() -> None:
 def _study(
     model: str,
     facts: str | FactTable,
-    opening: _Opening,
+    opening: Opening,
     relation: list[str] | None,
     settings: Settings,
     quiet: bool,
@@ -259,87 +259,32 @@ def _study(
     if dry_run:
         from rote.plan import plan
 
-        loaded = _load(model, loading or {}, quiet)
-        planned = plan(loaded, table, relation=relation, settings=settings, experiments=chosen, controls=lineup)
+        here = _load(model, loading or {}, quiet)
+        planned = plan(here, table, relation=relation, settings=settings, experiments=chosen, controls=lineup)
         typer.echo(planned.text())
         return
     from rote.pipeline import study as run_study
     from rote.progress import Narrator
 
-    with _resumable(opening.out), Narrator(quiet=quiet) as narrator:
-        run = run_study(
-            _named_or_loaded(model, loading or {}, quiet, executor),
-            table,
-            folder=opening.out,
-            relation=relation,
-            settings=settings,
-            experiments=chosen,
-            controls=lineup,
-            executor=executor,
-            fresh=opening.fresh,
-            wait=opening.wait,
-            on_event=narrator,
-        )
+    with resumable(opening.out):
+        loaded = _named_or_loaded(model, loading or {}, quiet, executor)
+        with Narrator(quiet=quiet) as narrator:
+            run = run_study(
+                loaded,
+                table,
+                folder=opening.out,
+                relation=relation,
+                settings=settings,
+                experiments=chosen,
+                controls=lineup,
+                executor=executor,
+                fresh=opening.fresh,
+                wait=opening.wait,
+                on_event=narrator,
+            )
     if not quiet:
         _say_findings(run)
     typer.echo(f"report: {run.path / 'report.html'}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Opening:
-    """The run folder and what may be done with what lies there."""
-
-    out: Path
-    fresh: bool
-    yes: bool
-    wait: bool
-
-    def agreed(self) -> None:
-        """Refuse a folder that no study can use; say what --fresh discards, and have it confirmed."""
-        from rote.records import look
-
-        standing = look(self.out, waiting=self.wait)
-        if not self.fresh or standing.empty:
-            return
-        typer.echo(f"--fresh discards what a study left in {self.out}: {standing}", err=True)
-        if self.yes:
-            return
-        if not sys.stdin.isatty():
-            _refuse("nobody can be asked here; add --yes to --fresh to discard it")
-        if not typer.confirm("discard it?", err=True):
-            _refuse(f"nothing was discarded; without --fresh the study in {self.out} goes on")
-
-
-@contextmanager
-def _resumable(out: Path) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the study where it may go on, and the last line says how."""
-    previous = None
-    if threading.current_thread() is threading.main_thread():
-        previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; what is finished is kept in {out}. To go on: {_resume_command()}", err=True)
-        raise typer.Exit(130) from None
-    except RoteError as error:
-        if error.exit_code == 1:
-            typer.echo(
-                f"the study has stopped; what is finished is kept in {out}. To go on: {_resume_command()}", err=True
-            )
-        raise
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    """Clusters send SIGTERM some seconds before they kill: that is a Ctrl-C."""
-    raise KeyboardInterrupt
-
-
-def _resume_command() -> str:
-    """The same command, without what would start it over."""
-    return shlex.join(["rote", *(part for part in sys.argv[1:] if part not in ("--fresh", "--yes"))])
 
 
 def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
@@ -349,7 +294,8 @@ def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
     hush()
     if not quiet:
         typer.echo(f"loading {loading.get('name') or model}", err=True)
-    return load_model(model, **loading)
+    with busy("loading", quiet):
+        return load_model(model, **loading)
 
 
 def _named_or_loaded(model: str, loading: dict[str, Any], quiet: bool, executor: Executor | None) -> Model | ModelSpec:
@@ -368,10 +314,10 @@ def _executor(name: str, address: str | None, workers: int | None, cpus: int, gp
     if name == "inline":
         unused = [option for option, there in given.items() if there]
         if unused:
-            _refuse(f"{', '.join(unused)}: only with --executor ray")
+            refuse(f"{', '.join(unused)}: only with --executor ray")
         return Inline()
     if name != "ray":
-        _refuse(f"no executor is called {name}; there are inline, ray")
+        refuse(f"no executor is called {name}; there are inline, ray")
     return Ray(address=address, workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, retries=retries)
 
 
@@ -395,7 +341,7 @@ def _named(names: str, things: Any, kind: str) -> Any:
     known = {thing.name: thing for thing in things}
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        _refuse(f"no {kind} is called {', '.join(unknown) or '(nothing given)'}; there are {', '.join(known)}")
+        refuse(f"no {kind} is called {', '.join(unknown) or '(nothing given)'}; there are {', '.join(known)}")
     return tuple(known[name] for name in known if name in wanted)
 
 
@@ -405,18 +351,12 @@ def _say_findings(run: Any) -> None:
     typer.echo("\n" + lead_text(run.path) + "\n")
 
 
-def _refuse(problem: str) -> NoReturn:
-    typer.echo(f"error: {problem}", err=True)
-    raise typer.Exit(2)
-
-
 def main() -> None:
     """Run the command line; errors that rote raises on purpose become one line each and an exit code."""
     try:
         app()
     except RoteError as error:
-        for line in str(error).splitlines() or [type(error).__name__]:
-            sys.stderr.write(f"error: {line}\n")
+        say_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

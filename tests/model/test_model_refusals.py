@@ -170,8 +170,37 @@ def test_a_checkpoint_without_some_of_its_weights_is_refused(folder: Path) -> No
 def test_a_checkpoint_of_other_shapes_is_refused(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 12}))
-    with pytest.raises(ModelRefused, match="cannot load"):
+    with pytest.raises(
+        ModelRefused, match=r"another shape: .*mlp\.down_proj\.weight has shape \(24, 20\), .*\(24, 12\)"
+    ):
         load_model(folder)
+
+
+def test_every_odd_weight_of_a_checkpoint_is_named_at_once(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.9.mlp.up_proj.weight"] = torch.zeros(3, 4)
+    weights["model.layers.1.mlp.up_proj.weight"] = torch.zeros(3, 4)
+    del weights["model.layers.0.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelRefused) as caught:
+        load_model(folder)
+    lacking, extra, shape = caught.value.problems
+    assert "lacks 1" in lacking and "model.layers.0.mlp.up_proj.weight" in lacking
+    assert "has 1 weights that the model has not: model.layers.9.mlp.up_proj.weight" in extra
+    assert "model.layers.1.mlp.up_proj.weight has shape (3, 4)" in shape
+
+
+def test_rotary_tables_that_old_checkpoints_hold_are_no_odd_weights(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    build("gpt_neox").save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["gpt_neox.layers.0.attention.masked_bias"] = torch.zeros(1)
+    weights["gpt_neox.layers.0.attention.rotary_emb.inv_freq"] = torch.zeros(4)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert load_model(tmp_path, tokenizer=object(), check=False).n_layers == 3
 
 
 def test_a_folder_without_a_tokenizer_is_refused_unless_one_is_given(folder: Path) -> None:

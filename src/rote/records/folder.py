@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +16,7 @@ import pyarrow as pa
 
 from rote.errors import InputError, RunError, StorageError
 from rote.records import shards as shard_files
-from rote.records.contents import clear, fingerprints, foreign, remove_temporaries, written_by_rote
+from rote.records.contents import written_by_rote
 from rote.records.files import (
     concatenate,
     file_name,
@@ -30,20 +29,20 @@ from rote.records.files import (
     write_atomically,
 )
 from rote.records.lock import RunLock, held_here
+from rote.records.opening import begin, fingerprint_of_study, refuse_foreign
 from rote.records.rows import (
     ABSENT_FIELDS,
     SUMMARY_FIELDS,
     Absent,
     Record,
     Row,
-    canonical_json,
     column_dtype,
     plain,
     refuse_repeated_keys,
     row_dict,
 )
 from rote.records.shards import Shard, StaleShard
-from rote.records.study import FORMAT_VERSION, differences, read_study
+from rote.records.study import FORMAT_VERSION, read_study
 
 _log = logging.getLogger(__name__)
 DERIVED = ("outcomes.json", "report.html")
@@ -96,11 +95,11 @@ class RunFolder:
         if wanted["format_version"] != FORMAT_VERSION:
             raise ValueError(f"study.format_version is {wanted['format_version']!r}: leave it to the run folder")
         try:
-            _refuse_foreign(path, wanted)
+            refuse_foreign(path, wanted)
             make_folders(path)
             lock = RunLock.take(path, wait=wait, on_wait=on_wait)
             try:
-                discarded, notices = _begin(path, wanted, fresh=fresh)
+                discarded, notices = begin(path, wanted, fresh=fresh)
                 if lock.left_by is not None:
                     notices = (f"the run was left by {lock.left_by}, which was killed", *notices)
                 return cls(path, wanted, lock=lock, discarded=discarded, notices=notices)
@@ -148,7 +147,7 @@ class RunFolder:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the study's canonical JSON."""
-        return _fingerprint(self.study)
+        return fingerprint_of_study(self.study)
 
     @property
     def log(self) -> Path:
@@ -355,46 +354,6 @@ class RunFolder:
             )
 
 
-def _fingerprint(study: Mapping[str, Any]) -> str:
-    return sha256(canonical_json(study).encode("utf-8")).hexdigest()
-
-
-def _refuse_foreign(path: Path, wanted: Mapping[str, Any]) -> None:
-    """RunError for a folder that holds files and no study, unless the records in it are those of this study."""
-    if not path.is_dir() or (path / "study.json").exists():
-        return
-    others = foreign(path)
-    if others and fingerprints(path) != {_fingerprint(wanted)}:
-        raise RunError(
-            f"{path} is not a run folder: it has no study.json but holds {', '.join(others[:5])}"
-            f"{' and more' if len(others) > 5 else ''}. Choose a new or an empty folder."
-        )
-
-
-def _begin(path: Path, wanted: Mapping[str, Any], *, fresh: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Leave study.json as wanted, under the lock; returns what was discarded for it, and what was amiss."""
-    discarded: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
-    try:
-        found = read_study(path)
-        if found is not None and not fresh:
-            _refuse_other_study(path, found, wanted)
-    except RunError:
-        if fingerprints(path) != {_fingerprint(wanted)}:
-            raise
-        found = None
-    lost = found is None and bool(fingerprints(path))
-    if fresh and (found is not None or lost):
-        discarded = clear(path)
-    elif lost:
-        notices = ("study.json was missing or damaged and is written again: the records are this study's",)
-    remove_temporaries(path)
-    if found is None or fresh:
-        text = json.dumps(wanted, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomically(path / "study.json", text.encode("utf-8"))
-    return discarded, notices
-
-
 def _read_table(path: Path) -> pd.DataFrame:
     try:
         return read_frame(path)
@@ -403,14 +362,3 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise RunError(
             f"{path} is damaged ({first}). Run the study again: it makes its tables anew from its records."
         ) from error
-
-
-def _refuse_other_study(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    changed = differences(found, wanted)
-    if changed:
-        raise RunError(
-            f"{path} holds another study; these differ (there -> now):\n"
-            + "\n".join(f"  {line}" for line in changed)
-            + "\nGo on with the same settings, choose another folder, or start over here with --fresh "
-            "(fresh=True), which deletes the records in it."
-        )

@@ -50,7 +50,7 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether the process certainly runs no more; an unknown machine's process may always run."""
-        if self.host != socket.gethostname():
+        if fcntl is None or self.host != socket.gethostname():  # on Windows, asking would be a signal
             return False
         try:
             os.kill(self.pid, 0)
@@ -149,19 +149,24 @@ def _by_the_system(path: Path) -> RunLock | None:
     """The lock, its file with our name in it; None where another holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if not _locked(descriptor) or not _is_file_of(path, descriptor):
-            os.close(descriptor)  # the second: its holder has deleted it in between, that lock guards nothing
-            return None
-        before = os.pread(descriptor, 4096, 0)
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        write_all(descriptor, _text())
+        ours = _locked(descriptor) and _is_file_of(path, descriptor)  # else its holder has deleted it in between
     except _Unsupported:
         os.close(descriptor)
         path.unlink(missing_ok=True)
         return _by_the_file(path.with_name(EXCLUSIVE_NAME))
     except BaseException:
         os.close(descriptor)
+        raise
+    if not ours:
+        os.close(descriptor)
+        return None
+    try:
+        before = os.pread(descriptor, 4096, 0)
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        write_all(descriptor, _text())
+    except BaseException:
+        _release(path, descriptor)
         raise
     left_by = str(_parse(before) or "a process that was killed as it began") if before else None
     return RunLock(path, descriptor, left_by=left_by)
@@ -173,7 +178,11 @@ def _by_the_file(path: Path) -> RunLock | None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return None
-    write_all(descriptor, _text())
+    try:
+        write_all(descriptor, _text())
+    except BaseException:
+        _release(path, descriptor)
+        raise
     return RunLock(path, descriptor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +43,8 @@ class RunLog:
             warnings.showwarning = shown
         story.removeHandler(self._handler)
         logging.getLogger("rote").removeHandler(self._handler)
-        self._handler.close()
+        with suppress(OSError):  # a full disk
+            self._handler.close()
 
     def _show(self, message: Any, category: Any, filename: str, lineno: int, *rest: Any, **more: Any) -> None:
         story.warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)

@@ -51,8 +51,13 @@ def look(folder: str | Path, *, waiting: bool = False) -> Standing:
         raise RunError(
             f"{path} is in use by {holder}. Wait for it (rote study --wait does), end it, or choose another folder."
         )
-    records = bool(fingerprints(path))  # then a lost study.json can be written again, once the study is known
-    if not records and read_study(path) is None and (others := foreign(path)):
+    try:
+        found = read_study(path)
+    except RunError:
+        if not fingerprints(path):  # else study.json can be written again, once the study is known
+            raise
+        return _standing(path, written_by_rote(path))
+    if found is None and (others := foreign(path)) and not fingerprints(path):
         raise RunError(
             f"{path} is not a run folder: it has no study.json but holds {', '.join(others[:5])}. "
             "Choose a new or an empty folder."
