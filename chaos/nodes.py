@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -51,12 +50,13 @@ def study(folder: Path, executor: rote.Ray | None = None, on_event: OnEvent = ig
 
 @dataclass
 class Nodes:
-    """A cluster whose head holds no worker, and the nodes that do."""
+    """A cluster whose head holds no worker, and the nodes that do; listens to the study and kills."""
 
     cluster: Any
     nodes: list[Any] = field(default_factory=list)
     killed: int = 0
-    ended: threading.Event = field(default_factory=threading.Event)
+    finished_since: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def start(cls) -> Nodes:
@@ -70,21 +70,30 @@ class Nodes:
         return started
 
     def add(self) -> None:
-        self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES))
+        self.nodes.append(self.cluster.add_node(wait=False, num_cpus=1, object_store_memory=STORE_BYTES))
 
-    def kill_some(self) -> None:
-        """Kill a node whose worker is at a shard, put a new one in its place, and so on until it is enough."""
-        generator = rng(0, "chaos", "nodes")
-        while self.killed < N_KILLS and not self.ended.wait(0.05):
-            busy = [node for node in self.nodes if AT_WORK in titles(node)]
-            if not busy:
-                continue
-            node = busy[int(generator.integers(len(busy)))]
-            self.nodes.remove(node)
-            self.cluster.remove_node(node, allow_graceful=False)
-            self.killed += 1
-            say(f"killed node {self.killed} of {N_KILLS}")
-            self.add()
+    def __call__(self, event: Event) -> None:
+        """Between two shards of one worker the others are at theirs: then a node of one of those dies."""
+        if isinstance(event, Lost):
+            self.counts["setup" if event.shard is None else "shard"] += 1
+            say(f"lost {event.shard or 'a setup'}: {event.reason[:100]}")
+        elif isinstance(event, Finished):
+            self.counts["finished"] += 1
+            self.finished_since += 1
+            if self.killed < N_KILLS and self.finished_since > 1:
+                self.kill_one()
+
+    def kill_one(self) -> None:
+        """Kill a node whose worker is at a shard, if there is one, and put a new one in its place."""
+        busy = [node for node in self.nodes if AT_WORK in titles(node)]
+        if not busy:
+            return
+        node = busy[int(rng(0, "chaos", self.killed).integers(len(busy)))]
+        self.nodes.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.killed, self.finished_since = self.killed + 1, 0
+        say(f"killed node {self.killed} of {N_KILLS}, at work on a shard")
+        self.add()
 
 
 def titles(node: Any) -> list[str]:
@@ -134,26 +143,14 @@ def on_nodes(folder: Path) -> tuple[Counter[str], int]:
     """The study on nodes that die; what was lost and finished, and the number of kills."""
     import ray
 
-    counts: Counter[str] = Counter()
-
-    def count(event: Event) -> None:
-        counts["finished"] += isinstance(event, Finished)
-        if isinstance(event, Lost):
-            counts["setup" if event.shard is None else "shard"] += 1
-            say(f"lost {event.shard or 'a setup'}: {event.reason}")
-
     nodes = Nodes.start()
     say(f"{N_NODES} nodes of one CPU, {STORE_BYTES // 2**20} MiB of objects each")
-    killer = threading.Thread(target=nodes.kill_some, daemon=True)
     try:
-        killer.start()
-        study(folder, rote.Ray(address=nodes.cluster.address, workers=N_NODES, retries=N_KILLS), count)
+        study(folder, rote.Ray(address=nodes.cluster.address, workers=N_NODES, retries=N_KILLS), nodes)
     finally:
-        nodes.ended.set()
-        killer.join(60)
         ray.shutdown()
         nodes.cluster.shutdown()
-    return counts, nodes.killed
+    return nodes.counts, nodes.killed
 
 
 if __name__ == "__main__":
