@@ -6,12 +6,15 @@ a new one. The tables have to be those of the study in this process, byte for by
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from rote.statistics import rng
 N_NODES, N_KILLS = 3, 5
 STORE_BYTES = 80 * 2**20
 AT_WORK = "ray::_Actor.work"  # Ray names a worker's process after the call that it is at
+LONGER = replace(SETTINGS, n_members=4, n_bootstrap=200, n_member_bootstrap=200, n_refine_steps=40)
 LINEUP = tuple(control for control in CONTROLS if not control.trained_by_steps)
 
 
@@ -40,7 +44,7 @@ def study(folder: Path, executor: rote.Ray | None = None, on_event: OnEvent = ig
         model() if executor is None else ModelSpec(source=str(BUNDLED)),
         facts(),
         folder=folder,
-        settings=SETTINGS,
+        settings=LONGER,
         experiments=experiments(),
         controls=LINEUP,
         executor=executor,
@@ -50,13 +54,16 @@ def study(folder: Path, executor: rote.Ray | None = None, on_event: OnEvent = ig
 
 @dataclass
 class Nodes:
-    """A cluster whose head holds no worker, and the nodes that do; listens to the study and kills."""
+    """A cluster whose head holds no worker, and the nodes that do.
+
+    A thread kills; new nodes are started where the study's events arrive, since Ray starts them in the main thread only.
+    """
 
     cluster: Any
     nodes: list[Any] = field(default_factory=list)
     killed: int = 0
-    finished_since: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    ended: threading.Event = field(default_factory=threading.Event)
 
     @classmethod
     def start(cls) -> Nodes:
@@ -65,49 +72,59 @@ class Nodes:
         quick = {"health_check_period_ms": 1000, "health_check_failure_threshold": 5}
         head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES, "_system_config": quick}
         started = cls(Cluster(initialize_head=True, head_node_args=head))
-        for _ in range(N_NODES):
-            started.add()
+        started.fill()
         return started
 
-    def add(self) -> None:
-        self.nodes.append(self.cluster.add_node(wait=False, num_cpus=1, object_store_memory=STORE_BYTES))
+    def fill(self) -> None:
+        while len(self.nodes) < N_NODES:
+            self.nodes.append(self.cluster.add_node(wait=False, num_cpus=1, object_store_memory=STORE_BYTES))
 
     def __call__(self, event: Event) -> None:
-        """Between two shards of one worker the others are at theirs: then a node of one of those dies."""
         if isinstance(event, Lost):
             self.counts["setup" if event.shard is None else "shard"] += 1
             say(f"lost {event.shard or 'a setup'}: {event.reason[:100]}")
-        elif isinstance(event, Finished):
-            self.counts["finished"] += 1
-            self.finished_since += 1
-            if self.killed < N_KILLS and self.finished_since > 1:
-                self.kill_one()
+        self.counts["finished"] += isinstance(event, Finished)
+        self.fill()
 
-    def kill_one(self) -> None:
-        """Kill a node whose worker is at a shard, if there is one, and put a new one in its place."""
-        busy = [node for node in self.nodes if AT_WORK in titles(node)]
-        if not busy:
-            return
-        node = busy[int(rng(0, "chaos", self.killed).integers(len(busy)))]
-        self.nodes.remove(node)
+    def kill_some(self) -> None:
+        """Kill a node whose worker is at a shard as soon as there are as many as there should be, until it is enough."""
+        generator = rng(0, "chaos", "nodes")
+        while self.killed < N_KILLS and not self.ended.wait(0.02):
+            busy = [node for node in self.nodes if AT_WORK in children(node).values()]
+            if len(self.nodes) == N_NODES and busy:
+                node = busy[int(generator.integers(len(busy)))]
+                self.nodes.remove(node)
+                self.kill(node)
+
+    def kill(self, node: Any) -> None:
+        """All its processes at once, as when its power is cut."""
+        processes = children(node)
+        os.kill(raylet(node), signal.SIGSTOP)  # so that it starts nothing and sends no farewell
+        for process in (*processes, raylet(node)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.cluster.remove_node(node, allow_graceful=False)
-        self.killed, self.finished_since = self.killed + 1, 0
-        say(f"killed node {self.killed} of {N_KILLS}, at work on a shard")
-        self.add()
+        self.killed += 1
+        say(f"killed node {self.killed} of {N_KILLS}, at {', '.join(t for t in processes.values() if 'Actor' in t)}")
 
 
-def titles(node: Any) -> list[str]:
-    """What the processes of a node call themselves."""
-    (raylet,) = [process.process.pid for process in node.all_processes["raylet"]]
-    found = []
+def raylet(node: Any) -> int:
+    (process,) = node.all_processes["raylet"]
+    return int(process.process.pid)
+
+
+def children(node: Any) -> dict[int, str]:
+    """The processes of a node, and what they call themselves."""
+    parent, found = raylet(node), {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                title = (entry / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").strip()
+                of = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             except (OSError, IndexError):  # it has ended meanwhile
                 continue
-            found += [title] * (parent == raylet)
+            if of == parent:
+                found[int(entry.name)] = title
     return found
 
 
@@ -145,9 +162,13 @@ def on_nodes(folder: Path) -> tuple[Counter[str], int]:
 
     nodes = Nodes.start()
     say(f"{N_NODES} nodes of one CPU, {STORE_BYTES // 2**20} MiB of objects each")
+    killer = threading.Thread(target=nodes.kill_some, daemon=True)
     try:
+        killer.start()
         study(folder, rote.Ray(address=nodes.cluster.address, workers=N_NODES, retries=N_KILLS), nodes)
     finally:
+        nodes.ended.set()
+        killer.join(60)
         ray.shutdown()
         nodes.cluster.shutdown()
     return nodes.counts, nodes.killed
