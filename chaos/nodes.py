@@ -56,7 +56,7 @@ def study(folder: Path, executor: rote.Ray | None = None, on_event: OnEvent = ig
 class Nodes:
     """A cluster whose head holds no worker, and the nodes that do.
 
-    A thread kills; new nodes are started where the study's events arrive, since Ray starts them in the main thread only.
+    A thread kills; new nodes are started where the study's events arrive: Ray starts them in the main thread only.
     """
 
     cluster: Any
@@ -87,7 +87,7 @@ class Nodes:
         self.fill()
 
     def kill_some(self) -> None:
-        """Kill a node whose worker is at a shard as soon as there are as many as there should be, until it is enough."""
+        """Kill a node whose worker is at a shard as soon as there are as many nodes as there should be, five times."""
         generator = rng(0, "chaos", "nodes")
         while self.killed < N_KILLS and not self.ended.wait(0.02):
             busy = [node for node in self.nodes if AT_WORK in children(node).values()]
