@@ -34,7 +34,7 @@ from rote.statistics import rng
 N_NODES, N_KILLS = 3, 5
 STORE_BYTES = 80 * 2**20
 AT_WORK = "ray::_Actor.work"  # Ray names a worker's process after the call that it is at
-LONGER = replace(SETTINGS, n_members=4, n_bootstrap=200, n_member_bootstrap=200, n_refine_steps=40)
+LONGER = replace(SETTINGS, n_members=8, n_bootstrap=200, n_member_bootstrap=200, n_refine_steps=40)
 LINEUP = tuple(control for control in CONTROLS if not control.trained_by_steps)
 
 
@@ -87,11 +87,11 @@ class Nodes:
         self.fill()
 
     def kill_some(self) -> None:
-        """Kill a node whose worker is at a shard as soon as there are as many nodes as there should be, five times."""
+        """Kill one of several nodes whose workers are at shards, wait until it has been replaced, and so on."""
         generator = rng(0, "chaos", "nodes")
         while self.killed < N_KILLS and not self.ended.wait(0.02):
             busy = [node for node in self.nodes if AT_WORK in children(node).values()]
-            if len(self.nodes) == N_NODES and busy:
+            if len(self.nodes) == N_NODES and len(busy) > 1:  # the others go on meanwhile
                 node = busy[int(generator.integers(len(busy)))]
                 self.nodes.remove(node)
                 self.kill(node)
