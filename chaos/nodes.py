@@ -31,10 +31,10 @@ from rote.organisms import BUNDLED
 from rote.results import Run
 from rote.statistics import rng
 
-N_NODES, N_KILLS = 3, 5
+N_NODES, N_KILLS, N_BETWEEN = 3, 5, 8  # shards between two kills: what is killed is not always the same
 STORE_BYTES = 80 * 2**20
 AT_WORK = "ray::_Actor.work"  # Ray names a worker's process after the call that it is at
-LONGER = replace(SETTINGS, n_members=8, n_bootstrap=200, n_member_bootstrap=200, n_refine_steps=40)
+LONGER = replace(SETTINGS, n_members=6, n_bootstrap=200, n_member_bootstrap=200, n_refine_steps=40)
 LINEUP = tuple(control for control in CONTROLS if not control.trained_by_steps)
 
 
@@ -62,6 +62,7 @@ class Nodes:
     cluster: Any
     nodes: list[Any] = field(default_factory=list)
     killed: int = 0
+    since: int = 0  # shards finished after the last kill
     counts: Counter[str] = field(default_factory=Counter)
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -84,14 +85,16 @@ class Nodes:
             self.counts["setup" if event.shard is None else "shard"] += 1
             say(f"lost {event.shard or 'a setup'}: {event.reason[:100]}")
         self.counts["finished"] += isinstance(event, Finished)
+        self.since += isinstance(event, Finished)
         self.fill()
 
     def kill_some(self) -> None:
-        """Kill one of several nodes whose workers are at shards, wait until it has been replaced, and so on."""
+        """Kill a node whose worker is at a shard, wait until it has been replaced and some shards are done, and again."""
         generator = rng(0, "chaos", "nodes")
         while self.killed < N_KILLS and not self.ended.wait(0.02):
             busy = [node for node in self.nodes if AT_WORK in children(node).values()]
-            if len(self.nodes) == N_NODES and len(busy) > 1:  # the others go on meanwhile
+            if len(self.nodes) == N_NODES and self.since >= N_BETWEEN and busy:
+                self.since = 0
                 node = busy[int(generator.integers(len(busy)))]
                 self.nodes.remove(node)
                 self.kill(node)
