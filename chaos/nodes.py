@@ -89,7 +89,7 @@ class Nodes:
         self.fill()
 
     def kill_some(self) -> None:
-        """Kill a node whose worker is at a shard, wait until it has been replaced and some shards are done, and again."""
+        """Kill a node whose worker is at a shard; when it is replaced and some shards are done, the next."""
         generator = rng(0, "chaos", "nodes")
         while self.killed < N_KILLS and not self.ended.wait(0.02):
             busy = [node for node in self.nodes if AT_WORK in children(node).values()]
