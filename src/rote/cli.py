@@ -304,6 +304,8 @@ def _named_or_loaded(model: str, loading: dict[str, Any], quiet: bool, executor:
 
     if executor is None or not executor.elsewhere:
         return _load(model, loading, quiet)
+    if not quiet:
+        typer.echo(f"{model} is loaded by the workers", err=True)
     return ModelSpec(source=model, options=loading)
 
 
