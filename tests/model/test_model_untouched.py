@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from model_zoo import NAMES, build, noise, slow_logits, tokens
 from torch import Tensor, nn
 
-from rote.errors import InputError, MeasurementError
+from rote.errors import InputError, MeasurementError, NotApplicable
 from rote.model import Edit, Model, Site, load_model, self_check
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks")
@@ -22,7 +25,7 @@ def fingerprint(module: nn.Module) -> dict[str, Any]:
     """Everything about a module that a user could notice."""
     digest = hashlib.sha256()
     for key, value in module.state_dict().items():
-        digest.update(key.encode() + value.numpy().tobytes())
+        digest.update(key.encode() + value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return {
         "state": digest.hexdigest(),
         "config": json.dumps(module.config.to_dict(), default=str, sort_keys=True),
@@ -33,6 +36,8 @@ def fingerprint(module: nn.Module) -> dict[str, Any]:
         "types": [type(m) for m in module.modules()],
         "parameters": [(id(p), p.requires_grad, p.grad) for p in module.parameters()],
         "random": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest(),
+        "numpy's random": hashlib.sha256(np.random.get_state()[1].tobytes()).hexdigest(),  # type: ignore[union-attr]
+        "Python's random": random.getstate(),
         "grad mode": torch.is_grad_enabled(),
     }
 
@@ -45,19 +50,24 @@ def everything(model: Model) -> None:
     model.run(tokens(), read=["logits", ("pattern", 1), ("z", 0)], edit=edit)
     model.run(tokens(), read=[("mlp_out", 0)])
     model.replay(model.record(tokens()), 1, read=["final"])
-    model.mlp(0)(noise(2, model.d_model))
+    with suppress(NotApplicable):  # of a mixture of experts
+        model.mlp(0)(noise(2, model.d_model))
     model.head(1, 2)
     model.unembed_columns(torch.tensor([1]))
 
 
 def at_work(name: str) -> nn.Module:
+    return put_to_work(build(name), eager=name == "gemma2")  # whose soft-capped scores sdpa cannot compute
+
+
+def put_to_work(module: nn.Module, *, eager: bool) -> nn.Module:
     """A module in the middle of someone's work: partly training, one parameter frozen, a hook of its own."""
-    module = build(name).train()
-    blocks = next(m for m in module.modules() if isinstance(m, nn.ModuleList))
+    module.train()
+    blocks = max((m for m in module.modules() if isinstance(m, nn.ModuleList)), key=len)
     blocks[1].eval()
     next(module.parameters()).requires_grad_(False)
     blocks[0].register_forward_hook(lambda *_: None)
-    if name != "gemma2":  # whose soft-capped scores sdpa cannot compute
+    if not eager:
         module.config._attn_implementation = "sdpa"
     return module
 

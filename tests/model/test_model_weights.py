@@ -9,8 +9,8 @@ from torch import nn
 
 from rote.errors import ModelRefused, NotApplicable
 from rote.model import Model, load_model
-from rote.model.families import LLAMA, Family
-from rote.model.weights import mlp_weights, norm_weights
+from rote.model.families import LLAMA
+from rote.model.weights import Source, mlp_weights, norm_weights
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -111,9 +111,8 @@ def test_what_cannot_be_written_as_linear_algebra_is_refused() -> None:
     odd = nn.Module()
     odd.weight = nn.Parameter(torch.ones(3))
     with pytest.raises(ModelRefused, match="no epsilon"):
-        norm_weights(odd, 0.0)
-    experts: Family = LLAMA
+        norm_weights(odd, LLAMA, 3)
     block = nn.Module()
     block.mlp = nn.Module()
     with pytest.raises(NotApplicable, match="no dense MLP"):
-        mlp_weights(block, experts)
+        mlp_weights(Source(block=block, family=LLAMA))

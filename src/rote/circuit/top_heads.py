@@ -79,7 +79,7 @@ def _values(recall: Recall, head: Head, stream: Float[Tensor, "fact d_model"]) -
     """A head's values for a residual stream, by linear algebra (positions do not enter values)."""
     norm, ov = recall.model.attention_norm(head[0]), recall.model.head(*head)
     x = stream if norm is None else norm(stream)
-    return x @ ov.w_v if ov.b_v is None else x @ ov.w_v + ov.b_v
+    return ov.values(x)
 
 
 def _outputs(recall: Recall, layer: int) -> dict[str, Float[Tensor, "fact d_model"]]:

@@ -47,7 +47,7 @@ def attention(
     """softmax(softcap(q·kᵀ·scaling) + mask)·v, with keys and values repeated to the query heads."""
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+        key, value = _repeated(key, groups), _repeated(value, groups)
     query, key, value = (_show(n, module, x) for n, x in (("q", query), ("k", key), ("v", value)))
     scores = torch.matmul(query, key.transpose(-1, -2)) * (scaling or query.shape[-1] ** -0.5)
     if softcap is not None:
@@ -67,7 +67,17 @@ def _show(name: str, module: nn.Module, x: Tensor) -> Tensor:
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     if name in ("scores", "pattern"):
         return tap(name, layer, x)
-    return tap(name, layer, x.transpose(1, 2)).transpose(1, 2)
+    seen = x.transpose(1, 2)
+    changed = tap(name, layer, seen)
+    if changed is seen or torch.equal(changed, seen):  # the product's last bits depend on how x lies in memory
+        return x
+    return changed.transpose(1, 2)
+
+
+def _repeated(x: Float[Tensor, "row kv_head key d_head"], groups: int) -> Float[Tensor, "row head key d_head"]:
+    """Each key or value head for all its query heads; a view where there is one of them, as in eager attention."""
+    rows, heads, positions, width = x.shape
+    return x[:, :, None].expand(rows, heads, groups, positions, width).reshape(rows, heads * groups, positions, width)
 
 
 def register() -> None:

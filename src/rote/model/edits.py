@@ -100,7 +100,7 @@ class Edit:
     def _fitted(self, target: Tensor) -> Tensor:
         assert self.value is not None
         try:
-            return self.value.expand_as(target)
+            return self.value.to(target.device).expand_as(target)  # layers may lie on several devices
         except RuntimeError as error:
             raise InputError(
                 f"the edit at {self.site} has a value of shape {tuple(self.value.shape)}; "

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from rote.errors import InputError, MeasurementError
 from rote.model import attention
@@ -21,11 +22,22 @@ _IN_ATTENTION = ("q", "k", "v", "scores", "pattern")
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """The input or the output of one module; `split` tells how many heads its last dimension holds."""
+    """The input or the output of one module, and how the site's activation stands there.
+
+    `split` is the number of heads in the last dimension. `first_half`: the last dimension holds the site and, behind
+    it, something else (a gate and its up-projection). `scale`: what passes here is multiplied by it before it is
+    added to the residual stream, and the site is the product. `behind`: the site is the input of this norm, which
+    another module reads too, so that an edit is passed through the norm again for this module alone. `flattened`:
+    inside this block rows and positions may be one dimension.
+    """
 
     module: nn.Module
     side: Literal["input", "output"]
     split: int | None = None
+    first_half: bool = False
+    scale: float = 1.0
+    behind: nn.Module | None = None
+    flattened: nn.Module | None = None
 
 
 class Stop(Exception):
@@ -40,6 +52,8 @@ class Wiring:
     family: Family
     n_heads: int
     parallel: bool
+    residual_scale: float = 1.0
+    device: torch.device | None = None  # where reads are put; None leaves them where they were computed
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -62,9 +76,13 @@ class Wiring:
             return Point(module=self.final_norm, side="output")
         found = self._block_point(site.name, self.layer(site))
         if found is None:
-            kind = "parallel blocks" if self.parallel else f"family {self.family.model_type}"
-            raise InputError(f"site {site} does not exist in {kind}")
+            raise InputError(f"site {site} does not exist in {self._kind(site.name)}")
         return found
+
+    def _kind(self, name: str) -> str:
+        if name in ("mlp_pre", "mlp_post") and self.family.experts:
+            return f"family {self.family.model_type}: {self.family.experts}"
+        return "parallel blocks" if name == "resid_mid" and self.parallel else f"family {self.family.model_type}"
 
     def layer(self, site: Site) -> int:
         """The site's layer; InputError where this model has no such layer."""
@@ -94,10 +112,21 @@ class Wiring:
             "mlp_out": (family.mlp, "output"),
             "mlp_out_post": (family.mlp_out_norm, "output"),
         }[name]
+        behind = None
+        if family.shared_norm and name in ("attn_in", "mlp_in"):
+            behind, path = self.part(layer, path), family.attention if name == "attn_in" else family.mlp
         module = self.part(layer, path)
         if module is None:
             return None
-        return Point(module=module, side=side, split=self.n_heads if name == "z" else None)  # type: ignore[arg-type]
+        return Point(
+            module=module,
+            side=side,  # type: ignore[arg-type]
+            split=self.n_heads if name == "z" else None,
+            first_half=name == "mlp_pre" and family.fused_gate,
+            scale=self.residual_scale if name in ("attn_out", "mlp_out") else 1.0,
+            behind=behind,
+            flattened=block if family.flat_mlp else None,
+        )
 
 
 @dataclass(eq=False)
@@ -117,7 +146,8 @@ class Session:
         for read in self.reads:
             if read.site == site:
                 check_finite(site, x)
-                self.read_values[site] = x if read.position is None else _gather(x, read.position)
+                value = x if read.position is None else _gather(x, read.position)
+                self.read_values[site] = value if self.wiring.device is None else value.to(self.wiring.device)
         return x
 
     @property
@@ -141,8 +171,8 @@ class Session:
                 if site.name in _IN_ATTENTION:
                     self.wiring.layer(site)  # an unknown layer fails here, before any work
                     continue
-                handle = _install(self.wiring.point(site), self._visitor(site))
-                stack.callback(handle.remove)
+                for handle in _install(self.wiring.point(site), self._visitor(site)):
+                    stack.callback(handle.remove)
             yield
 
     def _visitor(self, site: Site) -> Callable[[Tensor], Tensor]:
@@ -172,11 +202,23 @@ def _gather(x: Tensor, position: Tensor) -> Tensor:
     return x[torch.arange(x.shape[0], device=x.device), position.to(x.device)]
 
 
-def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> Any:
+def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> list[RemovableHandle]:
+    """Hooks that show a site to `visit` and go on with what that returns."""
+    handles: list[RemovableHandle] = []
+    stream: list[Tensor] = []  # what the norm before the module read last
+    shape: list[torch.Size] = []  # rows and positions of the block's input
+    if point.behind is not None:
+        handles.append(_keep(point.behind, stream, lambda x: x))
+    if point.flattened is not None:
+        handles.append(_keep(point.flattened, shape, lambda x: x.shape[:2]))
+
     def through(x: Tensor) -> Tensor:
-        if point.split is None:
-            return visit(x)
-        return visit(x.view(*x.shape[:-1], point.split, -1)).flatten(-2)
+        if point.behind is not None:
+            changed = visit(stream[0])
+            return x if changed is stream[0] else point.behind.forward(changed)
+        flat = x.dim() == 2 and bool(shape)
+        seen = _shown(point, x.view(*shape[0], -1) if flat else x, visit)
+        return seen.flatten(0, 1) if flat else seen
 
     if point.side == "input":
 
@@ -185,11 +227,39 @@ def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> Any:
                 return (through(args[0]), *args[1:]), kwargs
             return args, {**kwargs, "hidden_states": through(kwargs["hidden_states"])}
 
-        return point.module.register_forward_pre_hook(before, with_kwargs=True)
+        handles.append(point.module.register_forward_pre_hook(before, with_kwargs=True))
+        return handles
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, tuple):
             return (through(output[0]), *output[1:])
         return through(output)
 
-    return point.module.register_forward_hook(after)
+    handles.append(point.module.register_forward_hook(after))
+    return handles
+
+
+def _keep(module: nn.Module, kept: list[Any], what: Callable[[Tensor], Any]) -> RemovableHandle:
+    """A hook that keeps something of the module's latest input."""
+
+    def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept[:] = [what(args[0] if args else kwargs["hidden_states"])]
+
+    return module.register_forward_pre_hook(note, with_kwargs=True)
+
+
+def _shown(point: Point, x: Tensor, visit: Callable[[Tensor], Tensor]) -> Tensor:
+    """`visit` of the site's part of x, put back where it was."""
+    if point.split is not None:
+        return visit(x.view(*x.shape[:-1], point.split, -1)).flatten(-2)
+    if point.first_half:
+        site, rest = x.chunk(2, dim=-1)
+        changed = visit(site)
+        return x if changed is site else torch.cat([changed, rest], dim=-1)
+    if point.scale != 1.0:
+        site = x * point.scale
+        changed = visit(site)
+        if changed is site:
+            return x
+        return torch.where(changed == site, x, changed / point.scale)  # what is left as it was stays so bit for bit
+    return visit(x)

@@ -15,10 +15,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rote.errors import ModelRefused
+from rote.errors import InputError, ModelRefused, NotApplicable
 from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
+from rote.model.weights import raw
 
 # Masks and rotary tables that older versions of transformers stored; today's models compute them.
 _BUFFERS = (".attention.bias", ".attention.masked_bias", ".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
@@ -80,7 +81,7 @@ def load_model(
     if check:
         try:
             failed = [c for c in self_check(model) if not c.passed]
-        except (RuntimeError, AttributeError, IndexError) as error:
+        except (RuntimeError, AttributeError, LookupError, NotApplicable, InputError) as error:
             reason = f"its modules do not fit rote's description of family {family.model_type} ({error})"
             raise ModelRefused(f"{name} failed the self-check: {reason}") from error
         if failed:
@@ -170,7 +171,11 @@ def _check_folder(name: str) -> None:
 def weights_hash(model: Model) -> str:
     """sha256 over the names, shapes and bytes of all parameters, so that a run knows whose records it holds."""
     digest = hashlib.sha256()
+    modules = dict(model.module.named_modules())
     for name, parameter in sorted(model.module.named_parameters()):
         digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
-        digest.update(parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)  # no copy
+        owner, _, own = name.rpartition(".")
+        value = raw(modules[owner], own)  # also where the parameter is offloaded
+        assert value is not None
+        digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)  # no copy
     return digest.hexdigest()

@@ -93,7 +93,9 @@ class Model:
     # ------------------------------------------------------------------ shapes
     @property
     def config(self) -> Any:
-        return self.module.config
+        """The configuration of the language model; of its text tower where the module holds others too."""
+        config: Any = self.module.config
+        return config.get_text_config()
 
     @property
     def n_layers(self) -> int:
@@ -109,6 +111,8 @@ class Model:
 
     @property
     def n_kv_heads(self) -> int:
+        if self.family.n_kv_heads is not None:
+            return self.family.n_kv_heads(self.config)
         return int(getattr(self.config, "num_key_value_heads", None) or self.n_heads)
 
     @property
@@ -125,7 +129,10 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return next(self.module.parameters()).device
+        """Where tokens enter, and where all that is read and all weights come back, also from other devices."""
+        embedding = self.module.get_input_embeddings()  # type: ignore[operator]
+        executed = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)  # of an offloaded module
+        return next(embedding.parameters()).device if executed is None else torch.device(executed)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -137,7 +144,26 @@ class Model:
 
     @property
     def wiring(self) -> Wiring:
-        return Wiring(module=self.module, family=self.family, n_heads=self.n_heads, parallel=self.parallel)
+        return Wiring(
+            module=self.module,
+            family=self.family,
+            n_heads=self.n_heads,
+            parallel=self.parallel,
+            residual_scale=self.residual_scale,
+            device=self.device,
+        )
+
+    @property
+    def residual_scale(self) -> float:
+        """The factor with which attention and MLP are added to the residual stream; `attn_out` and `mlp_out` have it.
+
+        So do the weights that write there (`head(...).w_o`, `mlp(...).w_out` and its bias).
+        """
+        return float(self._option(self.family.residual_scale, 1.0))
+
+    def _option(self, name: str | None, default: Any) -> Any:
+        """A configuration field that the family names; the default where it names none."""
+        return default if name is None else getattr(self.config, name, default)
 
     # ----------------------------------------------------------------- forward
     def run(
@@ -243,14 +269,17 @@ class Model:
         base = self.module.base_model
         ids = tokens.to(self.device)
         attend = None if mask is None else mask.to(self.device).long()
-        return base(input_ids=ids, attention_mask=attend, use_cache=False).last_hidden_state  # type: ignore
+        kwargs: dict[str, Any] = {}
+        if attend is not None and not bool(attend[:, 0].all()):  # padded on the left: positions count real tokens
+            kwargs["position_ids"] = (attend.cumsum(-1) - 1).clamp_min(0)
+        return base(input_ids=ids, attention_mask=attend, use_cache=False, **kwargs).last_hidden_state  # type: ignore
 
     def _read_logits(self, session: Session, final: Tensor, reads: Iterable[Read]) -> None:
         for read in reads:
             x = final
             if read.position is not None:
                 x = x[torch.arange(len(x), device=x.device), read.position.to(x.device)]
-            session.read_values[read.site] = self.unembed(x)
+            session.read_values[read.site] = self.unembed(x).to(self.device)
             check_finite(read.site, session.read_values[read.site])
 
     @contextmanager
@@ -269,15 +298,27 @@ class Model:
 
     # ----------------------------------------------------------------- weights
     def unembed(self, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-        """Logits of a residual stream that has passed the final norm, soft-capped where the family does."""
+        """Logits of a residual stream that has passed the final norm, scaled and soft-capped where the family does."""
         logits: Tensor = self.module.get_output_embeddings()(final)  # type: ignore[operator]
-        cap = getattr(self.config, "final_logit_softcapping", None)
-        return logits if cap is None else torch.tanh(logits / cap) * cap
+        if self.family.logits_times is not None:
+            logits = logits * self._option(self.family.logits_times, 1.0)
+        if self.family.logits_over is not None:
+            logits = logits / self._option(self.family.logits_over, 1.0)
+        return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
+
+    @property
+    def cap(self) -> float | None:
+        """The bound of soft-capped logits, cap·tanh(logit/cap); None where they are not capped."""
+        cap: float | None = self._option(self.family.logits_cap, None)
+        return cap
 
     def unembed_columns(self, tokens: Int[Tensor, " cls"]) -> Float[Tensor, "d_model cls"]:
-        """The unembedding's columns of some tokens (before any soft-capping)."""
-        weight: Tensor = self.module.get_output_embeddings().weight  # type: ignore[operator]
-        return wide(weight.detach()[tokens.to(weight.device)].T)
+        """The unembedding's columns of some tokens, scaled as logits are (before any soft-capping)."""
+        weight = weights.raw(self.module.get_output_embeddings(), "weight")  # type: ignore[operator]
+        assert weight is not None
+        columns = wide(weight[tokens.to(weight.device)].to(self.device).T)
+        times, over = self._option(self.family.logits_times, 1.0), self._option(self.family.logits_over, 1.0)
+        return columns if times == over else columns * (times / over)
 
     def attention_norm(self, layer: int) -> NormWeights | None:
         return self._norm(self.wiring.part(layer, self.family.attention_norm))
@@ -297,15 +338,23 @@ class Model:
         return norm
 
     def _norm(self, module: nn.Module | None) -> NormWeights | None:
-        return None if module is None else weights.norm_weights(module, self.family.norm_offset)
+        return None if module is None else weights.norm_weights(module, self.family, self.d_model, self.device)
 
     def mlp(self, layer: int) -> MLPWeights:
-        return weights.mlp_weights(self.wiring.blocks[layer], self.family)
+        """The MLP as linear algebra; NotApplicable where it has no single neurons (mixtures of experts)."""
+        return weights.mlp_weights(self._source(layer))
 
     def head(self, layer: int, head: int) -> HeadWeights:
-        return weights.head_weights(
-            self.wiring.blocks[layer], self.family, head, self.n_heads, self.n_kv_heads, self.d_head
-        )
+        clip = self._option(self.family.clip, None)
+        return weights.head_weights(self._source(layer), head, self.n_heads, self.n_kv_heads, self.d_head, clip)
+
+    def attention_bias(self, layer: int) -> Float[Tensor, " d_model"] | None:
+        """What attention adds beside its heads: the output projection's bias."""
+        return self._source(layer).scaled(self.family.attention_out, rows=slice(0, 1))[1]
+
+    def _source(self, layer: int) -> weights.Source:
+        block = self.wiring.blocks[layer]
+        return weights.Source(block=block, family=self.family, device=self.device, scale=self.residual_scale)
 
     @property
     def attn_contribution(self) -> str:
