@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
+from rote.model.precision import masked_score
+
 NAME = "rote"
 
 # (site name, layer, activation) -> activation; called for q, k, v, scores and pattern
@@ -80,9 +82,15 @@ def _repeated(x: Float[Tensor, "row kv_head key d_head"], groups: int) -> Float[
     return x[:, :, None].expand(rows, heads, groups, positions, width).reshape(rows, heads * groups, positions, width)
 
 
+def mask(*args: Any, **kwargs: Any) -> Float[Tensor, "row 1 query key"]:
+    """The mask that eager attention adds, with a number behind it that stays finite in the softmax."""
+    made: Tensor = eager_mask(*args, **kwargs)
+    return made.clamp_min(masked_score(made.dtype))
+
+
 def register() -> None:
     AttentionInterface.register(NAME, attention)
-    AttentionMaskInterface.register(NAME, eager_mask)
+    AttentionMaskInterface.register(NAME, mask)
 
 
 register()

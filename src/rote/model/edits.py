@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.errors import InputError
+from rote.model.precision import masked_score
 from rote.model.sites import ATTENTION_SQUARES, PER_HEAD, Site, SiteLike, parse_site
 
 NEURONS = ("mlp_pre", "mlp_post")
@@ -94,7 +95,7 @@ class Edit:
         """A query that may attend to nothing would spread over the masked keys, the future among them."""
         rows = torch.arange(x.shape[0], device=x.device)
         left = x[rows, :, self._on(self.position, x)].amax(-1)
-        if (left <= torch.finfo(x.dtype).min / 2).any():
+        if (left <= masked_score(x.dtype) / 2).any():
             raise InputError(f"`forbid` at {self.site} leaves a query nothing to attend to; forbid another edge")
 
     def _fitted(self, target: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from rote.errors import InputError, ModelRefused, NotApplicable
+from rote.errors import InputError, MeasurementError, ModelRefused, NotApplicable
 from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
@@ -81,7 +81,7 @@ def load_model(
     if check:
         try:
             failed = [c for c in self_check(model) if not c.passed]
-        except (RuntimeError, AttributeError, LookupError, NotApplicable, InputError) as error:
+        except (RuntimeError, AttributeError, LookupError, NotApplicable, InputError, MeasurementError) as error:
             reason = f"its modules do not fit rote's description of family {family.model_type} ({error})"
             raise ModelRefused(f"{name} failed the self-check: {reason}") from error
         if failed:
@@ -112,7 +112,7 @@ def _read(
             ignore_mismatched_sizes=True,  # so that they are all named below; none is ignored
         )
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelRefused(
             f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
@@ -172,7 +172,10 @@ def weights_hash(model: Model) -> str:
     """sha256 over the names, shapes and bytes of all parameters, so that a run knows whose records it holds."""
     digest = hashlib.sha256()
     modules = dict(model.module.named_modules())
+    tied = getattr(model.module, "all_tied_weights_keys", None) or {}
     for name, parameter in sorted(model.module.named_parameters()):
+        if name in tied:  # an offloaded module has its tied weights twice
+            continue
         digest.update(f"{name}:{tuple(parameter.shape)}:{parameter.dtype}".encode())
         owner, _, own = name.rpartition(".")
         value = raw(modules[owner], own)  # also where the parameter is offloaded
