@@ -40,6 +40,7 @@ check: install  ## style, types, the direction of imports
 docs: install  ## documents that are generated
 	$(BIN)/python -m rote.catalog docs/experiments.md
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/families.py
 
 calibration: install  ## certify the judge on planted worlds (an hour and a half on two cores); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m calibration observe

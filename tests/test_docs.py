@@ -32,3 +32,15 @@ def test_an_outdated_table_would_be_noticed(tables):
 def test_a_page_without_markers_is_refused(tables):
     with pytest.raises(ValueError, match="no markers for the table 'controls'"):
         tables.filled("# The line-up\n")
+
+
+def test_the_tables_of_models_are_those_of_the_code():
+    spec = importlib.util.spec_from_file_location("families", DOCS / "families.py")
+    families = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(families)
+    page = (DOCS / "models.md").read_text(encoding="utf-8")
+    assert page == families.filled(page), "run `make docs`"
+    assert page.replace("| `llama` | sequential", "| `llama` | parallel") != page
+    assert families.filled(page.replace("| `llama` | sequential", "| `llama` | parallel")) == page
+    with pytest.raises(ValueError, match="no markers for the table 'served'"):
+        families.filled("# Models\n")

@@ -62,6 +62,7 @@ def load_model(
     Args:
         source: a hub id, a local folder, or a loaded transformers module (then `dtype`, `device` and
             `revision` are the module's own and `tokenizer` has to be given).
+        device_map: how accelerate spreads the layers over devices; `auto` lets it choose.
         name: what to call the model in tables and reports; by default `source`.
         check: run the self-check and refuse a model that fails it.
 
