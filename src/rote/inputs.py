@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,7 +71,10 @@ def read_inputs(request: Request) -> Inputs:
             problems.extend(error.problems)
             return None
 
-    table = tried(lambda: _table(request))
+    table = checked = tried(lambda: _table(request))
+    if table is None:  # the rows that can be used are put before the tokenizer all the same
+        with suppress(InputError):
+            checked = _table(replace(request, leave_out=True))
     settings = tried(lambda: _settings(request))
     experiments = tried(lambda: named(request.experiments, EXPERIMENTS, "experiment"))
     controls = tried(lambda: () if request.controls == "none" else named(request.controls, CONTROLS, "control"))
@@ -85,8 +89,8 @@ def read_inputs(request: Request) -> Inputs:
         tokenizer = tried(lambda: load_tokenizer(request.model, request.revision, bos=request.bos))
     if tokenizer is not None and config is not None:
         problems += _bos_problems(request, tokenizer, config)
-        if table is not None:
-            problems += _prompt_problems(request, table, tokenizer, config, among=bool(problems))
+        if checked is not None:
+            problems += _prompt_problems(request, checked, tokenizer, config, among=bool(problems))
     if problems or table is None or settings is None or experiments is None or controls is None:
         raise InputError(dict.fromkeys(problems))
     return Inputs(table=table, settings=settings, experiments=experiments, controls=controls, tokenizer=tokenizer)

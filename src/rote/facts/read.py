@@ -100,7 +100,7 @@ def _read(
     path = _existing(source)
     rows = read_lre_folder(path) if path.is_dir() else _reader(path)(path)
     name = path.resolve().name if path.is_dir() else path.stem
-    return assemble(name, rows, **asked)
+    return assemble(name, rows, source=str(path), **asked)
 
 
 def _built_in(

@@ -66,6 +66,7 @@ def assemble(
     prefix: str | None = None,
     leave_out: bool = True,
     max_facts: int = MAX_FACTS,
+    source: str | None = None,
 ) -> FactTable:
     """The table made of raw rows; every rule about relations, templates and duplicates lives here.
 
@@ -75,23 +76,25 @@ def assemble(
       they conflict; either way the others are in `left_out`. So are two entities whose names differ in nothing
       but Unicode's ways of writing them.
     - Without `leave_out` a row that is no fact is a problem; empty cells of a wide table are none.
+    - `source` is what messages call the table instead of `name`.
 
     Errors: `FactsError` with every problem found.
     """
     wanted = _wanted(relation)
-    intake = take_in(rows, name, max_facts)
+    source = source or name
+    intake = take_in(rows, source, max_facts)
     problems = list(intake.problems)
     if not problems and not intake.n_usable:
-        problems = intake.nothing(name)
+        problems = intake.nothing(source)
     groups: list[_Group] = []
     if intake.usable:
         try:
-            groups = _asked(name, intake, wanted, template, prefix)
+            groups = _asked(source, intake, wanted, template, prefix)
         except FactsError as error:
             problems += error.problems
     facts, doubled = _facts(groups)
     if not leave_out:
-        problems += _refused(name, intake, doubled)
+        problems += _refused(source, intake, doubled)
     if problems:
         raise FactsError(problems)
     return FactTable(
@@ -145,7 +148,7 @@ def _fiction(usable: Iterable[RawFact], facts: Iterable[Fact]) -> tuple[str, ...
     return tuple(dict.fromkeys(row.entity for row in usable if row.fiction and row.entity in entities))
 
 
-def _refused(name: str, intake: Intake, doubled: Sequence[_Doubled]) -> list[str]:
+def _refused(source: str, intake: Intake, doubled: Sequence[_Doubled]) -> list[str]:
     """What is wrong with single rows, and what to do about them."""
     repeated = Tally()
     for row in doubled:
@@ -155,9 +158,8 @@ def _refused(name: str, intake: Intake, doubled: Sequence[_Doubled]) -> list[str
         return []
     rows = "row is no fact" if intake.n_rows == 1 else "rows are no facts"
     return [
-        *intake.tally.lines(),
-        *repeated.lines(),
-        f"{n:,} of {intake.n_rows:,} {rows} in {name}: correct or take out what is named above, or study the others "
+        *(f"{source}, {line}" for line in (*intake.tally.lines(), *repeated.lines())),
+        f"{n:,} of {intake.n_rows:,} {rows} in {source}: correct or take out what is named above, or study the others "
         "with --leave-out (leave_out=True)",
     ]
 

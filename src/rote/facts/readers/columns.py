@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from rote.errors import FactsError
 from rote.facts.intake import RawFact
 from rote.facts.rows import cell_text
-from rote.facts.table import listed
+from rote.facts.table import cut, listed
+from rote.facts.text import text_problem
 
 ENTITY_COLUMNS: tuple[str, ...] = ("entity", "athlete", "subject", "name")
 LONG_COLUMNS: tuple[str, ...] = ("relation", "attribute", "template", "prefix")
@@ -43,7 +44,7 @@ def rows_of_columns(
 
     Errors: `FactsError` for columns that do not make a table of facts.
     """
-    names = [_column_name(column) for column in columns]
+    names = [_column_name(column, source) for column in columns]
     entity = _entity_column(names, source)
     rows = _long if "attribute" in names else _wide
     yield from rows(names, entity, records, source, first_row)
@@ -54,8 +55,11 @@ def _shared(once: dict[str, str], text: str) -> str:
     return once.setdefault(text, text) if text in once or len(once) < _MOST_SHARED else text
 
 
-def _column_name(column: object) -> str:
+def _column_name(column: object, source: str) -> str:
     """Unnamed columns (a saved row index) become ""; the special names are found in any case."""
+    problem = text_problem(column.strip()) if isinstance(column, str) else ""
+    if problem:
+        raise FactsError(f"{source}: the column's name {cut(str(column))!r} {problem}; give it a name that can be read")
     text, _ = cell_text(column, "column's name")
     if text.startswith("Unnamed:"):
         return ""
