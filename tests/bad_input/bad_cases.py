@@ -195,7 +195,7 @@ BOS = (
          cured_model="without bos", cure=("--bos", "none")),
     case("bos", ("has no token '' to put first",), options=("--bos", "")),
     case("bos", ("has no token 'of the' to put first",), options=("--bos", "of the")),
-    case("bos", ("the bos token '<new>'", "has the id 300; the model has 300 embeddings"), model="bos beyond",
+    case("bos", ("the bos token '<new>'", "has the id 320; the model has 320 embeddings"), model="bos beyond",
          cured_model="bos beyond", cure=("--bos", "<|endoftext|>")),
 )  # fmt: skip
 SWALLOWED = (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import byte_level, checkpoint, copy, deleting, edited, merging
+from tiny import N_EMBEDDINGS, byte_level, checkpoint, copy, deleting, edited, merging
 
 from rote.model.load import hush
 from rote.organisms import BUNDLED
@@ -84,7 +84,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 def _bos_beyond(folder: Path) -> Path:
     tokenizer = byte_level()
-    tokenizer.add_tokens([f"<{i}>" for i in range(300 - len(tokenizer))])
+    tokenizer.add_tokens([f"<{i}>" for i in range(N_EMBEDDINGS - len(tokenizer))])
     tokenizer.add_special_tokens({"bos_token": "<new>"})
     return checkpoint(folder, tokenizer)
 
