@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,26 +103,21 @@ def _not_utf8(path: Path) -> FactsError:
 
 def _first_wrong_byte(path: Path) -> tuple[int, int, int]:
     """(byte, offset, line) of the first byte that is not UTF-8, or is NUL."""
-    offset, line, rest = 0, 1, b""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    start, line = 0, 1
     with path.open("rb") as file:
         while True:
             chunk = file.read(_CHUNK_BYTES)
-            data = rest + chunk
-            wrong = _wrong(data, final=not chunk)
-            if wrong is not None:
-                return data[wrong], offset + wrong, line + data.count(b"\n", 0, wrong)
+            begun = decoder.getstate()[0]  # of a character that the last chunk cut
+            data = begun + chunk
+            wrong = data.find(b"\0")
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                wrong = error.start if wrong < 0 else min(wrong, error.start)
+            if wrong >= 0:
+                return data[wrong], start - len(begun) + wrong, line + data.count(b"\n", 0, wrong)
             if not chunk:
-                return 0, offset, line
-            rest = data[-3:]  # a character may go on in the next chunk
-            offset += len(data) - len(rest)
-            line += data.count(b"\n", 0, len(data) - len(rest))
-
-
-def _wrong(data: bytes, *, final: bool) -> int | None:
-    nul = data.find(b"\0")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if final or len(data) - error.start > 3:
-            return error.start if nul < 0 else min(nul, error.start)
-    return nul if nul >= 0 else None
+                return 0, start, line
+            start += len(chunk)
+            line += chunk.count(b"\n")
