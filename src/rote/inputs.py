@@ -43,6 +43,11 @@ class Request:
     max_facts: int = MAX_FACTS
     allow_pickle: bool = False
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What `load_model` takes beside the model's name."""
+        return {key: getattr(self, key) for key in ("revision", "device", "dtype", "bos", "allow_pickle")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
@@ -52,7 +57,11 @@ class Inputs:
     settings: Settings
     experiments: tuple[Experiment, ...]
     controls: tuple[Control, ...]
-    tokenizer: Any
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What `study` and `plan` take beside the model and the table."""
+        return {"settings": self.settings, "experiments": self.experiments, "controls": self.controls}
 
 
 def read_inputs(request: Request) -> Inputs:
@@ -93,7 +102,7 @@ def read_inputs(request: Request) -> Inputs:
             problems += _prompt_problems(request, checked, tokenizer, config, among=bool(problems))
     if problems or table is None or settings is None or experiments is None or controls is None:
         raise InputError(dict.fromkeys(problems))
-    return Inputs(table=table, settings=settings, experiments=experiments, controls=controls, tokenizer=tokenizer)
+    return Inputs(table=table, settings=settings, experiments=experiments, controls=controls)
 
 
 def named(names: str | None, things: Sequence[_T], kind: str) -> tuple[_T, ...]:

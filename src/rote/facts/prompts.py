@@ -200,7 +200,7 @@ def build_prompts(
     known = [item for item in known if item.answer == tokens_of_class[item.fact.attribute]]
     shared = _shared(tokens_of_class)
     problems = [] if leave_out else fact_problems(relation, not_asked, len(table.of(relation)))
-    problems += class_problems(relation, tokens_of_class, left_out)
+    problems += class_problems(relation, tokens_of_class, left_out if leave_out else ())  # else told above
     if shared and not allow_shared_first_tokens:
         problems += shared_problems(tokenizer, relation, shared, tokens_of_class)
     if problems:

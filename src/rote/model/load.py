@@ -92,9 +92,7 @@ def load_model(
             raise ModelRefused("a loaded module came without a tokenizer; pass tokenizer=...")
     else:
         name = name or str(source)
-        module, tokenizer = _read(
-            str(source), revision, dtype, device, device_map, tokenizer, allow_pickle, bos
-        )
+        module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer, allow_pickle, bos)
         family = family_of(module.config)
     model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision, spec=spec)
     if check:

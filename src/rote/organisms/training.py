@@ -279,9 +279,7 @@ class _Trail:
             self._progress(point)
 
 
-def _losses(
-    model: Any, readers: _AuxiliaryReaders | None, batch: Batch, precision: Precision
-) -> tuple[Tensor, Tensor]:
+def _losses(model: Any, readers: _AuxiliaryReaders | None, batch: Batch, precision: Precision) -> tuple[Tensor, Tensor]:
     tokens, labels = torch.as_tensor(batch.tokens), torch.as_tensor(batch.labels)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         out = model(tokens, output_hidden_states=readers is not None, use_cache=False)
