@@ -218,7 +218,7 @@ CONTEXT = (
          options=("--prefix", "word " * 100), cure=("--prefix", "word ")),
     case("context", ("its prompt has", "at most 400 fit"), options=("--template", "{} " + "word " * 100)),
     case("context", ("row 6", "at most 400 fit", "1 of 5 facts"), data=rows("x" * 240 + ",golf"),
-         options=("--prefix", "word " * 35)),
+         options=("--prefix", "word " * 45)),
     case("context", ("has 0 classes that can be asked (none)", "at most 400 fit"),
          options=("--prefix", "word " * 100, LEAVE)),
 )  # fmt: skip

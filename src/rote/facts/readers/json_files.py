@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,19 @@ def read_jsonl(path: Path) -> Iterable[RawFact]:
     The layout is that of the first object. Plain records are read twice, first for their keys, so that one line at a
     time is in memory.
     """
-    first = next((item for item in _items(path) if not isinstance(item, RawFact)), None)
-    if first is None:
-        broken_lines = list(islice(_items(path), 1000))
-        return broken_lines or rows_of_json([], str(path))
-    if records.matches([first]) and not any(layout.matches([first]) for layout in JSON_LAYOUTS[:-1]):
+    whole = (item for item in _items(path) if not isinstance(item, RawFact))
+    head = list(islice(whole, 1))
+    if not head:
+        return chain(_items(path), _none(path))
+    if records.matches(head) and not any(layout.matches(head) for layout in JSON_LAYOUTS[:-1]):
         return records.rows_of_items(records.columns_of(_items(path)), _items(path), str(path))
-    return rows_of_json([first], str(path), _items(path))
+    return rows_of_json(head, str(path), _items(path))
+
+
+def _none(path: Path) -> Iterator[RawFact]:
+    """Nothing after broken lines, and the refusal of an empty list where there were none either."""
+    if next(_items(path), None) is None:
+        yield from rows_of_json([], str(path))
 
 
 def _items(path: Path) -> Iterator[Any]:
