@@ -106,6 +106,7 @@ def study(
     """Study how MODEL recalls the facts of a table, and write tables and a report into --out."""
     from rote.inputs import Request
 
+    where = _executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries)
     request = Request(
         model=model,
         facts=facts,
@@ -124,6 +125,7 @@ def study(
         leave_out=leave_out,
         max_facts=max_facts,
         allow_pickle=allow_pickle,
+        elsewhere=where.elsewhere,
     )
     _study(
         request,
@@ -131,7 +133,7 @@ def study(
         quiet,
         dry_run=dry_run,
         loading={"device_map": device_map},
-        executor=_executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries),
+        executor=where,
     )
 
 

@@ -42,6 +42,7 @@ class Request:
     leave_out: bool = False
     max_facts: int = MAX_FACTS
     allow_pickle: bool = False
+    elsewhere: bool = False  # workers on other machines load the model; this one may have no such device
 
     @property
     def loading(self) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def read_inputs(request: Request) -> Inputs:
     controls = tried(lambda: () if request.controls == "none" else named(request.controls, CONTROLS, "control"))
     if request.out is not None:
         problems += folder_problems(request.out)
-    problems += place_problems(request.dtype, request.device)
+    problems += place_problems(request.dtype, None if request.elsewhere else request.device)
     files = checkpoint_problems(request.model, allow_pickle=request.allow_pickle)
     problems += files
     config = tokenizer = None
