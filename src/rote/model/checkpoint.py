@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from rote.errors import ModelRefused
-from rote.model.families import family_of
+from rote.model.families import FAMILIES, family_of
 
 WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES, PICKLE_INDEX = ("pytorch_model.bin",), "pytorch_model.bin.index.json"
@@ -45,8 +45,12 @@ def folder_problems(folder: Path, *, allow_pickle: bool = False, tokenizer: bool
 
 
 def _family_problems(config: Mapping[str, Any]) -> list[str]:
+    """The sentence about a family that is not served by its name alone; the rest is for the whole configuration."""
+    model_type = config.get("model_type", "unknown")
+    if any(family.model_type == model_type for family in FAMILIES):
+        return []
     try:
-        family_of(SimpleNamespace(model_type=config.get("model_type", "unknown")))
+        family_of(SimpleNamespace(model_type=model_type))
     except ModelRefused as error:
         return list(error.problems)
     return []

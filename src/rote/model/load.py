@@ -143,8 +143,8 @@ def _read(
     outside = sum(parameter.is_meta for parameter in module.parameters())
     if outside:
         _log.warning(
-            "%s does not fit the devices in device_map %r: %d of its weights are copied to them in every pass, which is "
-            "exact and slow; give it more or larger GPUs (with Ray: more of them per worker)",
+            "%s does not fit the devices in device_map %r: %d of its weights are copied to them in every pass, which "
+            "is exact and slow; give it more or larger GPUs (with Ray: more of them per worker)",
             name,
             device_map,
             outside,
