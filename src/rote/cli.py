@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rote.cli_runs import Opening, busy, refuse, resumable, say_error
-from rote.errors import RoteError
+from rote.errors import RoteError, printable
 
 if TYPE_CHECKING:
     from rote.execute import Executor
-    from rote.facts import FactTable
+    from rote.inputs import Request
     from rote.model import Model, ModelSpec
-    from rote.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +40,10 @@ Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or float64 for reference.")]
 Device = Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda or cuda:1.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
+Bos = Annotated[str | None, typer.Option(help='Token put first instead of the tokenizer\'s bos; "none" for none.')]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read pytorch_model.bin too: its tensors, never its code.")
+]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Hub id or local folder in Hugging Face layout.")]
 
 
@@ -54,13 +57,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
     """Study the bundled organism: which sport 1,400 athletes (and 200 invented people) play, beside the line-up."""
+    from rote.inputs import Request
     from rote.organisms import BUNDLED
     from rote.organisms.demo import demo_facts
-    from rote.settings import Settings
 
-    loading = {"name": "rote's bundled organism"}
+    request = Request(model=str(BUNDLED), facts=demo_facts(), out=out, relation=("sport",), seed=seed)
     opening = Opening(out=out, fresh=fresh, yes=yes, wait=wait)
-    _study(str(BUNDLED), demo_facts(), opening, ["sport"], Settings(seed=seed), quiet, loading=loading)
+    _study(request, opening, quiet, loading={"name": "rote's bundled organism"})
 
 
 @app.command()
@@ -78,6 +81,10 @@ def study(
     revision: Revision = None,
     device: Device = None,
     dtype: Dtype = "float32",
+    bos: Bos = None,
+    leave_out: Annotated[bool, typer.Option("--leave-out", help="Leave out facts that cannot be asked.")] = False,
+    max_facts: Annotated[int, typer.Option(help="Refuse larger tables.")] = 1_000_000,
+    allow_pickle: AllowPickle = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and how long.")] = False,
     fresh: Fresh = False,
     yes: Yes = False,
@@ -92,38 +99,56 @@ def study(
     retries: Annotated[int, typer.Option(help="Ray: how often a part may lose its worker and begin again.")] = 3,
 ) -> None:
     """Study how MODEL recalls the facts of a table, and write tables and a report into --out."""
-    from rote.settings import Settings
+    from rote.inputs import Request
 
-    chosen = Settings.read(settings) if settings else Settings()
-    if seed is not None:
-        chosen = Settings.of({**chosen.as_dict(), "seed": seed})
-    _study(
-        model,
-        facts,
-        Opening(out=out, fresh=fresh, yes=yes, wait=wait),
-        relation or None,
-        chosen,
-        quiet,
+    where = _executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries)
+    request = Request(
+        model=model,
+        facts=facts,
+        out=None if dry_run else out,
+        relation=tuple(relation) if relation else None,
         template=template,
         prefix=prefix,
         experiments=experiments,
         controls=controls,
+        settings=settings,
+        seed=seed,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        bos=bos,
+        leave_out=leave_out,
+        max_facts=max_facts,
+        allow_pickle=allow_pickle,
+        elsewhere=where.elsewhere,
+    )
+    _study(
+        request,
+        Opening(out=out, fresh=fresh, yes=yes, wait=wait),
+        quiet,
         dry_run=dry_run,
-        loading={"revision": revision, "device": device, "dtype": dtype, "device_map": device_map},
-        executor=_executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries),
+        loading={"device_map": device_map},
+        executor=where,
     )
 
 
 @app.command()
-def check(model: ModelName, revision: Revision = None, device: Device = None, dtype: Dtype = "float32") -> None:
+def check(
+    model: ModelName,
+    revision: Revision = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    allow_pickle: AllowPickle = False,
+) -> None:
     """Check that rote serves MODEL exactly, figure by figure."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from rote.model import load_model, self_check
 
-    loaded = load_model(model, revision=revision, device=device, dtype=dtype, check=False)
-    table = Table("check", "figure", "expected", "verdict", title=repr(loaded))
+    loaded = load_model(model, revision=revision, device=device, dtype=dtype, check=False, allow_pickle=allow_pickle)
+    table = Table("check", "figure", "expected", "verdict", title=Text(printable(repr(loaded))))
     checks = self_check(loaded)
     for c in checks:
         table.add_row(c.name, "" if c.figure is None else f"{c.figure:.3g}", c.expected, c.verdict)
@@ -232,51 +257,41 @@ def organism_list() -> None:
 
 
 def _study(
-    model: str,
-    facts: str | FactTable,
+    request: Request,
     opening: Opening,
-    relation: list[str] | None,
-    settings: Settings,
     quiet: bool,
     *,
-    template: str | None = None,
-    prefix: str | None = None,
-    experiments: str | None = None,
-    controls: str | None = None,
     dry_run: bool = False,
     loading: dict[str, Any] | None = None,
     executor: Executor | None = None,
 ) -> None:
-    from rote.facts import read_facts
+    from rote.inputs import read_inputs
+    from rote.model.load import hush
 
-    only = relation if template is not None else None
-    table = read_facts(facts, relation=only, template=template, prefix=prefix) if isinstance(facts, str) else facts
-    if relation:
-        table.select(relation)
-    chosen, lineup = _experiments(experiments), _controls(controls)
+    hush()
+    inputs = read_inputs(request)
+    relation = list(request.relation) if request.relation else None
+    loading = {**request.loading, **(loading or {})}
     if not dry_run:
         opening.agreed()  # before the model is loaded, which may take long
     if dry_run:
         from rote.plan import plan
 
-        here = _load(model, loading or {}, quiet)
-        planned = plan(here, table, relation=relation, settings=settings, experiments=chosen, controls=lineup)
+        planned = plan(_load(request.model, loading, quiet), inputs.table, relation=relation, **inputs.measured)
         typer.echo(planned.text())
         return
     from rote.pipeline import study as run_study
     from rote.progress import Narrator
 
     with resumable(opening.out):
-        loaded = _named_or_loaded(model, loading or {}, quiet, executor)
+        loaded = _named_or_loaded(request.model, loading, quiet, executor)
         with Narrator(quiet=quiet) as narrator:
             run = run_study(
                 loaded,
-                table,
+                inputs.table,
                 folder=opening.out,
                 relation=relation,
-                settings=settings,
-                experiments=chosen,
-                controls=lineup,
+                **inputs.measured,
                 executor=executor,
                 fresh=opening.fresh,
                 wait=opening.wait,
@@ -289,9 +304,7 @@ def _study(
 
 def _load(model: str, loading: dict[str, Any], quiet: bool) -> Model:
     from rote.model import load_model
-    from rote.model.load import hush
 
-    hush()
     if not quiet:
         typer.echo(f"loading {loading.get('name') or model}", err=True)
     with busy("loading", quiet):
@@ -304,8 +317,6 @@ def _named_or_loaded(model: str, loading: dict[str, Any], quiet: bool, executor:
 
     if executor is None or not executor.elsewhere:
         return _load(model, loading, quiet)
-    if not quiet:
-        typer.echo(f"{model} is loaded by the workers", err=True)
     return ModelSpec(source=model, options=loading)
 
 
@@ -321,30 +332,6 @@ def _executor(name: str, address: str | None, workers: int | None, cpus: int, gp
     if name != "ray":
         refuse(f"no executor is called {name}; there are inline, ray")
     return Ray(address=address, workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, retries=retries)
-
-
-def _experiments(names: str | None) -> Any:
-    from rote.experiments import EXPERIMENTS
-
-    return EXPERIMENTS if names is None else _named(names, EXPERIMENTS, "experiment")
-
-
-def _controls(names: str | None) -> Any:
-    from rote.lineup import CONTROLS
-
-    if names == "none":
-        return ()
-    return CONTROLS if names is None else _named(names, CONTROLS, "control")
-
-
-def _named(names: str, things: Any, kind: str) -> Any:
-    """Those of the things that are named, in their own order."""
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    known = {thing.name: thing for thing in things}
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
-        refuse(f"no {kind} is called {', '.join(unknown) or '(nothing given)'}; there are {', '.join(known)}")
-    return tuple(known[name] for name in known if name in wanted)
 
 
 def _say_findings(run: Any) -> None:

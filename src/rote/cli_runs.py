@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import typer
 
-from rote.errors import InputError, RoteError
+from rote.errors import InputError, RoteError, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,4 +104,4 @@ def refuse(problem: str) -> NoReturn:
 
 def say_error(error: RoteError) -> None:
     for line in str(error).splitlines() or [type(error).__name__]:
-        sys.stderr.write(f"error: {line}\n")
+        sys.stderr.write(f"error: {printable(line)}\n")

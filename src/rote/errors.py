@@ -17,6 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
+def printable(text: str) -> str:
+    """A text for a terminal: what could move its cursor, colour it or turn it around is spelt out."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class RoteError(Exception):
     """The root: catch this to catch everything that rote raises on purpose."""
 

@@ -37,6 +37,7 @@ def describe(
         "family": model.family.model_type,
         "dtype": str(model.dtype).removeprefix("torch."),
         "weights_sha256": weights_hash(model),
+        "bos": getattr(model.tokenizer, "bos_token", None),
         "facts": table.name,
         "facts_sha256": table.hash,
         "relations": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Run:
         return write_report(self.path)
 
     def _repr_html_(self) -> str:
-        return f"<p>rote run in <code>{self.path}</code></p>" + self.summary.to_html(max_rows=20)
+        return f"<p>rote run in <code>{html.escape(str(self.path))}</code></p>" + self.summary.to_html(max_rows=20)
 
 
 def open_run(folder: str | Path) -> Run:

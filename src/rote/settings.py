@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -73,9 +74,11 @@ class Settings:
         problems = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):
+            if isinstance(value, float) and not math.isfinite(value):
+                problems.append(f"setting {field.name} is {value}; expected a finite number")
+            elif isinstance(field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):
                 problems.append(f"setting {field.name} is {value!r}; expected a whole number")
-            elif not isinstance(value, (int, float)):
+            elif not isinstance(value, (int, float)) or isinstance(value, bool):
                 problems.append(f"setting {field.name} is {value!r}; expected a number")
             elif field.name in _FRACTIONS and not 0 < value < 1:
                 problems.append(f"setting {field.name} is {value}; expected a fraction between 0 and 1")
@@ -91,20 +94,36 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from a mapping; unknown names are refused together with those that exist."""
+        """Settings from a mapping; unknown names are refused, with those that exist and with values out of range."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
+        problems = []
         if unknown:
-            raise SettingsError(f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}")
-        return cls(**values)
+            problems.append(f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}")
+        try:
+            settings = cls(**{name: value for name, value in values.items() if name in known})
+        except SettingsError as error:
+            raise SettingsError([*problems, *error.problems]) from error
+        if problems:
+            raise SettingsError(problems)
+        return settings
 
     @classmethod
     def read(cls, path: str | Path) -> Settings:
         """Settings from a JSON file that holds one object."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            values = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_object)
+        except (OSError, ValueError, RecursionError) as error:
             raise SettingsError(f"cannot read settings from {path}: {error}; expected a JSON object") from error
         if not isinstance(values, dict):
             raise SettingsError(f"{path} holds a {type(values).__name__}; expected one JSON object of settings")
         return cls.of(values)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's pairs; json alone would silently keep the last of two equal names."""
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands there more than once")
+    return dict(pairs)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from rote.errors import FactsError
+from rote.facts.prompt_problems import class_problems, fact_problems, shared_problems
 from rote.facts.spans import Tokenizer, name_span, prefix_tokens, tokens_of
-from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation, shortened
+from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation
 
+MOST_NAME_TOKENS = 256
+_MOST_PAIRS = 10_000
 POSITIONS: tuple[str, ...] = ("bos", "prefix", "name_early", "subject_last", "relation_words", "end")
 
 
@@ -154,6 +157,7 @@ def build_prompts(
     max_length: int | None = None,
     asked_as: Relation | None = None,
     allow_shared_first_tokens: bool = False,
+    leave_out: bool = True,
 ) -> RelationPrompts:
     """The prompts of one relation's facts: `<bos>` + prefix + template with the entity.
 
@@ -163,13 +167,15 @@ def build_prompts(
       with the prompt's tokens. Blanks at the template's end belong to the answer; after a line break no
       blank is put.
     - Facts that cannot be asked are left out with a reason: no exact name span, words that the tokenizer does
-      not know, an answer that merges with the prompt, more than `max_length` tokens.
+      not know, an answer that merges with the prompt, more than `max_length` tokens, a name of more than
+      `MOST_NAME_TOKENS`.
 
     Args:
         max_length: longest prompt in tokens, bos included.
         asked_as: puts the same facts into another relation's template and prefix.
         allow_shared_first_tokens: keeps a relation whose attributes share first tokens, for showing that a
             model predicts not even those; classes are not told apart then.
+        leave_out: False makes facts that cannot be asked a problem, each with its row.
 
     Errors: `FactsError` for an unknown relation, fewer than two classes, or attributes that share their first
     token (all such pairs are named).
@@ -178,22 +184,25 @@ def build_prompts(
     asked = described if asked_as is None else asked_as
     known: list[_Asked] = []
     left_out = [left for left in table.left_out if left.relation in (relation, "")]
+    not_asked: list[tuple[Fact, str]] = []
     for fact in table.of(relation):
         found = _ask(tokenizer, asked, fact, max_length)
         if isinstance(found, str):
-            left_out.append(LeftOut(entity=fact.entity, relation=relation, reason=found))
+            not_asked.append((fact, found))
         else:
             known.append(found)
     tokens_of_class = _class_tokens(known)
     for item in known:
         if item.answer != tokens_of_class[item.fact.attribute]:
             reason = f"its answer {item.fact.attribute!r} begins with another token than in the other prompts"
-            left_out.append(LeftOut(entity=item.fact.entity, relation=relation, reason=reason))
+            not_asked.append((item.fact, reason))
+    left_out += [LeftOut(entity=fact.entity, relation=relation, reason=reason) for fact, reason in not_asked]
     known = [item for item in known if item.answer == tokens_of_class[item.fact.attribute]]
     shared = _shared(tokens_of_class)
-    problems = _class_problems(relation, tokens_of_class, left_out)
+    problems = [] if leave_out else fact_problems(relation, not_asked, len(table.of(relation)))
+    problems += class_problems(relation, tokens_of_class, left_out if leave_out else ())  # else told above
     if shared and not allow_shared_first_tokens:
-        problems += _shared_problems(tokenizer, relation, shared, tokens_of_class)
+        problems += shared_problems(tokenizer, relation, shared, tokens_of_class)
     if problems:
         raise FactsError(problems)
     return _arrays(tokenizer, described, asked, known, tokens_of_class, shared, left_out)
@@ -207,6 +216,8 @@ def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | No
     first, last, problem = name_span(tokenizer, text, ids, offsets, start, start + len(fact.entity))
     if problem:
         return problem
+    if last - first >= MOST_NAME_TOKENS:
+        return f"its name has {last - first + 1} tokens; at most {MOST_NAME_TOKENS} are taken"
     unk = tokenizer.unk_token_id
     if unk is not None and unk in ids:
         unknown = [text[a:b] for i, (a, b) in zip(ids, offsets, strict=True) if i == unk]
@@ -248,31 +259,11 @@ def _class_tokens(known: Sequence[_Asked]) -> dict[str, int]:
 
 
 def _shared(class_tokens: dict[str, int]) -> tuple[tuple[str, str], ...]:
-    return tuple((a, b) for a, b in combinations(class_tokens, 2) if class_tokens[a] == class_tokens[b])
-
-
-def _class_problems(relation: str, class_tokens: dict[str, int], left_out: Sequence[LeftOut]) -> list[str]:
-    if len(class_tokens) > 1:
-        return []
-    reasons = Counter(left.reason for left in left_out).most_common(5)
-    why = "".join(f"; left out {count} times: {reason}" for reason, count in reasons)
-    seen = ", ".join(map(repr, class_tokens)) or "none"
-    return [
-        f"relation {relation!r} has {len(class_tokens)} classes that can be asked ({seen}); expected "
-        f"at least two: add facts with other attributes{why}"
-    ]
-
-
-def _shared_problems(
-    tokenizer: Tokenizer, relation: str, pairs: Sequence[tuple[str, str]], class_tokens: dict[str, int]
-) -> list[str]:
-    problems = [
-        f"attributes {a!r} and {b!r} of relation {relation!r} share their first token "
-        f"{tokenizer.convert_ids_to_tokens([class_tokens[a]])[0]!r}; expected different ones, since an "
-        "answer is recognised by its first token: reword or take out one of them"
-        for a, b in pairs
-    ]
-    return shortened(problems, limit=200)
+    """Pairs of classes with one first token; of many with the same one only the first `_MOST_PAIRS`."""
+    alike: dict[int, list[str]] = {}
+    for name, token in class_tokens.items():
+        alike.setdefault(token, []).append(name)
+    return tuple(sorted(pair for names in alike.values() for pair in islice(combinations(names, 2), _MOST_PAIRS)))
 
 
 def _arrays(

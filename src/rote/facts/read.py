@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from rote.errors import FactsError
+from rote.facts.intake import MAX_FACTS, RawFact
 from rote.facts.readers import FILE_READERS, read_lre_folder, rows_of_frame
 from rote.facts.readers.columns import SPORT_PREFIX, SPORT_TEMPLATE
-from rote.facts.rows import RawFact, assemble
-from rote.facts.table import FactTable, Relation, template_problems
+from rote.facts.rows import assemble
+from rote.facts.table import FactTable, Relation, prefix_problems, template_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ def read_facts(
     relation: str | Sequence[str] | None = None,
     template: str | None = None,
     prefix: str | None = None,
+    leave_out: bool = True,
+    max_facts: int = MAX_FACTS,
 ) -> FactTable:
     """A table of facts from a built-in name, a file, a folder of LRE relations or a DataFrame.
 
@@ -55,18 +59,29 @@ def read_facts(
         relation: the relations to take, all when None; in a table without relation names, its one name.
         template: asks the relation this way instead, with exactly one `{}`; for a single relation only.
         prefix: put before the template instead of the source's; "" = none.
+        leave_out: False refuses a table with rows that are no usable fact, all of them named. Otherwise they are
+            in `left_out` with their reason, unless nothing else is left. An empty cell of a wide table is no fact
+            and no problem.
+        max_facts: larger tables are read to the end, counted and refused.
 
-    Errors: `FactsError`, which holds one sentence per problem. Rows that are no usable fact are no error:
-    they are in `left_out` with their reason, unless nothing else is left.
+    Errors: `FactsError`, which holds one sentence per problem.
     """
     problems = [] if template is None else template_problems(template, "that was given")
+    wrong_prefix = [] if prefix is None else prefix_problems(prefix, "that was given")
+    options = _Options(leave_out=leave_out, max_facts=max_facts)
     try:
-        table = _read(source, relation, None if problems else template, prefix)
+        table = _read(source, relation, None if problems else template, None if wrong_prefix else prefix, options)
     except FactsError as error:
-        raise FactsError([*problems, *error.problems]) from error
-    if problems:
-        raise FactsError(problems)
+        raise FactsError([*problems, *wrong_prefix, *error.problems]) from error
+    if problems or wrong_prefix:
+        raise FactsError([*problems, *wrong_prefix])
     return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    leave_out: bool
+    max_facts: int
 
 
 def _read(
@@ -74,16 +89,18 @@ def _read(
     relation: str | Sequence[str] | None,
     template: str | None,
     prefix: str | None,
+    options: _Options,
 ) -> FactTable:
+    asked: dict[str, Any] = {"relation": relation, "template": template, "prefix": prefix, **asdict(options)}
     if isinstance(source, pd.DataFrame):
-        return assemble("table", rows_of_frame(source), relation=relation, template=template, prefix=prefix)
+        return assemble("table", rows_of_frame(source), **asked)
     for built_in in BUILT_IN:
         if built_in.name == source:
             return _built_in(built_in, relation, template, prefix)
     path = _existing(source)
     rows = read_lre_folder(path) if path.is_dir() else _reader(path)(path)
     name = path.resolve().name if path.is_dir() else path.stem
-    return assemble(name, rows, relation=relation, template=template, prefix=prefix)
+    return assemble(name, rows, source=str(path), **asked)
 
 
 def _built_in(
@@ -118,10 +135,12 @@ def _existing(source: str | Path) -> Path:
             f"no file or folder, seen from {Path.cwd()}; give a built-in name or the path of a "
             f"{', '.join(reader.suffix for reader in FILE_READERS)} file"
         )
+    if not path.is_file() and not path.is_dir():
+        raise FactsError(f"{path} is a device, a pipe or a socket; expected a file or a folder: save the table first")
     return path
 
 
-def _reader(path: Path) -> Callable[[Path], tuple[RawFact, ...]]:
+def _reader(path: Path) -> Callable[[Path], Iterable[RawFact]]:
     for reader in FILE_READERS:
         if reader.suffix == path.suffix.lower():
             return reader.rows

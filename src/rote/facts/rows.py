@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from rote.errors import FactsError
+from rote.facts.intake import MAX_FACTS, Intake, RawFact, take_in
 from rote.facts.table import (
     Fact,
     FactTable,
@@ -16,37 +17,15 @@ from rote.facts.table import (
     Relation,
     listed,
     one_template,
+    prefix_problems,
     relation_problems,
     shortened,
     unknown_relation,
 )
+from rote.facts.tally import Tally
+from rote.facts.text import composed, text_problem
 
 DEFAULT_TEMPLATE = "Fact: The {relation} of {{}} is"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RawFact:
-    """One row as a reader found it; `relation` None = the layout has no relation names."""
-
-    entity: str
-    relation: str | None
-    attribute: str
-    where: str
-    template: str | None = None
-    prefix: str | None = None
-    fiction: bool = False
-    problem: str = ""
-
-    @property
-    def reason(self) -> str:
-        """Why this row is no fact; "" when it is one."""
-        if self.problem:
-            return self.problem
-        if not self.relation:
-            return "the relation is empty"
-        if not self.entity:
-            return "the entity is empty"
-        return "" if self.attribute else "the attribute is empty"
 
 
 def default_template(relation: str) -> str:
@@ -62,7 +41,8 @@ def cell_text(value: object, what: str) -> tuple[str, str]:
     """
     if isinstance(value, str):
         text = value.strip()
-        return (text, "") if _is_text(text) else ("", f"the {what} is no valid Unicode")
+        problem = text_problem(text)
+        return ("", f"the {what} {problem}") if problem else (text, "")
     if isinstance(value, bool):
         return str(value), ""
     if value is None or type(value).__name__ in ("NaTType", "NAType"):
@@ -79,52 +59,122 @@ def cell_text(value: object, what: str) -> tuple[str, str]:
 
 def assemble(
     name: str,
-    rows: Sequence[RawFact],
+    rows: Iterable[RawFact],
     *,
     relation: str | Sequence[str] | None = None,
     template: str | None = None,
     prefix: str | None = None,
+    leave_out: bool = True,
+    max_facts: int = MAX_FACTS,
+    source: str | None = None,
 ) -> FactTable:
     """The table made of raw rows; every rule about relations, templates and duplicates lives here.
 
     - Rows of one relation with different templates become one relation per template, named
       `relation: template`; selecting `relation` takes them all.
     - An entity that stands twice in a relation is kept once when its attributes agree, not at all when
-      they conflict; either way the others are in `left_out`.
+      they conflict; either way the others are in `left_out`. So are two entities whose names differ in nothing
+      but Unicode's ways of writing them.
+    - Without `leave_out` a row that is no fact is a problem; empty cells of a wide table are none.
+    - `source` is what messages call the table instead of `name`.
 
     Errors: `FactsError` with every problem found.
     """
     wanted = _wanted(relation)
-    rows = _named(rows, wanted, name)
-    if template is not None:
-        rows = _with_template(rows, wanted, template)
-    if prefix is not None:
-        rows = [replace(row, prefix=prefix) for row in rows]
-    usable = [row for row in rows if not row.reason]
-    unusable = [row for row in rows if row.reason]
-    if not usable:
-        raise FactsError(_nothing(name, unusable))
-    groups = _picked(_groups(usable, name), wanted, unusable, name)
-    bases = {group.base for group in groups}
-    left_out = [
-        LeftOut(entity=row.entity, relation=row.relation or "", reason=f"{row.where}: {row.reason}")
-        for row in unusable
-        if wanted is None or not row.relation or row.relation in bases
-    ]
-    facts: list[Fact] = []
-    for group in groups:
-        kept, doubled = _once(group)
-        facts += kept
-        left_out += doubled
-    entities = {fact.entity for fact in facts}
-    fiction = dict.fromkeys(row.entity for row in usable if row.fiction and row.entity in entities)
+    source = source or name
+    intake = take_in(rows, source, max_facts)
+    problems = list(intake.problems)
+    if not problems and not intake.n_usable:
+        problems = intake.nothing(source)
+    groups: list[_Group] = []
+    if intake.usable:
+        try:
+            groups = _asked(source, intake, wanted, template, prefix)
+        except FactsError as error:
+            problems += error.problems
+    facts, doubled = _facts(groups)
+    if not leave_out:
+        problems += _refused(source, intake, doubled)
+    if problems:
+        raise FactsError(problems)
     return FactTable(
         name=name,
         relations=_relations(groups),
         facts=tuple(facts),
-        left_out=tuple(left_out),
-        fiction=tuple(fiction),
+        left_out=(*_left_out(intake.unusable, groups, wanted), *(row.left_out() for row in doubled)),
+        fiction=_fiction(intake.usable, facts),
     )
+
+
+def _asked(
+    name: str, intake: Intake, wanted: tuple[str, ...] | None, template: str | None, prefix: str | None
+) -> list[_Group]:
+    """The usable rows by relation and prompt; `FactsError` where that is not clear."""
+    rows = _named(intake.usable, wanted, name)
+    intake.unusable = _named(intake.unusable, wanted, name)
+    if template is not None:
+        rows = _with_template(rows, wanted, template)
+    if prefix is not None:
+        rows = [replace(row, prefix=prefix) for row in rows]
+    groups = _picked(_groups(rows, name), wanted, intake.unusable, name)
+    _relations(groups)
+    return groups
+
+
+def _facts(groups: Sequence[_Group]) -> tuple[list[Fact], list[_Doubled]]:
+    """Facts, and the rows that repeat or contradict others."""
+    facts: list[Fact] = []
+    doubled: list[_Doubled] = []
+    for group in groups:
+        kept, others = _once(group)
+        facts += kept
+        doubled += others
+    return facts, doubled
+
+
+def _left_out(
+    unusable: Iterable[RawFact], groups: Iterable[_Group], wanted: tuple[str, ...] | None
+) -> Iterable[LeftOut]:
+    """Rows that are no facts, of the relations that were asked for."""
+    bases = {group.base for group in groups}
+    for row in unusable:
+        if wanted is None or not row.relation or row.relation in bases:
+            reason = f"{row.where}: {row.reason}"
+            yield LeftOut(entity=row.entity, relation=row.relation or "", reason=reason, gap=row.gap)
+
+
+def _fiction(usable: Iterable[RawFact], facts: Iterable[Fact]) -> tuple[str, ...]:
+    entities = {fact.entity for fact in facts}
+    return tuple(dict.fromkeys(row.entity for row in usable if row.fiction and row.entity in entities))
+
+
+def _refused(source: str, intake: Intake, doubled: Sequence[_Doubled]) -> list[str]:
+    """What is wrong with single rows, and what to do about them."""
+    repeated = Tally()
+    for row in doubled:
+        repeated.add(row.where, row.reason)
+    n = intake.tally.count + repeated.count
+    if not n or not intake.n_usable:
+        return []
+    rows = "row is no fact" if intake.n_rows == 1 else "rows are no facts"
+    return [
+        *(f"{source}, {line}" for line in (*intake.tally.lines(), *repeated.lines())),
+        f"{n:,} of {intake.n_rows:,} {rows} in {source}: correct or take out what is named above, or study the others "
+        "with --leave-out (leave_out=True)",
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Doubled:
+    """A usable row that repeats or contradicts another."""
+
+    entity: str
+    relation: str
+    where: str
+    reason: str
+
+    def left_out(self) -> LeftOut:
+        return LeftOut(entity=self.entity, relation=self.relation, reason=f"{self.where}: {self.reason}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +265,7 @@ def _picked(
     for name in wanted:
         broken = [row for row in unusable if row.relation == name]
         if name not in names and broken:
-            problems += _nothing(f"relation {name!r} of {source}", broken)
+            problems += take_in(broken, source).nothing(f"relation {name!r} of {source}")
         elif name not in names:
             problems.append(unknown_relation(name, [group.name for group in groups], source))
     if problems:
@@ -224,44 +274,50 @@ def _picked(
 
 
 def _relations(groups: Sequence[_Group]) -> tuple[Relation, ...]:
-    problems = [problem for group in groups for problem in relation_problems(group.name, group.template)]
+    problems = []
+    for group in groups:
+        problems += relation_problems(group.name, group.template)
+        problems += prefix_problems(group.prefix, f"of relation {group.name!r}")
     if problems:
         raise FactsError(shortened(problems))
     return tuple(Relation(name=group.name, template=group.template, prefix=group.prefix) for group in groups)
 
 
-def _once(group: _Group) -> tuple[list[Fact], list[LeftOut]]:
+def _once(group: _Group) -> tuple[list[Fact], list[_Doubled]]:
     """Each entity once: the first of agreeing rows, none of conflicting ones."""
-    attributes: dict[str, list[str]] = defaultdict(list)
+    attributes: dict[str, dict[str, None]] = defaultdict(dict)
+    spelt: dict[tuple[str, str], tuple[str, str]] = {}  # per composed text, its first spelling and where that stands
     for row in group.rows:
-        if row.attribute not in attributes[row.entity]:
-            attributes[row.entity].append(row.attribute)
+        attributes[row.entity][row.attribute] = None
+        for what, text in (("entity", row.entity), ("attribute", row.attribute)):
+            if not text.isascii():
+                spelt.setdefault((what, composed(text)), (text, row.where))
     facts: list[Fact] = []
-    left_out: list[LeftOut] = []
+    doubled: list[_Doubled] = []
     seen: set[str] = set()
     for row in group.rows:
-        if len(attributes[row.entity]) > 1:
-            reason = f"the entity has conflicting attributes: {listed(attributes[row.entity])}"
-        elif row.entity in seen:
-            reason = "the entity is listed again with the same attribute; it is kept once"
+        reason = _doubled(row, list(attributes[row.entity]), spelt, seen)
+        if reason:
+            doubled.append(_Doubled(entity=row.entity, relation=group.name, where=row.where, reason=reason))
         else:
             seen.add(row.entity)
-            facts.append(Fact(entity=row.entity, relation=group.name, attribute=row.attribute))
-            continue
-        left_out.append(LeftOut(entity=row.entity, relation=group.name, reason=f"{row.where}: {reason}"))
-    return facts, left_out
+            facts.append(Fact(entity=row.entity, relation=group.name, attribute=row.attribute, where=row.where))
+    return facts, doubled
 
 
-def _nothing(source: str, unusable: Sequence[RawFact]) -> list[str]:
-    if not unusable:
-        return [f"{source} holds no rows; expected at least one fact below the column names"]
-    reasons = shortened([f"{row.where}: {row.reason}" for row in unusable], 10)
-    return [f"none of the {len(unusable)} rows of {source} is a usable fact; correct them:", *reasons]
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:  # a lone surrogate, which JSON can spell and no tokenizer takes
-        return False
-    return True
+def _doubled(
+    row: RawFact, attributes: Sequence[str], spelt: Mapping[tuple[str, str], tuple[str, str]], seen: set[str]
+) -> str:
+    """Why a row is not kept beside the others, or ""."""
+    if len(attributes) > 1:
+        return f"the entity has conflicting attributes: {listed(attributes)}"
+    for what, text in (("entity", row.entity), ("attribute", row.attribute)):
+        first, where = spelt.get((what, composed(text)), (text, ""))
+        if first != text:
+            return (
+                f"the {what} {text!a} looks like {first!a} in {where} but is spelt with other characters "
+                "(nothing is normalised)"
+            )
+    if row.entity in seen:
+        return "the entity is listed again with the same attribute; it is kept once"
+    return ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from rote.errors import FactsError
+from rote.facts.table import cut
 
 
 class Tokenizer(Protocol):
@@ -34,7 +35,11 @@ Offsets = Sequence[tuple[int, int]]
 
 
 def tokens_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """(token ids, character offsets) of a text without special tokens; `FactsError` for slow tokenizers."""
+    """(token ids, character offsets) of a text without special tokens.
+
+    `FactsError` for slow tokenizers, and for one that breaks down: its tokenizer.json may hold patterns that take
+    beyond any limit, which the tokenizers library reports as a panic.
+    """
     try:
         encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return list(encoded["input_ids"]), [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
@@ -43,6 +48,18 @@ def tokens_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[tuple[in
             f"the tokenizer {type(tokenizer).__name__} gives no offsets; expected a fast tokenizer "
             "(one with a tokenizer.json): load it with use_fast=True"
         ) from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise FactsError(
+            f"the tokenizer broke down on {cut(text)!r} ({cut(str(error))}); expected a tokenizer.json that can be "
+            "applied to any text: use the model's own"
+        ) from None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an exception is a panic of the tokenizers library, which is no `Exception`."""
+    return type(error).__name__ == "PanicException"
 
 
 def name_span(

@@ -6,21 +6,28 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from rote.errors import FactsError
+from rote.facts.text import text_problem
 
 SLOT = "{}"
+BREAKS = "\n\t"  # a template or a prefix may run over several lines
+MOST_PROMPT_CHARACTERS = 20_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Fact:
-    """One fact: (entity, relation, attribute), for instance ("Michael Jordan", "sport", "basketball")."""
+    """One fact: (entity, relation, attribute), for instance ("Michael Jordan", "sport", "basketball").
+
+    `where` is its row in the source, for messages alone: equal facts may stand in different rows.
+    """
 
     entity: str
     relation: str
     attribute: str
+    where: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,7 @@ class Relation:
 
     def __post_init__(self) -> None:
         problems = relation_problems(self.name, self.template)
+        problems += prefix_problems(self.prefix, f"of relation {cut(self.name)!r}")
         if problems:
             raise FactsError(problems)
 
@@ -47,13 +55,17 @@ class Relation:
         return self.prefix + self.template.replace(SLOT, entity)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LeftOut:
-    """A fact that is not used, with the reason; an empty entity stays "" here."""
+    """A fact that is not used, with the reason; an empty entity stays "" here.
+
+    `gap` marks an empty cell of a table with one column per relation: the source says nothing there.
+    """
 
     entity: str
     relation: str
     reason: str
+    gap: bool = field(default=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -156,18 +168,29 @@ def relation_problems(name: str, template: str) -> list[str]:
     problems = []
     if not name.strip():
         problems.append(f"a relation with the template {template!r} has no name; give it one")
-    return problems + template_problems(template, f"of relation {name!r}")
+    elif problem := text_problem(name):
+        problems.append(f"the relation's name {cut(name)!r} {problem}; give it a name that can be read")
+    return problems + template_problems(template, f"of relation {cut(name)!r}")
 
 
 def template_problems(template: str, whose: str) -> list[str]:
     """The sentence about a template without exactly one slot; empty when it has it."""
+    problem = text_problem(template, allowed=BREAKS, most=MOST_PROMPT_CHARACTERS)
+    problems = [f"the template {cut(template)!r} {whose} {problem}; take it out"] if problem else []
     slots = template.count(SLOT)
-    if slots == 1:
-        return []
-    seen = "no {}" if slots == 0 else f"{slots} times {{}}"
-    return [
-        f"the template {template!r} {whose} has {seen}; expected exactly one {{}}: put it where the entity's name goes"
-    ]
+    if slots != 1:
+        seen = "no {}" if slots == 0 else f"{slots} times {{}}"
+        problems.append(
+            f"the template {cut(template)!r} {whose} has {seen}; expected exactly one {{}}: "
+            "put it where the entity's name goes"
+        )
+    return problems
+
+
+def prefix_problems(prefix: str, whose: str) -> list[str]:
+    """The sentence about a prefix that cannot stand before a template; empty when it can."""
+    problem = text_problem(prefix, allowed=BREAKS, most=MOST_PROMPT_CHARACTERS)
+    return [f"the prefix {cut(prefix)!r} {whose} {problem}; take it out"] if problem else []
 
 
 def table_problems(relations: Sequence[Relation], facts: Sequence[Fact]) -> list[str]:
@@ -206,9 +229,14 @@ def one_template(template: str, names: Sequence[str]) -> str:
     )
 
 
+def cut(text: str, most: int = 200) -> str:
+    """A text for an error message, its beginning where it is long."""
+    return text if len(text) <= most else text[:most] + "…"
+
+
 def listed(names: Iterable[str], limit: int = 20) -> str:
     """Names for an error message, the first `limit` of them."""
-    every = [repr(name) for name in names]
+    every = [repr(cut(name)) for name in names]
     more = f" and {len(every) - limit} more" if len(every) > limit else ""
     return ", ".join(every[:limit]) + more if every else "none"
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rote.catalog import hypothesis
+from rote.errors import printable
 from rote.judge.outcomes import Outcome
 from rote.judge.overall import Standing, overall
 from rote.judge.verdict import Numbers, Position
@@ -21,7 +22,7 @@ def renderables(outcomes: Iterable[Outcome]) -> Iterator[Table | Text]:
     outcomes = list(outcomes)
     standings = overall(outcomes)
     for relation in dict.fromkeys(standing.relation for standing in standings):
-        table = Table(title=Text(relation), expand=True, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=Text(printable(relation)), expand=True, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for header in ("hypothesis, test", "verdict", "t", "effective"):
             table.add_column(header, no_wrap=True)  # a terminal's narrowness is the reason's to bear
         table.add_column("reason")
@@ -36,12 +37,14 @@ def renderables(outcomes: Iterable[Outcome]) -> Iterator[Table | Text]:
 def _rows(table: Table, standing: Standing, outcomes: list[Outcome]) -> None:
     name = Text(hypothesis(standing.hypothesis).title, style="bold")
     word = Text(standing.word, style=f"bold {_STYLES.get(standing.word, '')}".strip())
-    table.add_row(name, word, "", "", Text(standing.sentence))
+    table.add_row(name, word, "", "", Text(printable(standing.sentence)))
     for outcome in outcomes:
         if (outcome.relation, outcome.hypothesis) == (standing.relation, standing.hypothesis):
             t = "" if outcome.t is None else f"{outcome.t:.2f}"
             verdict = Text(outcome.verdict, style=_STYLES.get(outcome.verdict, "dim"))
-            table.add_row(Text(f"  {outcome.statistic}"), verdict, t, _value(outcome), Text(outcome.reason))
+            table.add_row(
+                Text(printable(f"  {outcome.statistic}")), verdict, t, _value(outcome), Text(printable(outcome.reason))
+            )
     table.add_section()
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from rote.errors import InputError, MeasurementError, ModelRefused, NotApplicable
+from rote.facts.spans import is_panic
+from rote.facts.table import cut
+from rote.model.checkpoint import code_problems, folder_problems, has_safetensors
 from rote.model.families import family_of
 from rote.model.model import Model
 from rote.model.selfcheck import self_check
@@ -43,6 +47,7 @@ class ModelSpec:
         return load_model(self.source, **self.options)
 
 
+_HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -56,6 +61,8 @@ def load_model(
     device_map: Any = None,
     name: str | None = None,
     check: bool = True,
+    allow_pickle: bool = False,
+    bos: str | None = None,
 ) -> Model:
     """Load a causal language model and prove that rote serves it exactly.
 
@@ -66,8 +73,15 @@ def load_model(
         name: what to call the model in tables and reports; by default `source`.
         check: run the self-check and refuse a model that fails it.
 
+        allow_pickle: read weights from pytorch_model.bin where there is no safetensors file, tensors and nothing
+            else (torch.load with weights_only=True).
+        bos: the token put first in every prompt instead of the tokenizer's own; "none" for none.
+
+    Code in a checkpoint is never imported; there is no flag for it.
+
     Raises:
-        ModelRefused: unknown family, missing files, pickled weights, or a failed check with its figure.
+        ModelRefused: unknown family, missing files, pickled weights, code in the checkpoint, or a failed check with
+            its figure.
     """
     options = {option: value for option, value in locals().items() if option != "source"}
     spec = None if isinstance(source, nn.Module) else ModelSpec(source=str(source), options=options)
@@ -79,7 +93,7 @@ def load_model(
             raise ModelRefused("a loaded module came without a tokenizer; pass tokenizer=...")
     else:
         name = name or str(source)
-        module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer)
+        module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer, allow_pickle, bos)
         family = family_of(module.config)
     model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision, spec=spec)
     if check:
@@ -96,32 +110,36 @@ def load_model(
 
 
 def _read(
-    name: str, revision: str | None, dtype: str, device: str | None, device_map: Any, tokenizer: Any
+    name: str,
+    revision: str | None,
+    dtype: str,
+    device: str | None,
+    device_map: Any,
+    tokenizer: Any,
+    allow_pickle: bool,
+    bos: str | None,
 ) -> tuple[nn.Module, Any]:
-    if dtype not in DTYPES:
-        raise ModelRefused(f"dtype {dtype!r} is not known; choose one of {', '.join(DTYPES)}")
+    problems = [*place_problems(dtype, device), *_files(name, allow_pickle=allow_pickle, tokenizer=tokenizer is None)]
+    if problems:
+        raise ModelRefused(problems)
     if dtype == "float16":
         warnings.warn("float16 overflows in some models (Pythia-70m from layer 3); bfloat16 does not", stacklevel=3)
-    _check_folder(name)
-    try:
-        config = AutoConfig.from_pretrained(name, revision=revision)
-        family_of(config)
+    config = load_config(name, revision)
+    pickled = allow_pickle and Path(name).is_dir() and not has_safetensors(Path(name))
+    with _refusing(name):
         module, found = AutoModelForCausalLM.from_pretrained(
             name,
+            config=config,
             revision=revision,
             dtype=DTYPES[dtype],
             device_map=device_map,
-            use_safetensors=True,
+            use_safetensors=not pickled,
+            weights_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are all named below; none is ignored
         )
-        tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelRefused(
-            f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
-            "and a fast tokenizer"
-        ) from error
+    tokenizer = tokenizer or load_tokenizer(name, revision, bos=bos)
     _refuse_other_weights(name, found)
     outside = sum(parameter.is_meta for parameter in module.parameters())
     if outside:
@@ -135,6 +153,72 @@ def _read(
     if device is not None and device_map is None:
         module = module.to(device)
     return module.eval(), tokenizer
+
+
+def load_config(name: str, revision: str | None = None) -> Any:
+    """A checkpoint's configuration, of a family that rote serves; ModelRefused before any code of its own could run."""
+    with _refusing(name):
+        described, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
+        problems = code_problems(name, described)
+        if problems:
+            raise ModelRefused(problems)
+        config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+    family_of(config)
+    return config
+
+
+def load_tokenizer(name: str, revision: str | None = None, *, bos: str | None = None) -> Any:
+    """A checkpoint's fast tokenizer; `bos` names the token that stands first instead of its own, "none" takes it away.
+
+    ModelRefused where there is none, or no such token.
+    """
+    with _refusing(name):
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True, trust_remote_code=False)
+    if bos == "none":
+        tokenizer.bos_token = None
+    elif bos is not None:
+        if bos not in tokenizer.get_vocab():
+            raise ModelRefused(
+                f"the tokenizer of {name} has no token {bos!r} to put first (--bos); expected one of its vocabulary, "
+                'such as its end of text, or "none" to ask without one'
+            )
+        tokenizer.bos_token = bos
+    return tokenizer
+
+
+def place_problems(dtype: str, device: str | None) -> list[str]:
+    """Sentences about a data type that is not served, and about a device that is not here."""
+    problems = []
+    if dtype not in DTYPES:
+        problems.append(f"dtype {dtype!r} is not known; choose one of {', '.join(DTYPES)}")
+    if device is not None:
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError, ValueError) as error:
+            what = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
+            problems.append(
+                f"device {device!r} cannot be used here ({what}); expected cpu, cuda or cuda:1, and its driver"
+            )
+    return problems
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Whatever breaks while files are read is a refusal of these files."""
+    try:
+        yield
+    except ModelRefused:
+        raise
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # the tokenizers library panics with what is no Exception
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelRefused(
+            f"cannot load {name!r}: {first} Expected a hub id or a folder with config.json, safetensors weights "
+            "and a fast tokenizer"
+        ) from error
 
 
 def _refuse_other_weights(name: str, found: Mapping[str, Any]) -> None:
@@ -165,14 +249,26 @@ def hush() -> None:
     transformers_logging.disable_progress_bar()
 
 
-def _check_folder(name: str) -> None:
+def checkpoint_problems(name: str, *, allow_pickle: bool = False) -> list[str]:
+    """Everything that is wrong with a local checkpoint before its weights are read; [] for a hub id."""
+    return _files(name, allow_pickle=allow_pickle, tokenizer=True)
+
+
+def _files(name: str, *, allow_pickle: bool, tokenizer: bool) -> list[str]:
     """A path that is plainly meant as one fails here, by name, before the hub is asked."""
-    path = Path(name)
-    if path.is_dir() and not (path / "config.json").exists():
-        raise ModelRefused(f"folder {name} has no config.json; expected a checkpoint in Hugging Face layout")
+    try:
+        path = Path(name)
+        there, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError):
+        there = folder = False
+    if folder:
+        return folder_problems(path, allow_pickle=allow_pickle, tokenizer=tokenizer)
+    if there:
+        return [f"{name} is a file; expected a folder with config.json, safetensors weights and a fast tokenizer"]
     looks_like_path = name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/")
-    if looks_like_path and not path.exists():
-        raise ModelRefused(f"no folder {name}; expected an existing folder or a hub id such as EleutherAI/pythia-2.8b")
+    if looks_like_path or not _HUB_ID.fullmatch(name):
+        return [f"no folder {cut(name)}; expected an existing folder or a hub id such as EleutherAI/pythia-2.8b"]
+    return []
 
 
 def weights_hash(model: Model) -> str:

@@ -21,6 +21,7 @@ from rote.records.rows import FLOAT_FIELDS, INTEGER_FIELDS
 _MARK = b"rote"  # in the metadata of every parquet file of ours
 _CHECKED = {"write_page_checksum": True}  # so that a flipped bit is an error when the table is read
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,79}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")  # no file can be called so on Windows
 
 
 def file_name(name: str) -> str:
@@ -29,7 +30,7 @@ def file_name(name: str) -> str:
     Plain means lower-case letters, digits, `_`, `.`, `-`, at most 80 of them; so no name leaves its folder,
     and two names that differ only in case stay apart on every file system.
     """
-    if _PLAIN_NAME.fullmatch(name) and not name.endswith("."):
+    if _PLAIN_NAME.fullmatch(name) and not name.endswith(".") and not _DEVICE.fullmatch(name):
         return name
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower())[:60].strip("-")
     return f"{slug or 'x'}-{sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"

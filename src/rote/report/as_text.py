@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from rote.errors import printable
 from rote.report.document import Block, Diagram, Document, Figure, Lead, LineUp, Paragraph, Part, Section, Table
 
 _WIDTH = 100
@@ -18,13 +19,13 @@ def text_of(document: Document) -> str:
     for section in (*document.front, *document.sections):
         lines.extend(_section(section))
     lines.append(document.footer)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return printable("\n".join(line.rstrip() for line in lines) + "\n")
 
 
 def leads_of(document: Document) -> str:
     """The answer alone, without the sections, as a terminal shows it at the end of a study."""
     lines = [line for lead in document.leads for line in _lead(lead)]
-    return "\n".join(line.rstrip() for line in lines).strip()
+    return printable("\n".join(line.rstrip() for line in lines).strip())
 
 
 def _wrapped(text: str, first: str = "", then: str = "") -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rote.errors import FactsError
-from rote.facts.rows import RawFact, cell_text
-from rote.facts.table import listed
+from rote.facts.intake import RawFact
+from rote.facts.rows import cell_text
+from rote.facts.table import cut, listed
+from rote.facts.text import text_problem
 
 ENTITY_COLUMNS: tuple[str, ...] = ("entity", "athlete", "subject", "name")
 LONG_COLUMNS: tuple[str, ...] = ("relation", "attribute", "template", "prefix")
@@ -18,12 +20,16 @@ PUBLISHED_COLUMNS = frozenset({"log_prob_one_shot", "num_athlete_tokens", "sport
 SPORT_TEMPLATE = "Fact: {} plays the sport of"
 SPORT_PREFIX = "Fact: Tiger Woods plays the sport of golf\n"
 
+MOST_COLUMNS = 1000
+GAP = "the attribute is empty"
+_MOST_SHARED = 100_000
+
 logger = logging.getLogger(__name__)
 
 
 def rows_of_columns(
-    columns: Sequence[object], records: Iterable[Sequence[object]], source: str, first_row: int = 1
-) -> tuple[RawFact, ...]:
+    columns: Sequence[object], records: Iterable[Sequence[object] | RawFact], source: str, first_row: int = 1
+) -> Iterator[RawFact]:
     """Rows of a table in long layout (has a column `attribute`) or wide layout (one column per relation).
 
     Long: entity, attribute[, relation, template, prefix]; other columns are ignored with a warning.
@@ -32,21 +38,28 @@ def rows_of_columns(
 
     Args:
         columns: the column names.
-        records: one sequence of cells per row, as long as `columns`.
+        records: one sequence of cells per row, as long as `columns`; broken lines pass.
         source: what error messages call the table.
         first_row: the number of the first record, as its author would count.
 
     Errors: `FactsError` for columns that do not make a table of facts.
     """
-    names = [_column_name(column) for column in columns]
+    names = [_column_name(column, source) for column in columns]
     entity = _entity_column(names, source)
-    if "attribute" in names:
-        return tuple(_long(names, entity, records, source, first_row))
-    return tuple(_wide(names, entity, records, source, first_row))
+    rows = _long if "attribute" in names else _wide
+    yield from rows(names, entity, records, source, first_row)
 
 
-def _column_name(column: object) -> str:
+def _shared(once: dict[str, str], text: str) -> str:
+    """One string for equal texts, since a large table names few attributes often."""
+    return once.setdefault(text, text) if text in once or len(once) < _MOST_SHARED else text
+
+
+def _column_name(column: object, source: str) -> str:
     """Unnamed columns (a saved row index) become ""; the special names are found in any case."""
+    problem = text_problem(column.strip()) if isinstance(column, str) else ""
+    if problem:
+        raise FactsError(f"{source}: the column's name {cut(str(column))!r} {problem}; give it a name that can be read")
     text, _ = cell_text(column, "column's name")
     if text.startswith("Unnamed:"):
         return ""
@@ -59,6 +72,11 @@ def _entity_column(names: Sequence[str], source: str) -> int:
         for name, count in Counter(names).items()
         if name and count > 1
     ]
+    if len(names) > MOST_COLUMNS:
+        problems = [
+            f"{source} has {len(names):,} columns; at most {MOST_COLUMNS:,} are taken: leave out what is no fact"
+        ]
+        raise FactsError(problems)
     found = next((name for name in ENTITY_COLUMNS if name in names), None)
     others = [name for name in names if name and name != found]
     if found is None or not others:
@@ -78,19 +96,23 @@ def _entity_column(names: Sequence[str], source: str) -> int:
 
 
 def _long(
-    names: Sequence[str], entity: int, records: Iterable[Sequence[object]], source: str, first_row: int
-) -> Iterable[RawFact]:
+    names: Sequence[str], entity: int, records: Iterable[Sequence[object] | RawFact], source: str, first_row: int
+) -> Iterator[RawFact]:
     place = {name: names.index(name) for name in LONG_COLUMNS if name in names}
     ignored = [name for i, name in enumerate(names) if name and i != entity and name not in place]
     if ignored:
         logger.warning("%s: columns %s are ignored", source, listed(ignored))
+    once: dict[str, str] = {}
     for number, record in enumerate(records, first_row):
+        if isinstance(record, RawFact):
+            yield record
+            continue
         name, name_problem = cell_text(record[entity], "entity")
         attribute, attribute_problem = cell_text(record[place["attribute"]], "attribute")
         yield RawFact(
             entity=name,
             relation=cell_text(record[place["relation"]], "relation")[0] if "relation" in place else None,
-            attribute=attribute,
+            attribute=_shared(once, attribute),
             where=f"row {number}",
             template=_raw_text(record[place["template"]]) if "template" in place else None,
             prefix=_raw_text(record[place["prefix"]]) if "prefix" in place else None,
@@ -99,24 +121,30 @@ def _long(
 
 
 def _wide(
-    names: Sequence[str], entity: int, records: Iterable[Sequence[object]], source: str, first_row: int
-) -> Iterable[RawFact]:
+    names: Sequence[str], entity: int, records: Iterable[Sequence[object] | RawFact], source: str, first_row: int
+) -> Iterator[RawFact]:
     published = names[entity] == "athlete" and "sport" in names and not PUBLISHED_COLUMNS.isdisjoint(names)
     relations = [(i, name) for i, name in enumerate(names) if name and i != entity]
     if published:
         relations = [(i, name) for i, name in relations if name == "sport"]
+    once: dict[str, str] = {}
     for number, record in enumerate(records, first_row):
+        if isinstance(record, RawFact):
+            yield record
+            continue
         name, name_problem = cell_text(record[entity], "entity")
+        where = f"row {number}"
         for i, relation in relations:
             attribute, attribute_problem = cell_text(record[i], "attribute")
             yield RawFact(
                 entity=name,
                 relation=relation,
-                attribute=attribute,
-                where=f"row {number}",
+                attribute=_shared(once, attribute),
+                where=where,
                 template=SPORT_TEMPLATE if published else None,
                 prefix=SPORT_PREFIX if published else None,
                 problem=name_problem or attribute_problem,
+                gap=bool(name) and attribute_problem in ("", GAP) and not attribute,
             )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rote.facts.readers.objects import cells, first_has, objects_of
-from rote.facts.rows import RawFact
+from rote.facts.intake import RawFact
+from rote.facts.readers.objects import cells, each_object, first_has
 
 LOOKS = (
     '[{"requested_rewrite": {"prompt": "… {} …", "relation_id": "P103", "subject": "…", "target_true": {"str": "…"}}}]'
@@ -17,10 +18,10 @@ def matches(data: Any) -> bool:
     return first_has(data, "requested_rewrite")
 
 
-def rows(data: list[Any], source: str) -> tuple[RawFact, ...]:
+def rows(items: Iterable[Any], source: str) -> Iterator[RawFact]:
     """`subject` and the true target (never `target_new`), by `relation_id`; a relation asked by several
     prompts becomes one relation per prompt."""
-    return tuple(_row(number, item) for number, item in enumerate(objects_of(data, source), 1))
+    return each_object(items, _row, source)
 
 
 def _row(number: int, item: dict[str, Any]) -> RawFact:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rote.facts.readers.objects import cells, first_has, objects_of, template_of_prompt
-from rote.facts.rows import RawFact
+from rote.facts.intake import RawFact
+from rote.facts.readers.objects import cells, each_object, first_has, template_of_prompt
 
 LOOKS = '[{"prompt": "… the subject …", "subject": "…", "ground_truth": "…", "target_new": "…"}]'
 
@@ -15,24 +16,23 @@ def matches(data: Any) -> bool:
     return first_has(data, "prompt", "subject", "ground_truth")
 
 
-def rows(data: list[Any], source: str) -> tuple[RawFact, ...]:
+def rows(items: Iterable[Any], source: str) -> Iterator[RawFact]:
     """`subject` and `ground_truth` (never `target_new`); template = the prompt with its subject taken out.
 
     The layout names no relations, so facts with one template are one relation and the template is its name:
     two wordings of one relation stay apart. A prompt that does not hold its subject exactly once is left out.
     """
-    found = []
-    for number, item in enumerate(objects_of(data, source), 1):
-        entity, attribute, problem = cells(item, item.get("subject"), item.get("ground_truth"))
-        template, template_problem = template_of_prompt(item.get("prompt"), entity)
-        found.append(
-            RawFact(
-                entity=entity,
-                relation=template or "",
-                attribute=attribute,
-                where=f"case {item.get('case_id', number)}",
-                template=template,
-                problem=problem or template_problem,
-            )
-        )
-    return tuple(found)
+    return each_object(items, _row, source)
+
+
+def _row(number: int, item: dict[str, Any]) -> RawFact:
+    entity, attribute, problem = cells(item, item.get("subject"), item.get("ground_truth"))
+    template, template_problem = template_of_prompt(item.get("prompt"), entity)
+    return RawFact(
+        entity=entity,
+        relation=template or "",
+        attribute=attribute,
+        where=f"case {item.get('case_id', number)}",
+        template=template,
+        problem=problem or template_problem,
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rote.facts.readers.objects import cells, first_has, objects_of, template_of_prompt
-from rote.facts.rows import RawFact
+from rote.facts.intake import RawFact
+from rote.facts.readers.objects import cells, each_object, first_has, template_of_prompt
 
 LOOKS = '[{"subject": "…", "attribute": "…", "prompt": "… the subject …", "relation_id": "P30"}]'
 
@@ -15,7 +16,7 @@ def matches(data: Any) -> bool:
     return first_has(data, "subject", "attribute", "prompt", "relation_id")
 
 
-def rows(data: list[Any], source: str) -> tuple[RawFact, ...]:
+def rows(items: Iterable[Any], source: str) -> Iterator[RawFact]:
     """`subject` and `attribute` by `relation_id`, asked by `prompt` with its subject taken out.
 
     Not by `template`: in 478 of the published 1,209 facts the prompt goes on after it ("… in the continent"
@@ -23,19 +24,18 @@ def rows(data: list[Any], source: str) -> tuple[RawFact, ...]:
     wordings becomes one relation per wording, named `P30: {} is located in the continent of`; selecting
     `P30` takes them all.
     """
-    found = []
-    for number, item in enumerate(objects_of(data, source), 1):
-        entity, attribute, problem = cells(item, item.get("subject"), item.get("attribute"))
-        template, template_problem = template_of_prompt(item.get("prompt"), entity)
-        relation = item.get("relation_id")
-        found.append(
-            RawFact(
-                entity=entity,
-                relation=relation.strip() if isinstance(relation, str) else "",
-                attribute=attribute,
-                where=f"fact {item.get('known_id', number)}",
-                template=template,
-                problem=problem or template_problem,
-            )
-        )
-    return tuple(found)
+    return each_object(items, _row, source)
+
+
+def _row(number: int, item: dict[str, Any]) -> RawFact:
+    entity, attribute, problem = cells(item, item.get("subject"), item.get("attribute"))
+    template, template_problem = template_of_prompt(item.get("prompt"), entity)
+    relation = item.get("relation_id")
+    return RawFact(
+        entity=entity,
+        relation=relation.strip() if isinstance(relation, str) else "",
+        attribute=attribute,
+        where=f"fact {item.get('known_id', number)}",
+        template=template,
+        problem=problem or template_problem,
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rote.errors import FactsError
-from rote.facts.readers.objects import cells, objects_of
-from rote.facts.rows import RawFact
+from rote.facts.intake import RawFact
+from rote.facts.readers.objects import cells, each_object
 
 LOOKS = '{"name": "…", "prompt_templates": ["… {} …"], "samples": [{"subject": "…", "object": "…"}]}'
 
@@ -16,7 +17,7 @@ def matches(data: Any) -> bool:
     return isinstance(data, dict) and "samples" in data
 
 
-def rows(data: dict[str, Any], source: str) -> tuple[RawFact, ...]:
+def rows(data: dict[str, Any], source: str) -> Iterator[RawFact]:
     """Every sample as a fact of the relation `name`, asked by the first of `prompt_templates`."""
     templates = data.get("prompt_templates")
     problems = []
@@ -28,17 +29,16 @@ def rows(data: dict[str, Any], source: str) -> tuple[RawFact, ...]:
         problems.append(f"{source}: samples is a {type(data['samples']).__name__}; expected a list, {LOOKS}")
     if problems or not isinstance(templates, list):
         raise FactsError(problems)
-    found = []
-    for number, item in enumerate(objects_of(data["samples"], source), 1):
+
+    def row(number: int, item: dict[str, Any]) -> RawFact:
         entity, attribute, problem = cells(item, item.get("subject"), item.get("object"))
-        found.append(
-            RawFact(
-                entity=entity,
-                relation=data["name"].strip(),
-                attribute=attribute,
-                where=f"sample {number}",
-                template=templates[0],
-                problem=problem,
-            )
+        return RawFact(
+            entity=entity,
+            relation=data["name"].strip(),
+            attribute=attribute,
+            where=f"sample {number}",
+            template=templates[0],
+            problem=problem,
         )
-    return tuple(found)
+
+    return each_object(data["samples"], row, source)

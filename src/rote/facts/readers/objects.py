@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rote.errors import FactsError
+from rote.facts.intake import RawFact, broken
 from rote.facts.rows import cell_text
-from rote.facts.table import SLOT, shortened
+from rote.facts.table import SLOT, cut
 
 
-def objects_of(data: list[Any], source: str) -> list[dict[str, Any]]:
-    """The list's objects; `FactsError` naming every item that is none."""
-    problems = [
-        f"{source}, item {number}: a {type(item).__name__}; expected an object like the first"
-        for number, item in enumerate(data, 1)
-        if not isinstance(item, dict)
-    ]
-    if problems:
-        raise FactsError(shortened(problems))
-    return data
+def each_object(items: Iterable[Any], row: Callable[[int, dict[str, Any]], RawFact], source: str) -> Iterator[RawFact]:
+    """A row of every object; an item that is none is a broken line, and broken lines pass."""
+    for number, item in enumerate(items, 1):
+        if isinstance(item, dict):
+            yield row(number, item)
+        else:
+            yield item if isinstance(item, RawFact) else no_object(number, item, source)
+
+
+def no_object(number: int, item: Any, source: str) -> RawFact:
+    """The broken line for an item that is no object."""
+    return broken(f"{source}, item {number}: a {type(item).__name__}; expected an object like the first")
 
 
 def first_has(data: Any, *keys: str) -> bool:
@@ -43,5 +46,5 @@ def template_of_prompt(prompt: object, subject: str) -> tuple[str | None, str]:
         return None, f"the prompt is a {type(prompt).__name__}; expected text"
     count = prompt.count(subject) if subject else 0
     if count != 1 or SLOT in prompt:
-        return None, f"the prompt {prompt!r} holds the subject {subject!r} {count} times; expected once"
+        return None, f"the prompt {cut(prompt)!r} holds the subject {subject!r} {count} times; expected once"
     return prompt.replace(subject, SLOT), ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rote.errors import FactsError
-from rote.facts.rows import RawFact, cell_text
+from rote.facts.intake import RawFact
+from rote.facts.rows import cell_text
 from rote.facts.table import listed, shortened
 
 LOOKS = (
@@ -19,7 +21,7 @@ def matches(data: Any) -> bool:
     return isinstance(data, dict) and "entities" in data
 
 
-def rows(data: dict[str, Any], source: str) -> tuple[RawFact, ...]:
+def rows(data: dict[str, Any], source: str) -> Iterable[RawFact]:
     """Entities with one attribute per relation; templates and prefixes stand once per relation.
 
     `relations` and `fiction` may be missing (default templates; nobody invented). A relation that an entity
@@ -42,7 +44,7 @@ def rows(data: dict[str, Any], source: str) -> tuple[RawFact, ...]:
         problems.append(f"{source}: fiction names {listed(strangers)}, which entities does not hold: correct the names")
     if problems:
         raise FactsError(problems)
-    return tuple(_rows(relations, entities, set(data.get("fiction", []))))
+    return _rows(relations, entities, set(data.get("fiction", [])))
 
 
 def _rows(relations: dict[str, Any], entities: dict[str, Any], invented: set[str]) -> list[RawFact]:
