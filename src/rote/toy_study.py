@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,11 @@ def memorise(
 ) -> Run:
     """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`."""
     work = MemorisationWork(settings or MemorisationSettings())
-    stages = _Stages("memorisation", work.settings.as_dict(), folder, fresh, executor, on_event)
-    stages.finish(work.networks, work.measure)
-    stages.finish(work.pictures, work.draw)
-    stages.finish(work.over_all, lambda _: work.pooled([stages.run.read(shard) for shard in work.networks]))
+    with _one_thread():
+        stages = _Stages("memorisation", work.settings.as_dict(), folder, fresh, executor, on_event)
+        stages.finish(work.networks, work.measure)
+        stages.finish(work.pictures, work.draw)
+        stages.finish(work.over_all, lambda _: work.pooled([stages.run.read(shard) for shard in work.networks]))
     return stages.reported([*work.networks, *work.pictures, *work.over_all])
 
 
@@ -66,10 +68,11 @@ def measure_capacity(
 ) -> Run:
     """The most facts that networks of a grid store: `rote toy capacity`."""
     work = CapacityWork(settings or CapacitySettings())
-    stages = _Stages("capacity", work.settings.as_dict(), folder, fresh, executor, on_event)
-    stages.finish(work.networks, work.measure)
-    stages.finish(work.by_hand, work.build_by_hand)
-    stages.finish(work.over_all, lambda _: work.exponents([stages.run.read(shard) for shard in work.networks]))
+    with _one_thread():
+        stages = _Stages("capacity", work.settings.as_dict(), folder, fresh, executor, on_event)
+        stages.finish(work.networks, work.measure)
+        stages.finish(work.by_hand, work.build_by_hand)
+        stages.finish(work.over_all, lambda _: work.exponents([stages.run.read(shard) for shard in work.networks]))
     return stages.reported([*work.networks, *work.by_hand, *work.over_all])
 
 
@@ -97,6 +100,17 @@ def _source_hash(toy: str) -> str:
                 digest.update(path.relative_to(root).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products this small lose more by being shared among threads than they gain, and cores then change no digit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Stages:

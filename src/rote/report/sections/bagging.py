@@ -6,7 +6,7 @@ from typing import Any
 
 from rote.report.document import Axis, Block, Column, Figure, Guide, Part, Table, XYChart
 from rote.report.sections.common import percent_axis, series
-from rote.report.sections.memorisation import configuration, task
+from rote.report.sections.memorisation import NETWORKS, configuration, task
 from rote.report.toy_lead import TASK_WORDS, first_configuration
 from rote.report.view import Measured, View
 
@@ -82,7 +82,7 @@ def _votes(view: View) -> tuple[Table, ...]:
         Table(
             caption="Votes of single neurons on the seen facts",
             columns=(
-                Column(title="networks"),
+                Column(title=NETWORKS),
                 Column(title="learned"),
                 *(Column(title=title, numeric=True) for title in titles),
             ),

@@ -158,7 +158,9 @@ def _configurations(view: View, facts: tuple[Measured, ...]) -> tuple[Table, ...
 
     def cell(row: Measured, source: str) -> str:
         found = bits.get((_key(row), source))
-        return "–" if found is None else f"{found.value:.2f} {found.interval}".strip()
+        if found is None:
+            return "–"
+        return f"{found.value:.2f} {found.interval}".strip() if source == "trained" else f"{found.value:.2f}"
 
     names = ("neurons", "d_model", "layers", "classes", "embedding")
     return (

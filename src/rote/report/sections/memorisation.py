@@ -38,19 +38,19 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
 
 
 def configuration(row: Measured) -> str:
-    """ "64 neurons, 1 layer, trained, relu"; what a row over all configurations says of it."""
+    """ "1 × 64, trained, relu": layers × neurons, embeddings, activation; or that a row is over all of them."""
     p = row.parameters
     if not p:
         return "all configurations"
-    layers = f"{p['layers']} layer" + ("" if p["layers"] == 1 else "s")
-    return f"{p['neurons']} neurons, {layers}, {p['embedding']} embeddings, {p['activation']}"
+    return f"{p['layers']} × {p['neurons']}, {p['embedding']}, {p['activation']}"
 
 
 def task(row: Measured) -> str:
     return TASK_WORDS.get(row.condition or "", row.condition or "")
 
 
-_WHERE: Cells = (("networks", configuration, False), ("learned", task, False))
+NETWORKS = "layers × neurons, embeddings, activation"
+_WHERE: Cells = ((NETWORKS, configuration, False), ("learned", task, False))
 
 
 def _found(view: View) -> tuple[Table, ...]:
@@ -139,7 +139,7 @@ def _by_layer(
     return Table(
         caption=caption,
         columns=(
-            Column(title="networks"),
+            Column(title=NETWORKS),
             Column(title="learned"),
             Column(title="layer", numeric=True),
             *(Column(title=words, numeric=True) for _, words in columns),
