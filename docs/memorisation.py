@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.ticker
 
 mpl.use("Agg")
 mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rote", "font.size": 9, "axes.spines.top": False})
@@ -135,7 +136,10 @@ def _growth(view: View) -> Any:
         for i, value in enumerate(sorted({r.parameters[line] for r in grid})):
             chosen = sorted((r for r in grid if r.parameters[line] == value), key=lambda r: int(r.parameters[x]))
             _errors(axes, [float(r.parameters[x]) for r in chosen], chosen, f"{line} {value}", COLOURS[i % 4])
-        axes.set(xscale="log", yscale="log", xlabel=x, ylabel="facts stored")
+        axes.set_xscale("log")
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
+        axes.set(xlabel=x, ylabel="facts stored")
         axes.legend(fontsize=7, frameon=False)
         ticks = sorted({int(r.parameters[x]) for r in grid})
         axes.set_xticks(ticks, [str(t) for t in ticks])
