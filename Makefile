@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install docs notebook calibration chaos chaos-ray overhead clean
+.PHONY: demo test test-slow test-ray check install docs notebook calibration chaos chaos-ray overhead memorisation clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,12 @@ overhead: install  ## what records, fingerprints, lock and log cost beside the d
 
 chaos-ray: install $(VENV)/.ray  ## five Ray nodes die in the middle of a small study (10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m chaos.nodes
+
+memorisation: install  ## run both toys in full (about half an hour on one core; goes on where it was), write docs/memorisation.md
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[figures]'
+	$(BIN)/rote toy memorisation --out runs/toy-memorisation
+	$(BIN)/rote toy capacity --out runs/toy-capacity
+	$(BIN)/python docs/memorisation.py runs/toy-memorisation runs/toy-capacity
 
 notebook: install  ## execute the notebooks again, in place
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rote.cli_runs import Opening, busy, refuse, resumable, say_error
+from rote.cli_toy import toy
 from rote.errors import RoteError, printable
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 organism = typer.Typer(no_args_is_help=True, help="Small models whose facts and place of look-up are known.")
 app.add_typer(organism, name="organism")
+app.add_typer(toy, name="toy")
 
 Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
@@ -206,9 +208,9 @@ def compare(
 @app.command("experiments")
 def list_experiments() -> None:
     """List every experiment with its question and its source."""
-    from rote.catalog import CARDS
+    from rote.catalog import CARDS, TOY_CARDS
 
-    for card in CARDS:
+    for card in (*CARDS, *TOY_CARDS):
         typer.echo(f"{card.name}\n    {card.question}\n    {card.source}\n")
 
 

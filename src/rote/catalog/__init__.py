@@ -7,7 +7,7 @@ questions, methods, sources and published values from them, and `docs/experiment
 
 from __future__ import annotations
 
-from rote.catalog.cards import CARDS, card
+from rote.catalog.cards import CARDS, TOY_CARDS, card
 from rote.catalog.certification import Certificate, certificates
 from rote.catalog.controls import CONTROLS, DOSES, Control, control
 from rote.catalog.document import render_markdown
@@ -23,7 +23,7 @@ from rote.catalog.hypotheses import (
     predictions,
     standing,
 )
-from rote.catalog.types import POSTS, ExperimentCard, Post, PublishedValue, Source, StatisticCard
+from rote.catalog.types import POSTS, TOY, ExperimentCard, Post, PublishedValue, Source, StatisticCard
 
 __all__ = [
     "CARDS",
@@ -33,6 +33,8 @@ __all__ = [
     "POSTS",
     "PREDICTIONS",
     "STANDINGS",
+    "TOY",
+    "TOY_CARDS",
     "VERDICTS",
     "Certificate",
     "Control",

@@ -13,6 +13,7 @@ from rote.catalog.interactions import NONLINEAR_EXCESS, ORTHOGONAL_REMAINDER
 from rote.catalog.mlps import KNOWN_NORMS, LAYER_PROBES, LINEAR_STRUCTURE, PATH_ABLATION
 from rote.catalog.name_position import CONCATENATION, EFFECTIVE_MODEL, LOOKUP_WINDOW, READOUT
 from rote.catalog.neurons import CLASS_NEURONS, SHARED_NEURONS
+from rote.catalog.toys import BAGGING, CAPACITY, MEMORISATION
 from rote.catalog.types import ExperimentCard
 
 CARDS: tuple[ExperimentCard, ...] = (
@@ -35,10 +36,13 @@ CARDS: tuple[ExperimentCard, ...] = (
     ORTHOGONAL_REMAINDER,
 )
 
+# what `rote toy` measures: no part of a study of a language model
+TOY_CARDS: tuple[ExperimentCard, ...] = (MEMORISATION, BAGGING, CAPACITY)
+
 
 def card(name: str) -> ExperimentCard:
     """The card of one experiment; KeyError with the names there are."""
-    for found in CARDS:
+    for found in (*CARDS, *TOY_CARDS):
         if found.name == name:
             return found
-    raise KeyError(f"no experiment is called {name!r}; there are {', '.join(c.name for c in CARDS)}")
+    raise KeyError(f"no experiment is called {name!r}; there are {', '.join(c.name for c in (*CARDS, *TOY_CARDS))}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rote.catalog.cards import CARDS
+from rote.catalog.cards import CARDS, TOY_CARDS
 from rote.catalog.controls import CONTROLS, Control
 from rote.catalog.hypotheses import HYPOTHESES, Hypothesis, Prediction, predictions
-from rote.catalog.types import POSTS, ExperimentCard, PublishedValue
+from rote.catalog.types import POSTS, TOY, ExperimentCard, PublishedValue
 
 _HEAD = """# The experiments
 
@@ -58,10 +58,12 @@ _NEEDS = {
 
 def render_markdown() -> str:
     """docs/experiments.md: every card in study order, the hypotheses, then the posts."""
-    contents = "\n".join(f"- [`{c.name}`](#{c.name}): {c.title}" for c in CARDS)
+    contents = "\n".join(f"- [`{c.name}`](#{c.name}): {c.title}" for c in (*CARDS, *TOY_CARDS))
     contents += "\n- [Hypotheses](#hypotheses): what each predicts, and how it is judged"
     posts = "\n".join(f"{p.number}. {p.title}" for p in POSTS)
-    return "\n".join([_HEAD, contents, "", *map(_render_card, CARDS), *_judged(), "## The posts", "", posts, ""])
+    return "\n".join(
+        [_HEAD, contents, "", *map(_render_card, (*CARDS, *TOY_CARDS)), *_judged(), "## The posts", "", posts, ""]
+    )
 
 
 def _judged() -> list[str]:
@@ -104,7 +106,10 @@ def _render_prediction(prediction: Prediction) -> str:
 
 
 def _render_card(card: ExperimentCard) -> str:
-    needs = "; ".join(_NEEDS[need] for need in card.needs) or "nothing but the facts"
+    toy = card.applies_to == (TOY,)
+    nothing = "no model and no facts" if toy else "nothing but the facts"
+    needs = "; ".join(_NEEDS[need] for need in card.needs) or nothing
+    runs_on = "networks that `rote toy` trains" if toy else ", ".join(card.applies_to)
     lines = [
         f"## {card.name}",
         "",
@@ -112,7 +117,7 @@ def _render_card(card: ExperimentCard) -> str:
         "",
         card.method,
         "",
-        f"Runs on: {', '.join(card.applies_to)}. Needs: {needs}. Source: {card.source}.",
+        f"Runs on: {runs_on}. Needs: {needs}. Source: {card.source}.",
         "",
         "| statistic | unit | meaning | formula |",
         "|---|---|---|---|",
@@ -120,7 +125,12 @@ def _render_card(card: ExperimentCard) -> str:
         "",
     ]
     if card.published:
-        lines += ["Published for Pythia-2.8B:", "", *map(_render_published, card.published), ""]
+        lines += [
+            "Published:" if toy else "Published for Pythia-2.8B:",
+            "",
+            *map(_render_published, card.published),
+            "",
+        ]
     return "\n".join(lines)
 
 

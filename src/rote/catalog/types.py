@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 STACKS: tuple[str, ...] = ("model", "effective")
+# small networks trained for one question, by `rote toy`; in the summary their stack is `model`
+TOY = "toy"
 
-UNITS: tuple[str, ...] = ("fraction", "nats", "logit", "count", "layer", "rank", "ratio", "SD")
+UNITS: tuple[str, ...] = ("fraction", "nats", "logit", "count", "layer", "rank", "ratio", "SD", "bits")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +78,9 @@ class ExperimentCard:
     """One experiment: its question, its method in two sentences, its statistics and its source.
 
     `applies_to` names the stacks it runs on ("model": full forward passes, "effective": the distilled
-    stack of MLPs). `needs` says what must exist first: "two_token_names" (entities of exactly two tokens),
-    "known_facts" (enough facts that the model knows), "lookup_window" (MLP layers found to look facts up),
-    "several_relations" (several known facts about one entity).
+    stack of MLPs; "toy": neither, but networks that `rote toy` trains). `needs` says what must exist first:
+    "two_token_names" (entities of exactly two tokens), "known_facts" (enough facts that the model knows),
+    "lookup_window" (MLP layers found to look facts up), "several_relations" (several known facts about one entity).
     """
 
     name: str

@@ -12,6 +12,7 @@ from rote.report.document import Column, Document, Paragraph, Section, Table
 from rote.report.lead import lead_of
 from rote.report.lineup_section import judgements, line_up_section
 from rote.report.sections import experiment_sections
+from rote.report.toy_lead import toy_words
 from rote.report.view import View
 
 _MAX_LEADS = 3
@@ -25,6 +26,9 @@ _FOOTER = (
 
 def build_document(view: View) -> Document:
     """Everything the report says about one run."""
+    if view.is_toy:
+        sections = (*experiment_sections(view), _how(view.study))
+        return Document(**toy_words(view), sections=sections)
     relations = relations_found(view)
     leads = tuple(
         replace(

@@ -43,13 +43,17 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """`ticks` are (place, label) pairs; `low`..`high` fixes the range; `percent` shows 0.5 as 50 %."""
+    """`ticks` are (place, label) pairs; `low`..`high` fixes the range; `percent` shows 0.5 as 50 %.
+
+    With `log`, equal distances are equal ratios; ticks and range are still given as plain values.
+    """
 
     title: str
     ticks: tuple[tuple[float, str], ...] = ()
     low: float | None = None
     high: float | None = None
     percent: bool = False
+    log: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +135,19 @@ class StripChart:
     guides: tuple[Guide, ...] = ()
 
 
-Chart: TypeAlias = XYChart | BarChart | Heatmap | StripChart
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """The square [−1, 1]² with a probability at each place (`values[row][column]`, rows upwards) and points on it.
+
+    `points` are (x, y, colour), colour 0 or 1: the shade that a probability of 0 or 1 has.
+    """
+
+    title: str
+    values: tuple[tuple[float, ...], ...]
+    points: tuple[tuple[float, float, int], ...]
+
+
+Chart: TypeAlias = XYChart | BarChart | Heatmap | StripChart | Plane
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import math
 
-_PERCENT_WORDS = ("accuracy", "agreement", "baseline", "shared_", "attention", "layer_alone", "subspace_flip")
+_PERCENT_WORDS = (
+    "accuracy",
+    "agreement",
+    "baseline",
+    "shared_",
+    "attention",
+    "layer_alone",
+    "subspace_flip",
+    "structure_found",
+    "facts_agree",
+)
 _POINTS = ("path_delta_accuracy", "path_delta_accuracy_cls", "path_delta_readout_accuracy")
 _INTEGER_UNITS = ("count", "layer", "rank")
 

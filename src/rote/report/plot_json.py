@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import html
+import math
 import textwrap
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from rote.report.document import Axis, BarChart, Chart, Guide, Heatmap, Series, StripChart, XYChart
+from rote.report.document import Axis, BarChart, Chart, Guide, Heatmap, Plane, Series, StripChart, XYChart
 
 PALETTE = ("#1f5fa8", "#c2571a", "#2a7f62", "#7a4ea3", "#6b7280", "#b5386b", "#8a6a0c", "#0f7c8c")
 GUIDE = "#6b7280"
@@ -18,6 +19,7 @@ _INK, _FAINT, _RULE = "#1f2937", "#4b5563", "#e5e7eb"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _DIVERGING = [[0, "#1f5fa8"], [0.25, "#8fb4dc"], [0.5, "#f8f8f6"], [0.75, "#eab08a"], [1, "#b84a0e"]]
 _SEQUENTIAL = [[0, "#f8f8f6"], [0.5, "#8fb4dc"], [1, "#174a86"]]
+_SHADES = [[0, "#f4c95d"], [0.35, "#f9e8bd"], [0.65, "#b9cfe8"], [1, "#1f5fa8"]]
 # the golden ratio spreads successive points evenly without a random generator
 _GOLDEN = 0.6180339887498949
 
@@ -34,6 +36,8 @@ def chart_height(chart: Chart) -> int:
             return 84 + 74 * len(chart.categories)
         case XYChart():
             return 320
+        case Plane():
+            return 250
 
 
 def plot_json(chart: Chart) -> dict[str, Any]:
@@ -47,6 +51,8 @@ def plot_json(chart: Chart) -> dict[str, Any]:
             return _heatmap(chart)
         case StripChart():
             return _strips(chart)
+        case Plane():
+            return _plane(chart)
 
 
 def color(index: int) -> str:
@@ -81,8 +87,10 @@ def _axis(axis: Axis) -> dict[str, Any]:
             "tickvals": [place for place, _ in axis.ticks],
             "ticktext": [_wrapped(label) for _, label in axis.ticks],
         }
+    if axis.log:
+        found["type"] = "log"
     if axis.low is not None and axis.high is not None:
-        found["range"] = [axis.low, axis.high]
+        found["range"] = [math.log10(end) if axis.log else end for end in (axis.low, axis.high)]
     if axis.percent:
         found["tickformat"] = ".0%"
     return found
@@ -301,4 +309,27 @@ def _strips(chart: StripChart) -> dict[str, Any]:
     shapes, notes = _guides(chart.guides, across="y")
     layout = _layout(chart, _axis(chart.x), y, shapes=shapes, annotations=notes)
     layout["margin"] |= {"t": 26}
+    return {"data": traces, "layout": layout}
+
+
+def _plane(chart: Plane) -> dict[str, Any]:
+    """The map in two shades, its border where it crosses one half, the points on top."""
+    side = len(chart.values)
+    line = [(i + 0.5) / side * 2 - 1 for i in range(side)]
+    base = {"x": line, "y": line, "z": [list(row) for row in chart.values], "showscale": False, "hoverinfo": "skip"}
+    shades = base | {"type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": _SHADES}
+    border = base | {
+        "type": "contour",
+        "contours": {"start": 0.5, "end": 0.5, "size": 1, "coloring": "none"},
+        "line": {"color": _FAINT, "width": 1},
+    }
+    traces = [shades, border]
+    for colour, fill in ((0, _SHADES[0][1]), (1, _SHADES[-1][1])):
+        points = [(x, y) for x, y, c in chart.points if c == colour]
+        marker = {"color": fill, "size": 6, "line": {"color": _INK, "width": 1}}
+        places = {"x": [x for x, _ in points], "y": [y for _, y in points]}
+        traces.append({"type": "scatter", "mode": "markers", "hoverinfo": "skip", "marker": marker, **places})
+    bare = {"range": [-1, 1], "visible": False, "fixedrange": True}
+    layout = _layout(chart, bare | {"constrain": "domain"}, bare | {"scaleanchor": "x", "constrain": "domain"})
+    layout["margin"] = {"l": 2, "r": 2, "t": 2, "b": 2}
     return {"data": traces, "layout": layout}

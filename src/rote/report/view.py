@@ -150,6 +150,11 @@ class View:
         return tuple(dict.fromkeys(row.relation for row in self._by_experiment.get(experiment, ())))
 
     @property
+    def is_toy(self) -> bool:
+        """Whether `rote toy` made the run: small networks and no language model."""
+        return "toy" in self.study
+
+    @property
     def is_pythia(self) -> bool:
         """Whether model and facts are the study's own, so that its published values belong beside ours."""
         model = str(self.study.get("model", "")).lower().rstrip("/").rsplit("/", 1)[-1]

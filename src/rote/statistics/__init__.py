@@ -7,6 +7,7 @@ from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
 from rote.statistics.many_aucs import aucs_of_ranks, average_ranks, mann_whitney_p
 from rote.statistics.new_member import new_member
+from rote.statistics.proportions import clopper_pearson
 from rote.statistics.randomness import rng, stratified_halves, stratified_sample
 from rote.statistics.token_baselines import (
     additive_fit,
@@ -49,6 +50,7 @@ __all__ = [
     "baseline_last",
     "baseline_majority",
     "benjamini_hochberg",
+    "clopper_pearson",
     "cohens_d",
     "mann_whitney_p",
     "new_member",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rote.catalog import CARDS, ExperimentCard
+from rote.catalog import CARDS, TOY_CARDS, ExperimentCard
 from rote.report.document import Block, Column, Paragraph, Part, Section, Table
 from rote.report.sections import (
+    bagging,
+    capacity,
     class_neurons,
     concatenation,
     direct_effects,
@@ -18,6 +20,7 @@ from rote.report.sections import (
     layer_probes,
     linear_structure,
     lookup_window,
+    memorisation,
     nonlinear_excess,
     orthogonal_remainder,
     path_ablation,
@@ -48,6 +51,9 @@ SECTIONS: tuple[tuple[str, Draw], ...] = (
     (class_neurons.EXPERIMENT, class_neurons.blocks),
     (nonlinear_excess.EXPERIMENT, nonlinear_excess.blocks),
     (orthogonal_remainder.EXPERIMENT, orthogonal_remainder.blocks),
+    (memorisation.EXPERIMENT, memorisation.blocks),
+    (bagging.EXPERIMENT, bagging.blocks),
+    (capacity.EXPERIMENT, capacity.blocks),
 )
 _MAX_ABSENT = 40
 
@@ -56,9 +62,10 @@ def experiment_sections(view: View) -> tuple[Section, ...]:
     """A section for every experiment with rows, and one table of those without, with their reasons."""
     draw = dict(SECTIONS)
     measured = {row.experiment for row in view.measured}
-    sections = [_section(view, card, draw[card.name]) for card in CARDS if card.name in measured]
-    silent = tuple(card for card in CARDS if card.name not in measured)
-    if silent:
+    cards = TOY_CARDS if view.is_toy else CARDS
+    sections = [_section(view, card, draw[card.name]) for card in cards if card.name in measured]
+    silent = tuple(card for card in cards if card.name not in measured)
+    if silent and not view.is_toy:
         sections.append(_not_measured(view, silent))
     return tuple(sections)
 

@@ -1,0 +1,114 @@
+"""`rote toy …`: small networks trained for one question; arguments to `toy_study` and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rote.execute import OnEvent
+    from rote.results import Run
+
+toy = typer.Typer(
+    no_args_is_help=True, help="Small networks that show one thing in the pure: memorisation, and how much fits."
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: discard what a run left in the run folder.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
+
+
+@toy.command()
+def memorisation(
+    out: Out = Path("runs/toy-memorisation"),
+    neurons: Annotated[
+        str | None, typer.Option(help="Neurons of a layer, such as 64,16; the first is studied most.")
+    ] = None,
+    layers: Annotated[str | None, typer.Option(help="MLP layers, such as 1,2.")] = None,
+    embeddings: Annotated[str | None, typer.Option(help="Some of trained, random, one_hot.")] = None,
+    activations: Annotated[str | None, typer.Option(help="Some of relu, gelu, tanh.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Networks per task of the first configuration.")] = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Is there anything to interpret inside pure memorisation? Are neurons like weak classifiers? (under 5 minutes)"""
+    from rote.toy_study import memorise
+    from rote.toys.memorisation_run import MemorisationSettings
+
+    changes = {
+        "neurons": _numbers("--neurons", neurons),
+        "layers": _numbers("--layers", layers),
+        "embeddings": _words(embeddings),
+        "activations": _words(activations),
+        "n_seeds": seeds,
+    }
+    settings = replace(MemorisationSettings(seed=seed), **_given(changes))
+    _run(lambda on_event: memorise(settings, folder=out, fresh=fresh, on_event=on_event), quiet)
+
+
+@toy.command()
+def capacity(
+    out: Out = Path("runs/toy-capacity"),
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller grid, in under ten minutes.")] = False,
+    neurons: Annotated[str | None, typer.Option(help="Numbers of neurons, such as 8,16,32.")] = None,
+    d_models: Annotated[str | None, typer.Option(help="Widths of the embedding, such as 8,16,32.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Numbers of MLP layers, such as 1,2.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Numbers of classes, such as 2,16.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Networks of each configuration.")] = None,
+    seed: Seed = 0,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """How many facts does an MLP store, and does that grow faster than its neurons? By bisection over a grid."""
+    from rote.toy_study import measure_capacity
+    from rote.toys.capacity_run import CapacitySettings
+
+    changes = {
+        "neurons": _numbers("--neurons", neurons),
+        "d_models": _numbers("--d-models", d_models),
+        "layers": _numbers("--layers", layers),
+        "classes": _numbers("--classes", classes),
+        "n_seeds": seeds,
+    }
+    grid = CapacitySettings.quick(seed=seed) if quick else CapacitySettings(seed=seed)
+    settings = replace(grid, **_given(changes))
+    _run(lambda on_event: measure_capacity(settings, folder=out, fresh=fresh, on_event=on_event), quiet)
+
+
+def _given(changes: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in changes.items() if value is not None}
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    from rote.errors import SettingsError
+
+    try:
+        words = _words(text)
+        return None if words is None else tuple(int(word) for word in words)
+    except ValueError as error:
+        raise SettingsError(f"{option} is {text!r}; expected whole numbers separated by commas") from error
+
+
+def _run(work: Callable[[OnEvent], Run], quiet: bool) -> None:
+    from rote.execute import Finished, ignore
+    from rote.report import lead_text
+
+    def tell(event: object) -> None:
+        if isinstance(event, Finished):
+            shard: Any = event.shard
+            typer.echo(f"{event.seconds:7.1f} s   {shard.item}", err=True)
+
+    run = work(ignore if quiet else tell)
+    if not quiet:
+        typer.echo("\n" + lead_text(run.path) + "\n")
+    typer.echo(f"report: {run.path / 'report.html'}")

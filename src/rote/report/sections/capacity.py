@@ -1,0 +1,196 @@
+"""How many facts fit: facts against neurons, width and parameters, their exponents, bits per parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rote.report.document import Axis, Block, Column, Figure, Guide, Paragraph, Part, Series, Table, XYChart
+from rote.report.sections.common import VALUE, series, table
+from rote.report.toy_lead import capacity_sentence, growth
+from rote.report.view import Measured, View
+
+EXPERIMENT = "capacity"
+_COUNTS = (("trained", "trained parameters"), ("mlp", "MLPs alone"), ("all", "MLPs and embeddings"))
+
+
+def blocks(view: View) -> tuple[Block | Part, ...]:
+    facts = view.rows(EXPERIMENT, "facts_stored", condition="trained")
+    found: list[Block] = [Paragraph(text=capacity_sentence(view), role="finding")]
+    grid = [r for r in facts if _plain(r, facts)]
+    if len(grid) > 1:
+        found.append(_growth(grid))
+    if facts:
+        found.append(_bits(view, facts))
+    return (*found, *_exponents(view), *_configurations(view, facts), *_by_hand(view))
+
+
+def _plain(row: Measured, rows: tuple[Measured, ...]) -> bool:
+    """Whether a row belongs to the full grid: random embeddings, the first of layers and classes."""
+    return all(row.parameters[name] == rows[0].parameters[name] for name in ("layers", "classes", "embedding"))
+
+
+def _whole(row: Measured, name: str) -> int:
+    return int(row.parameters[name])
+
+
+def _growth(grid: list[Measured]) -> Figure:
+    charts = (
+        _lines(grid, x="neurons", line="d_model", title="facts against neurons"),
+        _lines(grid, x="d_model", line="neurons", title="facts against d_model"),
+    )
+    return Figure(
+        caption="Facts stored, both axes logarithmic: a straight line of slope 1 is proportional growth. Bars are 95 % "
+        "intervals over networks.",
+        alt="Facts stored rise with neurons and with d_model.",
+        charts=charts,
+    )
+
+
+def log_axis(title: str, values: list[float]) -> Axis:
+    """Ticks at powers of two, with room on either side."""
+    ticks, tick = [], 1.0
+    while tick < 2 * max(values):
+        if tick > min(values) / 2:
+            ticks.append((tick, f"{tick:,.0f}"))
+        tick *= 2
+    step = -(-len(ticks) // 8)
+    return Axis(title=title, ticks=tuple(ticks[::step]), low=min(values) / 1.3, high=max(values) * 1.3, log=True)
+
+
+def _lines(grid: list[Measured], *, x: str, line: str, title: str) -> XYChart:
+    values = sorted({_whole(r, line) for r in grid})
+    drawn = tuple(
+        series(
+            [r for r in grid if _whole(r, line) == value],
+            name=f"{line} {value}",
+            x=lambda r: float(r.parameters[x]),
+            label=lambda r: f"{x} {r.parameters[x]}",
+            color=i,
+        )
+        for i, value in enumerate(values)
+    )
+    ends = [end for r in grid for end in (r.value, r.low, r.high) if end]
+    return XYChart(
+        title=title,
+        x=log_axis(x, [float(r.parameters[x]) for r in grid]),
+        y=log_axis("facts stored", ends),
+        series=drawn,
+    )
+
+
+def _bits(view: View, facts: tuple[Measured, ...]) -> Figure:
+    rows = view.rows(EXPERIMENT, "bits_per_parameter", condition="trained", source="trained")
+    stored = {_key(r): r for r in facts}
+    kinds: dict[str, list[Measured]] = {}
+    for row in rows:
+        kinds.setdefault(_kind(row, facts), []).append(row)
+
+    def x(row: Measured) -> float:
+        return stored[_key(row)].value
+
+    drawn: list[Series] = [
+        series(these, name=kind, x=x, label=_label, color=i, joined=False)
+        for i, (kind, these) in enumerate(kinds.items())
+    ]
+    hand = view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand")
+    if hand:
+        drawn.append(
+            series(
+                hand,
+                name="by hand",
+                x=lambda r: float(r.parameters["integers"]) ** 2,
+                label=lambda r: f"{r.parameters['integers']} integers",
+                color=4,
+                style="dash",
+            )
+        )
+    places = [place for s in drawn for place in s.x]
+    top = max(2.6, *(v for s in drawn for v in s.high if v is not None))
+    chart = XYChart(
+        title="",
+        x=log_axis("facts stored", places),
+        y=Axis(title="bits per trained parameter", low=0.0, high=top),
+        series=tuple(drawn),
+        guides=(Guide(value=2.0, label="2: the literature"), Guide(value=1.585, label="1.58: log₂ 3")),
+    )
+    caption = "Bits per trained parameter at the edge, each configuration a point, beside the construction by hand."
+    return Figure(caption=caption, alt="Points around two bits per parameter.", charts=(chart,))
+
+
+def _key(row: Measured) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(row.parameters.items()))
+
+
+def _kind(row: Measured, facts: tuple[Measured, ...]) -> str:
+    p, first = row.parameters, facts[0].parameters
+    if p["embedding"] != first["embedding"]:
+        return "trained embeddings"
+    if p["layers"] != first["layers"]:
+        return f"{p['layers']} layers"
+    return "more classes" if p["classes"] != first["classes"] else "the grid"
+
+
+def _label(row: Measured) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.parameters.items())
+
+
+def _exponents(view: View) -> tuple[Table, ...]:
+    rows = view.rows(EXPERIMENT, "exponent")
+    if not rows:
+        return ()
+    of = {"facts": "facts stored", "bits": "their bits"}
+    return (
+        table(
+            "Exponents: log–log slopes along one axis, everything else held fixed",
+            rows,
+            ("axis", lambda r: r.source or "", False),
+            ("of", lambda r: of.get(r.condition or "", ""), False),
+            *VALUE,
+            ("growth", growth, False),
+        ),
+    )
+
+
+def _configurations(view: View, facts: tuple[Measured, ...]) -> tuple[Table, ...]:
+    bits = {(_key(r), r.source): r for r in view.rows(EXPERIMENT, "bits_per_parameter", condition="trained")}
+    if not facts:
+        return ()
+
+    def cell(row: Measured, source: str) -> str:
+        found = bits.get((_key(row), source))
+        if found is None:
+            return "–"
+        return f"{found.value:.2f} {found.interval}".strip() if source == "trained" else f"{found.value:.2f}"
+
+    names = ("neurons", "d_model", "layers", "classes", "embedding")
+    return (
+        Table(
+            caption=f"Facts stored and bits per parameter (n = {facts[0].count} networks each)",
+            columns=(
+                *(Column(title=name, numeric=name != "embedding") for name in names),
+                Column(title="facts stored", numeric=True),
+                *(Column(title=f"bits per parameter: {words}", numeric=True) for _, words in _COUNTS),
+            ),
+            rows=tuple(
+                (
+                    *(str(row.parameters[name]) for name in names),
+                    f"{row.number} {row.interval}".strip(),
+                    *(cell(row, source) for source, _ in _COUNTS),
+                )
+                for row in facts
+            ),
+        ),
+    )
+
+
+def _by_hand(view: View) -> tuple[Block, ...]:
+    rows = view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand")
+    facts = {_key(r): r for r in view.rows(EXPERIMENT, "facts_stored", condition="by_hand")}
+    if not rows:
+        return ()
+    cells: tuple[tuple[str, Callable[[Measured], str], bool], ...] = (
+        ("integers in either place", lambda r: str(r.parameters["integers"]), True),
+        ("facts of three classes, all right", lambda r: facts[_key(r)].number, True),
+        ("bits per parameter", lambda r: f"{r.value:.3f}", True),
+    )
+    return (table("The construction by hand: N² + 6N + 3 parameters for N² facts of log₂ 3 bits", rows, *cells),)

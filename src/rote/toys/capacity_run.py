@@ -1,0 +1,174 @@
+"""The capacity toy as shards: one for each configuration, one for the construction by hand, one for the exponents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rote.errors import NotApplicable, SettingsError
+from rote.records import Record, Shard
+from rote.statistics import Estimate, rng
+from rote.toys.bits import stored_bits
+from rote.toys.by_hand import by_hand, by_hand_architecture
+from rote.toys.capacity import Configuration, measure
+from rote.toys.exponents import AXES, exponent
+from rote.toys.networks import ACTIVATIONS, forward
+from rote.toys.pairs import AllPairs
+from rote.toys.tabulate import Rows
+from rote.toys.training import Training, predicted
+
+EXPERIMENT = "capacity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CapacitySettings:
+    """The grid: every number of neurons with every d_model at the first of layers and classes and random embeddings;
+    where neurons = d_model also the other layers and classes; `trained_embeddings` as (neurons, d_model) beside them.
+
+    Attributes:
+        accuracy: facts count as stored where a network gives this share of them right.
+        precision: the bisection ends when more by this share is known to fail.
+        n_seeds: networks of each configuration, each with facts and initial weights of its own.
+        by_hand: numbers of integers for the construction by hand.
+    """
+
+    neurons: tuple[int, ...] = (8, 16, 32, 64)
+    d_models: tuple[int, ...] = (8, 16, 32)
+    layers: tuple[int, ...] = (1, 2)
+    classes: tuple[int, ...] = (2, 3, 4, 16)
+    trained_embeddings: tuple[tuple[int, int], ...] = ((8, 8), (32, 8))
+    activation: str = "gelu"
+    accuracy: float = 0.99
+    precision: float = 0.05
+    n_seeds: int = 4
+    steps: int = 1000
+    learning_rate: float = 0.02
+    by_hand: tuple[int, ...] = (8, 32, 128, 256)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name in ("neurons", "d_models", "layers", "classes"):
+            values, least = getattr(self, name), 2 if name == "classes" else 1
+            if not values or min(values) < least:
+                problems.append(f"{name} are {values}; expected whole numbers of at least {least}")
+        if self.activation not in ACTIVATIONS:
+            problems.append(f"activation is {self.activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        if not 0.5 < self.accuracy <= 1 or not 0 < self.precision < 1:
+            problems.append("accuracy must lie in (0.5, 1] and precision in (0, 1)")
+        if min(self.n_seeds, self.steps) < 1:
+            problems.append("n_seeds and steps must be at least 1")
+        if problems:
+            raise SettingsError(problems)
+
+    @classmethod
+    def quick(cls, **changes: Any) -> CapacitySettings:
+        """A smaller grid, in a few minutes."""
+        small = {
+            "neurons": (8, 16, 32),
+            "d_models": (8, 16, 32),
+            "classes": (2, 3, 16),
+            "trained_embeddings": ((8, 8),),
+            "n_seeds": 3,
+            "precision": 0.06,
+        }
+        return cls(**{**small, **changes})
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        layers, classes, activation = self.layers[0], self.classes[0], self.activation
+        common: dict[str, Any] = {"n_layers": layers, "n_classes": classes, "activation": activation}
+        found = [Configuration(n_neurons=m, d_model=d, **common) for m in self.neurons for d in self.d_models]
+        for m in (m for m in self.neurons if m in self.d_models):
+            square: dict[str, Any] = {"n_neurons": m, "d_model": m, "activation": activation}
+            found += [Configuration(**square, n_layers=n, n_classes=classes) for n in self.layers[1:]]
+            found += [Configuration(**square, n_layers=layers, n_classes=n) for n in self.classes[1:]]
+        for m, d in self.trained_embeddings:
+            found.append(Configuration(n_neurons=m, d_model=d, embedding="trained", **common))
+        return tuple(dict.fromkeys(found))
+
+
+class CapacityWork:
+    """Lists the shards and does them; `over_all` reads the records of the configurations."""
+
+    def __init__(self, settings: CapacitySettings) -> None:
+        self.settings = settings
+        self._configurations = {c.item: c for c in settings.configurations}
+
+    @property
+    def networks(self) -> list[Shard]:
+        return [Shard(EXPERIMENT, item) for item in self._configurations]
+
+    @property
+    def by_hand(self) -> list[Shard]:
+        return [Shard(EXPERIMENT, f"by hand/{n}") for n in self.settings.by_hand]
+
+    @property
+    def over_all(self) -> list[Shard]:
+        return [Shard(EXPERIMENT, "exponents")]
+
+    def measure(self, shard: Shard) -> Record:
+        """One configuration."""
+        s, configuration = self.settings, self._configurations[shard.item]
+        seeds = [1000 * s.seed + i for i in range(s.n_seeds)]
+        training = Training(steps=s.steps, learning_rate=s.learning_rate, enough=s.accuracy)
+        return tabulate(configuration, measure(configuration, seeds, training, s.precision), s.seed)
+
+    def build_by_hand(self, shard: Shard) -> Record:
+        """One size of the construction by hand: built, asked for every fact, counted as trained ones are."""
+        n, seed = int(shard.item.rpartition("/")[2]), self.settings.seed
+        table = rng(seed, "toy_by_hand", n).integers(0, 3, (n, n))
+        architecture = by_hand_architecture(n)
+        logits = forward(architecture, by_hand(table[None]), AllPairs(n)).logits
+        accuracy = float((predicted(logits)[0].numpy() == table.ravel()).mean())
+        rows, key = Rows(experiment=EXPERIMENT, seed=seed), {"condition": "by_hand", "parameters": {"integers": n}}
+        if accuracy < self.settings.accuracy:
+            rows.absent("facts_stored", f"it gives only {accuracy:.3f} of its facts right", **key)
+            return rows.record()
+        bits = stored_bits(n * n, accuracy, 3) / architecture.n_mlp_parameters
+        rows.estimate("facts_stored", Estimate(value=n * n, n=1), **key)
+        rows.estimate("bits_per_parameter", Estimate(value=bits, n=1), source="mlp", **key)
+        return rows.record()
+
+    def exponents(self, records: Sequence[Record]) -> Record:
+        """Slopes along every axis, and the bits per parameter over all configurations."""
+        networks = pd.concat([record.tables["networks"] for record in records])
+        rows = Rows(experiment=EXPERIMENT, seed=self.settings.seed)
+        frozen = networks[networks["embedding"] == "random"]
+        for axis in AXES:
+            for condition, value in (("facts", "facts_stored"), ("bits", "bits")):
+                try:
+                    found = exponent(frozen, axis, value=value, seed=self.settings.seed)
+                    rows.estimate("exponent", found, condition=condition, source=axis.name)
+                except NotApplicable as error:
+                    rows.absent("exponent", error.reason, condition=condition, source=axis.name)
+        for embedding, these in networks.groupby("embedding", sort=True):
+            rows.mean(
+                "bits_per_parameter",
+                np.asarray(these["bits"] / these["trained_parameters"]),
+                condition=f"all configurations, {embedding} embeddings",
+                source="trained",
+            )
+        return rows.record()
+
+
+def tabulate(configuration: Configuration, networks: pd.DataFrame, seed: int) -> Record:
+    """The rows of one configuration; parameters counted in three ways, since the choice decides the figure."""
+    rows = Rows(experiment=EXPERIMENT, seed=seed)
+    stored = networks["facts_stored"] > 0
+    key = {"condition": "trained", "parameters": configuration.parameters}
+    rows.mean("facts_stored", networks["facts_stored"].to_numpy(dtype=float)[stored], **key)
+    bits = networks["bits"].to_numpy(dtype=float)[stored]
+    embeddings = networks["embedding_parameters"].to_numpy(dtype=float)[stored]
+    mlps = networks["mlp_parameters"].to_numpy(dtype=float)[stored]
+    trained = networks["trained_parameters"].to_numpy(dtype=float)[stored]
+    for source, count in (("trained", trained), ("mlp", mlps), ("all", mlps + embeddings)):
+        rows.mean("bits_per_parameter", bits / count, source=source, **key)
+    return rows.record(networks=networks)

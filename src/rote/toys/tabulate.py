@@ -1,0 +1,62 @@
+"""Rows of the public format from one value per network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from rote.catalog import card
+from rote.errors import NotApplicable
+from rote.records import Absent, Record, Row
+from rote.statistics import Estimate, PigeonholeBootstrap, clopper_pearson, rng
+
+N_BOOTSTRAP = 2000
+
+
+@dataclass(kw_only=True, eq=False)
+class Rows:
+    """Collects the rows of one experiment; a network is one independent observation."""
+
+    experiment: str
+    seed: int
+    rows: list[Row] = field(default_factory=list)
+    absents: list[Absent] = field(default_factory=list)
+
+    def mean(self, statistic: str, values: Float[np.ndarray, " network"], **key: Any) -> None:
+        """The mean over networks with a bootstrap interval over them; absent where no network has a value."""
+        values = np.asarray(values, dtype=float)
+        values = values[np.isfinite(values)]
+        if not len(values):
+            self.absent(statistic, "no network has a value", **key)
+            return
+        self.estimate(statistic, over_networks(len(values), self.seed).mean(values), **key)
+
+    def share(self, statistic: str, n_found: int, n: int, **key: Any) -> None:
+        """A share of networks with its exact interval."""
+        try:
+            self.estimate(statistic, clopper_pearson(n_found, n), **key)
+        except NotApplicable as error:
+            self.absent(statistic, error.reason, **key)
+
+    def estimate(self, statistic: str, estimate: Estimate, **key: Any) -> None:
+        self.rows.append(Row(statistic=statistic, **estimate.fields, **self._common(statistic), **key))
+
+    def absent(self, statistic: str, reason: str, **key: Any) -> None:
+        self.absents.append(Absent(statistic=statistic, reason=reason, **self._common(statistic), **key))
+
+    def _common(self, statistic: str) -> dict[str, Any]:
+        unit = card(self.experiment).statistic(statistic).unit
+        return {"experiment": self.experiment, "stack": "model", "unit": unit, "seed": self.seed}
+
+    def record(self, **tables: pd.DataFrame) -> Record:
+        return Record(rows=tuple(self.rows), absent=tuple(self.absents), tables=tables)
+
+
+def over_networks(n: int, seed: int) -> PigeonholeBootstrap:
+    """Resamples of n networks; one factor, since each network is a level of its own."""
+    level = np.arange(n)
+    return PigeonholeBootstrap(level, level, n_resamples=N_BOOTSTRAP, generator=rng(seed, "toy_bootstrap", n))
