@@ -138,6 +138,15 @@ def test_a_prompt_gives_the_same_alone_and_padded_on_either_side(name: str, mode
         torch.testing.assert_close(on_left[row, LENGTH - length :], alone, **CLOSE)
 
 
+def test_learned_positions_would_be_wrong_if_padding_were_counted() -> None:
+    """The control: what transformers itself gives for a prompt padded on the left, without positions."""
+    left, mask = tokens()[:1].clone(), torch.arange(LENGTH)[None] >= 3
+    left[0, 3:] = tokens()[0, :5]
+    alone = hugging_face(shared("gpt2"), tokens()[:1, :5])[0]
+    counted = hugging_face(shared("gpt2"), left, attention_mask=mask.long())[0, 3:]
+    assert not torch.allclose(counted, alone, atol=1e-2)
+
+
 def test_weights_as_linear_algebra_are_the_modules(model: Model) -> None:
     read = ["resid_post", "attn_in", "v", "z", "attn_out", "mlp_in", "mlp_out", model.mlp_contribution]
     last = [("resid_post", N_LAYERS - 1), "final", "logits"]

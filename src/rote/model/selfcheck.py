@@ -47,15 +47,19 @@ def self_check(model: Model) -> tuple[Check, ...]:
     tokens = _tokens(model)
     acts = model.run(tokens, read=_reads(model))
     tolerance = TOLERANCE.get(model.dtype, 1e-5)
-    weight, leak = _knockout(model, tokens)
-    exact = {"identity edit": _identity(model, tokens), "replay": _replay(model, tokens), "forbidden edge": weight}
+    weight, leak = _knockout(model, tokens, acts)
+    exact = {
+        "identity edit": _identity(model, tokens),
+        "replay": _replay(model, tokens, acts),
+        "forbidden edge": weight,
+    }
     close = {}
     if model.family.experts is None:
         exact["before a forbidden edge"] = leak
     else:  # an expert's tokens are multiplied together, and rounding depends on all of them
         close["before a forbidden edge"] = leak
     close |= {
-        "attention implementation": _implementation(model, tokens),
+        "attention implementation": relative(acts.logits, _hugging_face(model, tokens, None)),
         "padding": _padding(model, tokens),
         "heads sum to attention": _heads(model, acts),
         "parts sum to residual": _parts(model, acts),
@@ -121,15 +125,9 @@ def _identity(model: Model, tokens: Tensor) -> float:
     return float((ours - _hugging_face(model, tokens, "eager")).abs().max())
 
 
-def _implementation(model: Model, tokens: Tensor) -> float:
-    return relative(model.run(tokens).logits, _hugging_face(model, tokens, None))
-
-
-def _replay(model: Model, tokens: Tensor) -> float:
-    recording = model.record(tokens)
-    start = model.n_layers // 2
-    clean = model.run(tokens, read=["final"])["final"]
-    return float((model.replay(recording, start, read=["final"])["final"] - clean).abs().max())
+def _replay(model: Model, tokens: Tensor, acts: Activations) -> float:
+    again = model.replay(model.record(tokens), model.n_layers // 2, read=["final"])
+    return float((again["final"] - acts["final"]).abs().max())
 
 
 def _padding(model: Model, tokens: Tensor) -> float:
@@ -192,7 +190,7 @@ def _neurons(model: Model, acts: Activations) -> float:
     return worst
 
 
-def _knockout(model: Model, tokens: Tensor) -> tuple[float, float]:
+def _knockout(model: Model, tokens: Tensor, acts: Activations) -> tuple[float, float]:
     """Forbid 4 → 2 in every layer: the largest of the edges' weights, and of the changes at positions before 4."""
     rows = tokens.shape[0]
     query, key = torch.full((rows,), 4), torch.full((rows,), 2)
@@ -202,6 +200,5 @@ def _knockout(model: Model, tokens: Tensor) -> tuple[float, float]:
     ]
     reads = [("pattern", layer) for layer in range(model.n_layers)]
     cut = model.run(tokens, read=[*reads, "final"], edit=edits)
-    clean = model.run(tokens, read=["final"])
     weight = max(float(cut[r][:, :, 4, 2].abs().max()) for r in reads)
-    return weight, relative(cut["final"][:, :4], clean["final"][:, :4])
+    return weight, relative(cut["final"][:, :4], acts["final"][:, :4])
