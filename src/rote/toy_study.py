@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from rote import errors
-from rote.execute import Executor, Inline, OnEvent
+from rote.execute import Inline, OnEvent
 from rote.execute.abstract import Event, Finished, ignore
 from rote.model.memory import keep_freed_memory
 from rote.records import Record, RunFolder, Shard
@@ -44,36 +44,34 @@ def memorise(
     settings: MemorisationSettings | None = None,
     *,
     folder: str | Path,
-    executor: Executor | None = None,
     fresh: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
     """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`."""
     work = MemorisationWork(settings or MemorisationSettings())
-    with _one_thread():
-        stages = _Stages("memorisation", work.settings.as_dict(), folder, fresh, executor, on_event)
+    with _one_thread(), _opened("memorisation", work.settings.as_dict(), folder, fresh) as run:
+        stages = _Stages(run, on_event)
         stages.finish(work.networks, work.measure)
         stages.finish(work.pictures, work.draw)
-        stages.finish(work.over_all, lambda _: work.pooled([stages.run.read(shard) for shard in work.networks]))
-    return stages.reported([*work.networks, *work.pictures, *work.over_all])
+        stages.finish(work.over_all, lambda _: work.pooled([run.read(shard) for shard in work.networks]))
+        return stages.reported([*work.networks, *work.pictures, *work.over_all])
 
 
 def measure_capacity(
     settings: CapacitySettings | None = None,
     *,
     folder: str | Path,
-    executor: Executor | None = None,
     fresh: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
     """The most facts that networks of a grid store: `rote toy capacity`."""
     work = CapacityWork(settings or CapacitySettings())
-    with _one_thread():
-        stages = _Stages("capacity", work.settings.as_dict(), folder, fresh, executor, on_event)
+    with _one_thread(), _opened("capacity", work.settings.as_dict(), folder, fresh) as run:
+        stages = _Stages(run, on_event)
         stages.finish(work.networks, work.measure)
         stages.finish(work.by_hand, work.build_by_hand)
-        stages.finish(work.over_all, lambda _: work.exponents([stages.run.read(shard) for shard in work.networks]))
-    return stages.reported([*work.networks, *work.by_hand, *work.over_all])
+        stages.finish(work.over_all, lambda _: work.exponents([run.read(shard) for shard in work.networks]))
+        return stages.reported([*work.networks, *work.by_hand, *work.over_all])
 
 
 def describe(toy: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -113,26 +111,21 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _opened(toy: str, settings: dict[str, Any], folder: str | Path, fresh: bool) -> RunFolder:
+    """The run folder, locked until its `with` ends."""
+    keep_freed_memory()
+    return RunFolder.open(folder, describe(toy, settings), fresh=fresh)
+
+
 class _Stages:
     """Runs shards that are not done yet, records each as soon as it is there."""
 
-    def __init__(
-        self,
-        toy: str,
-        settings: dict[str, Any],
-        folder: str | Path,
-        fresh: bool,
-        executor: Executor | None,
-        on_event: OnEvent,
-    ) -> None:
-        keep_freed_memory()
-        self.run = RunFolder.open(folder, describe(toy, settings), fresh=fresh)
-        self.executor = executor or Inline()
-        self.on_event = on_event
+    def __init__(self, run: RunFolder, on_event: OnEvent) -> None:
+        self.run, self.on_event = run, on_event
 
     def finish(self, shards: Sequence[Shard], work: Callable[[Shard], Record]) -> None:
         left = [shard for shard in shards if not self.run.done(shard)]
-        for shard, record in self.executor.execute(lambda: None, lambda _, s: work(s), left, on_event=self._told):
+        for shard, record in Inline().execute(lambda: None, lambda _, s: work(s), left, on_event=self._told):
             self.run.write(shard, record)
 
     def reported(self, order: Sequence[Shard]) -> Run:

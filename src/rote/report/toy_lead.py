@@ -66,16 +66,23 @@ def _interval(row: Measured) -> str:
     return "" if row.low is None or row.high is None else f"[{row.low:.2f}, {row.high:.2f}]"
 
 
+# exponents between these are called about proportional in the headline; the interval says the rest
+_ABOUT_PROPORTIONAL = (0.8, 1.25)
+
+
+def _headline(view: View) -> str:
+    parameters, neurons = exponent(view, "parameters"), exponent(view, "neurons")
+    together = exponent(view, "neurons and d_model together")
+    if parameters is None or neurons is None:
+        return "How many facts fit."
+    low, high = _ABOUT_PROPORTIONAL
+    pace = "in about proportion to" if low <= parameters.value <= high else "out of proportion to"
+    words = f"Facts grow {pace} parameters: as neurons to the power {neurons.value:.2f} at a fixed width"
+    return words + (f", {together.value:.2f} where the width grows along." if together else ".")
+
+
 def capacity_lead(view: View) -> Lead:
-    neurons, together = exponent(view, "neurons"), exponent(view, "neurons and d_model together")
-    headline = {
-        "superlinear": "Facts grow faster than neurons, even at a fixed width.",
-        "sublinear": "At a fixed width, facts grow more slowly than neurons.",
-        "linear within the interval": "At a fixed width, facts grow in proportion to neurons.",
-        "not measured": "How many facts fit.",
-    }[growth(neurons)]
-    if growth(together) == "superlinear" and growth(neurons) != "superlinear":
-        headline = headline[:-1] + "; faster only where the width grows along, as parameters do."
+    neurons, headline = exponent(view, "neurons"), _headline(view)
     sentences = [capacity_sentence(view), *_bits(view)]
     figures = [
         KeyFigure(label=f"exponent in {name}", value=f"{row.value:.2f}", detail=_interval(row))

@@ -35,7 +35,7 @@ class PictureTraining:
     widths: tuple[int, ...] = (8, 64)
     n_seeds: int = 2
     steps: int = 1500
-    learning_rate: float = 0.02
+    learning_rate: float = 0.05
     side: int = 40
 
 
