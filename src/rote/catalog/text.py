@@ -13,8 +13,8 @@ LOCAL_PROCESSING = ExperimentCard(
     method=(
         "Random strings of a text are run once with their full context, and tokens in them again with nothing but the "
         "beginning of text and the last 1 to 100 tokens, their own among these, by default at the positions that they "
-        "had in the string. The cosine between both residual streams, each minus the layer's mean over the tokens, is reported as "
-        "a median over tokens of every category, with intervals from resampling whole strings."
+        "had in the string. The cosine between both residual streams, each minus the layer's mean over the tokens, is "
+        "reported as a median over tokens of every category, with intervals from resampling whole strings."
     ),
     source=_LOCAL,
     applies_to=("model",),
