@@ -70,7 +70,7 @@ def experiment_sections(view: View) -> tuple[Section, ...]:
     sections = [_section(view, card, draw[card.name]) for card in cards if card.name in measured]
     silent = tuple(card for card in CARDS if card.name not in measured)
     if view.study.get("facts") is None:  # nobody asked for anything but these
-        silent = tuple(card for card in silent if card.name in view.study.get("experiments", ()))
+        silent = tuple(card for card in silent if view.reasons(card.name))
     if silent and not view.is_toy:
         sections.append(_not_measured(view, silent))
     return tuple(sections)
