@@ -42,7 +42,8 @@ def value(run, statistic: str, **key) -> float:
 
 def test_every_experiment_has_rows_in_the_public_format(run):
     rows = json.loads((run.path / "summary.json").read_text("utf-8"))
-    assert {row["experiment"] for row in rows} == EXPERIMENTS - {"shared_neurons"}
+    assert {row["experiment"] for row in rows} == EXPERIMENTS - {"shared_neurons", "local_processing"}
+    assert set(run.absent[run.absent.experiment == "local_processing"].reason) == {"no text was given"}
     lacking = run.absent[run.absent.experiment == "shared_neurons"]
     assert len(lacking) and lacking.reason.str.contains("relation").all()  # an athlete has one or two facts
     columns = [

@@ -41,7 +41,7 @@ def test_import_alone_loads_no_torch():
 
 
 @pytest.mark.parametrize(
-    "module", ["facts", "records", "statistics", "execute", "catalog", "judge", "report", "results", "cli"]
+    "module", ["facts", "text", "records", "statistics", "execute", "catalog", "judge", "report", "results", "cli"]
 )
 def test_what_is_below_the_line_imports_without_torch(module: str):
     done = without_torch(f"import rote.{module}")

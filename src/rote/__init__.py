@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rote.results import Run, open_run
     from rote.settings import Settings
     from rote.stack import Stack
+    from rote.text import Text, read_text
 
 _HOMES = {
     "CARDS": "rote.catalog",
@@ -40,11 +41,13 @@ _HOMES = {
     "Settings": "rote.settings",
     "Site": "rote.model",
     "Stack": "rote.stack",
+    "Text": "rote.text",
     "build_controls": "rote.lineup",
     "find_circuit": "rote.pipeline",
     "load_model": "rote.model",
     "open_run": "rote.results",
     "read_facts": "rote.facts",
+    "read_text": "rote.text",
     "study": "rote.pipeline",
 }
 
@@ -65,12 +68,14 @@ __all__ = [
     "Settings",
     "Site",
     "Stack",
+    "Text",
     "build_controls",
     "experiments",
     "find_circuit",
     "load_model",
     "open_run",
     "read_facts",
+    "read_text",
     "study",
 ]
 

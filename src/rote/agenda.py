@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from rote.catalog import card
 from rote.circuit import Circuit, KnownFacts
-from rote.experiments import Experiment
+from rote.experiments import Experiment, TextExperiment
 from rote.experiments.known_facts import from_table
 from rote.experiments.on_controls import no_lineup, over_members, stack_experiments
 from rote.facts import FactTable, RelationPrompts
@@ -47,17 +47,24 @@ class Agenda:
     def __init__(
         self,
         *,
-        table: FactTable,
+        table: FactTable | None,
         prompts: dict[str, RelationPrompts],
         settings: Settings,
         experiments: tuple[Experiment, ...],
         controls: Sequence[Control] = (),
     ) -> None:
-        self.table, self.prompts, self.settings = table, prompts, settings
-        self.experiments = {experiment.name: experiment for experiment in experiments}
+        self.facts, self.prompts, self.settings = table, prompts, settings
+        self.of_text = {e.name: e for e in experiments if isinstance(e, TextExperiment)}
+        self.experiments = {e.name: e for e in experiments if e.name not in self.of_text}
         self.controls = {control.name: control for control in controls}
         self._on_stacks = stack_experiments(experiments)
         self.found = Found()
+
+    @property
+    def table(self) -> FactTable:
+        """The table of facts; no shard needs it where there is none."""
+        assert self.facts is not None
+        return self.facts
 
     # ---------------------------------------------------------- ask
     @property
@@ -99,8 +106,9 @@ class Agenda:
     @property
     def reading(self) -> list[Shard]:
         """The table's relations that are not studied, where an experiment asks for several facts per entity."""
-        wanted = self.found.circuits and any("several_relations" in card(name).needs for name in self.experiments)
-        return [Shard(OTHERS, r.name) for r in self.table.relations if wanted and r.name not in self.prompts]
+        if not self.found.circuits or not any("several_relations" in card(name).needs for name in self.experiments):
+            return []
+        return [Shard(OTHERS, r.name) for r in self.table.relations if r.name not in self.prompts]
 
     def take_readers(self, records: Sequence[Record]) -> None:
         pairs = zip(self.reading, records, strict=True)
@@ -110,6 +118,11 @@ class Agenda:
     @property
     def measuring(self) -> list[Shard]:
         return [Shard(e, name) for name in self.prompts for e in self.experiments if e != KNOWN]
+
+    @property
+    def texts(self) -> list[Shard]:
+        """The experiments that read a text: once each, whatever the relations."""
+        return [Shard(name) for name in self.of_text]
 
     # ---------------------------------------------------------- line up
     @property

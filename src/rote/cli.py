@@ -71,8 +71,13 @@ def demo(
 @app.command()
 def study(
     model: ModelName,
-    facts: Annotated[str, typer.Option(help="Table of facts: a file, a folder, or the built-in `athletes`.")],
     out: Out,
+    facts: Annotated[
+        str | None, typer.Option(help="Table of facts: a file, a folder, or the built-in `athletes`.")
+    ] = None,
+    text: Annotated[
+        list[Path] | None, typer.Option(help="File of running text in UTF-8, for local_processing; repeatable.")
+    ] = None,
     relation: Annotated[list[str] | None, typer.Option(help="Relation to study; repeatable. Default: all.")] = None,
     template: Annotated[str | None, typer.Option(help="Question with one {} for the entity.")] = None,
     prefix: Annotated[str | None, typer.Option(help='One-shot prefix; "" for none.')] = None,
@@ -100,7 +105,7 @@ def study(
     gpus_per_worker: Annotated[float, typer.Option(help="Ray: GPUs of a worker.")] = 0,
     retries: Annotated[int, typer.Option(help="Ray: how often a part may lose its worker and begin again.")] = 3,
 ) -> None:
-    """Study how MODEL recalls the facts of a table, and write tables and a report into --out."""
+    """Study how MODEL recalls the facts of a table, or reads a text, and write tables and a report into --out."""
     from rote.inputs import Request
 
     where = _executor(executor, address, workers, cpus_per_worker, gpus_per_worker, retries)
@@ -123,6 +128,7 @@ def study(
         max_facts=max_facts,
         allow_pickle=allow_pickle,
         elsewhere=where.elsewhere,
+        text=tuple(text or ()),
     )
     _study(
         request,
@@ -208,9 +214,9 @@ def compare(
 @app.command("experiments")
 def list_experiments() -> None:
     """List every experiment with its question and its source."""
-    from rote.catalog import CARDS, TOY_CARDS
+    from rote.catalog import CARDS, TOY_CARDS, TRAINED_CARDS
 
-    for card in (*CARDS, *TOY_CARDS):
+    for card in (*CARDS, *TOY_CARDS, *TRAINED_CARDS):
         typer.echo(f"{card.name}\n    {card.question}\n    {card.source}\n")
 
 
@@ -245,6 +251,38 @@ def organism_train(
     for relation, accuracy in trained.accuracy.items():
         typer.echo(f"{relation:20s} {accuracy:.4f}")
     typer.echo(f"{trained.folder} ({trained.seconds:.0f} s)")
+
+
+@organism.command("capacity")
+def organism_capacity(
+    out: Out,
+    quick: Annotated[bool, typer.Option("--quick", help="A small grid, in under five minutes.")] = False,
+    settings: Annotated[str, typer.Option(help='The grid as JSON, such as {"widths": [8, 16], "n_seeds": 1}.')] = "{}",
+    seed: Annotated[int, typer.Option(help="Seed of facts, weights and order.")] = 0,
+    fresh: Fresh = False,
+    yes: Yes = False,
+    wait: Wait = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a grid of small organisms on random facts: facts known against parameters and exposures (15 minutes)."""
+    from dataclasses import replace
+
+    from rote.capacity import QUICK, study_capacity
+    from rote.organisms.capacity import CapacityGrid
+    from rote.progress import Narrator
+
+    try:
+        given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in json.loads(settings).items()}
+        given = {"seed": seed, **given}
+        grid = replace(QUICK if quick else CapacityGrid(), **given)
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        refuse(f"--settings {settings!r} cannot be used: {error}; expected a JSON object of grid settings")
+    Opening(out=out, fresh=fresh, yes=yes, wait=wait).agreed()
+    with resumable(out), Narrator(quiet=quiet) as narrator:
+        run = study_capacity(grid, folder=out, fresh=fresh, wait=wait, on_event=narrator)
+    if not quiet:
+        _say_findings(run)
+    typer.echo(f"report: {run.path / 'report.html'}")
 
 
 @organism.command("list")

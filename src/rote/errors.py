@@ -3,6 +3,7 @@
 RoteError
 ├── InputError          what the user gave cannot be used (exit code 2); lists every problem at once
 │   ├── FactsError      the table of facts or a prompt made from it
+│   ├── TextError       a file of running text
 │   ├── ModelRefused    the model cannot be served exactly
 │   └── SettingsError   a setting is out of range
 ├── NotApplicable       a value that does not exist for this model or table; becomes an `absent` entry
@@ -40,6 +41,10 @@ class InputError(RoteError):
 
 class FactsError(InputError):
     """A table of facts, or a prompt made from it, cannot be used."""
+
+
+class TextError(InputError):
+    """Running text that cannot be read, or is too short."""
 
 
 class ModelRefused(InputError):

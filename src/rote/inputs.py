@@ -17,6 +17,8 @@ from rote.facts.prompt_problems import shared_problems
 from rote.lineup import CONTROLS, Control
 from rote.model.load import checkpoint_problems, load_config, load_tokenizer, place_problems
 from rote.settings import Settings
+from rote.text import Text, read_text
+from rote.work import require_facts
 
 _T = TypeVar("_T")
 
@@ -26,8 +28,9 @@ class Request:
     """What a person asked for, as it was given; names are not looked up and files not read yet."""
 
     model: str
-    facts: str | FactTable
+    facts: str | FactTable | None
     out: Path | None = None
+    text: tuple[Path, ...] = ()
     relation: tuple[str, ...] | None = None
     template: str | None = None
     prefix: str | None = None
@@ -54,7 +57,8 @@ class Request:
 class Inputs:
     """What a study runs on; the model's weights are all that is not loaded yet."""
 
-    table: FactTable
+    table: FactTable | None
+    text: Text | None
     settings: Settings
     experiments: tuple[Experiment, ...]
     controls: tuple[Control, ...]
@@ -62,7 +66,8 @@ class Inputs:
     @property
     def measured(self) -> dict[str, Any]:
         """What `study` and `plan` take beside the model and the table."""
-        return {"settings": self.settings, "experiments": self.experiments, "controls": self.controls}
+        given = {"settings": self.settings, "experiments": self.experiments, "controls": self.controls}
+        return {**given, "text": self.text}
 
 
 def read_inputs(request: Request) -> Inputs:
@@ -82,12 +87,17 @@ def read_inputs(request: Request) -> Inputs:
             return None
 
     table = checked = tried(lambda: _table(request))
-    if table is None:  # the rows that can be used are put before the tokenizer all the same
+    if (
+        table is None and request.facts is not None
+    ):  # the rows that can be used are put before the tokenizer all the same
         with suppress(InputError):
             checked = _table(replace(request, leave_out=True))
+    text = tried(lambda: read_text(request.text)) if request.text else None
     settings = tried(lambda: _settings(request))
     experiments = tried(lambda: named(request.experiments, EXPERIMENTS, "experiment"))
     controls = tried(lambda: () if request.controls == "none" else named(request.controls, CONTROLS, "control"))
+    if request.facts is None and experiments is not None and not (request.text and text is None):
+        tried(lambda: require_facts(None, text, experiments))
     if request.out is not None:
         problems += folder_problems(request.out)
     problems += place_problems(request.dtype, None if request.elsewhere else request.device)
@@ -101,9 +111,9 @@ def read_inputs(request: Request) -> Inputs:
         problems += _bos_problems(request, tokenizer, config)
         if checked is not None:
             problems += _prompt_problems(request, checked, tokenizer, config, among=bool(problems))
-    if problems or table is None or settings is None or experiments is None or controls is None:
+    if problems or settings is None or experiments is None or controls is None:
         raise InputError(dict.fromkeys(problems))
-    return Inputs(table=table, settings=settings, experiments=experiments, controls=controls)
+    return Inputs(table=table, text=text, settings=settings, experiments=experiments, controls=controls)
 
 
 def named(names: str | None, things: Sequence[_T], kind: str) -> tuple[_T, ...]:
@@ -134,8 +144,8 @@ def folder_problems(out: Path) -> list[str]:
     return []
 
 
-def _table(request: Request) -> FactTable:
-    if isinstance(request.facts, FactTable):
+def _table(request: Request) -> FactTable | None:
+    if request.facts is None or isinstance(request.facts, FactTable):
         return request.facts
     table = read_facts(
         request.facts,

@@ -33,16 +33,18 @@ from rote.records import Record, RunFolder, RunLog, Shard
 from rote.records.log import story
 from rote.results import Run
 from rote.settings import Settings
-from rote.work import Step, Work, ask_all, planned, prepare
+from rote.text import Text, read_text
+from rote.work import Step, Work, ask_all, planned, prepare, require_facts
 
 _log = logging.getLogger(__name__)
 
 
 def study(
     model: Model | ModelSpec,
-    facts: FactTable | str | Path | pd.DataFrame,
+    facts: FactTable | str | Path | pd.DataFrame | None = None,
     *,
     folder: str | Path,
+    text: Text | str | Path | Sequence[str | Path] | None = None,
     relation: str | Sequence[str] | None = None,
     settings: Settings | None = None,
     experiments: Sequence[Experiment] = EXPERIMENTS,
@@ -58,7 +60,9 @@ def study(
 
     Args:
         model: loaded, or named by a `ModelSpec`; with workers elsewhere, a named one is loaded by them alone.
-        facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some.
+        facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some. None
+            where every chosen experiment reads a text.
+        text: a text, or files of it, for the experiments that read one; without it they are absent.
         controls: the line-up; none leaves it out, and every verdict with it.
         executor: where the work is done, by default in this process; `rote.Ray(...)` for a cluster.
         fresh: start over: everything that rote wrote into the folder is deleted (`rote.records.look` says what).
@@ -71,8 +75,11 @@ def study(
             stored is whole, and the same call goes on from there.
     """
     settings, executor = settings or Settings(), executor or Inline()
-    table = facts if isinstance(facts, FactTable) else read_facts(facts)
-    setup = _setup(model, executor, table, _relations(table, relation), settings, tuple(experiments), tuple(controls))
+    table = facts if isinstance(facts, FactTable) or facts is None else read_facts(facts)
+    words = text if isinstance(text, Text) or text is None else read_text(text)
+    require_facts(table, words, experiments)
+    relations, lineup = ([], ()) if table is None else (_relations(table, relation), tuple(controls))
+    setup = _setup(model, executor, table, relations, settings, tuple(experiments), lineup, words)
 
     with executor.session() as workers:
         # plan: everything that can be refused is refused here
@@ -96,11 +103,14 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _Stages) -> Run:
     stages.finish("searching", agenda.searching, Work.circuit, ahead=agenda.measuring)
     agenda.take_circuits(stages.records(agenda.searching))
     later = [*agenda.members, *agenda.lineup]
-    stages.finish("reading", agenda.reading, Work.other_relation, ahead=[*agenda.measuring, *later])
+    stages.finish("reading", agenda.reading, Work.other_relation, ahead=[*agenda.measuring, *agenda.texts, *later])
     agenda.take_readers(stages.records(agenda.reading))
 
     # measure: every experiment on the model, and on its effective model
-    stages.finish("measuring", agenda.measuring, Work.experiment, ahead=later)
+    stages.finish("measuring", agenda.measuring, Work.experiment, ahead=[*agenda.texts, *later])
+
+    # read: what reads a text, once, whatever the relations
+    stages.finish("reading a text", agenda.texts, Work.on_text, ahead=later)
 
     # line up: every member of every control measured as the effective model is, then every control over its members
     stages.finish("lining up", agenda.members, Work.member, ahead=agenda.lineup)
@@ -109,7 +119,8 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _Stages) -> Run:
 
     # judge and report: from the tables alone
     stages.close("tables, verdicts and report")
-    run.assemble([*agenda.asking, *agenda.searching, *agenda.measuring, *agenda.members, *agenda.lineup])
+    measured = [*agenda.asking, *agenda.searching, *agenda.measuring, *agenda.texts]
+    run.assemble([*measured, *agenda.members, *agenda.lineup])
     result = Run(records=run)
     result.judge()
     result.report()
@@ -147,7 +158,7 @@ def _relations(table: FactTable, relation: str | Sequence[str] | None) -> list[s
 
 
 def _setup(
-    model: Model | ModelSpec, executor: Executor, table: FactTable, relations: Sequence[str], *rest: Any
+    model: Model | ModelSpec, executor: Executor, table: FactTable | None, relations: Sequence[str], *rest: Any
 ) -> Callable[[], Work]:
     """What makes a worker's state: once in this process, or anew in every process elsewhere."""
     if not executor.elsewhere:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from rote.catalog import card
 from rote.circuit import PromptSet
 from rote.circuit.prompts import RECORDING_BUDGET_BYTES
 from rote.errors import NotApplicable
-from rote.experiments import Experiment, SharedNeurons, StackExperiment
+from rote.experiments import Experiment, Reading, SharedNeurons, StackExperiment, TextExperiment
+from rote.experiments.local_processing import TOKENS_PER_PROMPT, strings_of
 from rote.experiments.shared_neurons_facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control, PartialHash
@@ -29,10 +30,12 @@ from rote.model.memory import keep_freed_memory
 from rote.settings import Settings
 from rote.statistics import rng
 from rote.statistics.batched_probes import held_out_correct
-from rote.work import ask_all
+from rote.text import Text
+from rote.work import NO_TEXT, ask_all, require_facts
 
 WINDOW = 3  # layers of a look-up window, as far as nobody has looked
 INTERVALS_S = 0.1  # intervals and tables of one experiment on one stack, as measured
+MEDIANS_S = 1.5e-8  # all medians of one layer and length, per resample and token, as measured
 STEP_PASSES = 4  # a gradient step in forward passes: one forward, two backward, one for the optimiser
 
 
@@ -55,10 +58,12 @@ class Plan:
     model: str
     relations: tuple[RelationPlan, ...]
     memory_bytes: int
+    texts: dict[str, float] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:
-        return sum(sum(relation.seconds.values()) for relation in self.relations)
+        return sum(sum(relation.seconds.values()) for relation in self.relations) + sum(self.texts.values())
 
     def text(self) -> str:
         lines = [self.model]
@@ -70,23 +75,33 @@ class Plan:
                 lines.append(f"  {name:22s} about {seconds:7.1f} s")
             for name, reason in plan.inapplicable.items():
                 lines.append(f"  {name:22s} not applicable: {reason}")
-        lines.append(
-            f"\nabout {self.seconds:,.0f} s in all if every fact is known; {self.memory_bytes / 2**30:.1f} GiB"
-        )
+        lines += [f"\n{name}: about {seconds:.1f} s" for name, seconds in self.texts.items()]
+        lines += [f"\n{name}: not applicable: {NO_TEXT}" for name in self.unread]
+        known = " if every fact is known" if self.relations else ""
+        lines.append(f"\nabout {self.seconds:,.0f} s in all{known}; {self.memory_bytes / 2**30:.1f} GiB")
         return "\n".join(lines)
 
 
 def plan(
     model: Model,
-    table: FactTable,
+    table: FactTable | None,
     *,
     relation: Sequence[str] | None,
     settings: Settings,
     experiments: Sequence[Experiment],
     controls: Sequence[Control] = (),
+    text: Text | None = None,
 ) -> Plan:
     """Plan a study without running it; raises as the study would for input that cannot be used."""
     keep_freed_memory()
+    require_facts(table, text, experiments)
+    reading = Reading(model=model, text=text, settings=settings) if text else None
+    readers = [e.name for e in experiments if isinstance(e, TextExperiment)]
+    texts = {} if reading is None else {name: _reading(reading) for name in readers}
+    unread = () if reading else tuple(readers)
+    experiments = [e for e in experiments if not isinstance(e, TextExperiment)]
+    if table is None:
+        return Plan(model=repr(model), relations=(), memory_bytes=_memory(model, {}, settings), texts=texts)
     names = [r.name for r in (table.select(list(relation)) if relation else table).relations]
     asked = ask_all(model, table, names)
     beside = {r.name: sum(f.relation == r.name for f in table.facts) for r in table.relations if r.name not in asked}
@@ -94,7 +109,20 @@ def plan(
     if beside and "shared_neurons" in plans[0].seconds:
         seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, asked[names[0]], settings).block
         plans[0] = replace(plans[0], seconds={"other_relations": seconds, **plans[0].seconds})
-    return Plan(model=repr(model), relations=tuple(plans), memory_bytes=_memory(model, asked, settings))
+    memory = _memory(model, asked, settings)
+    return Plan(model=repr(model), relations=tuple(plans), memory_bytes=memory, texts=texts, unread=unread)
+
+
+def _reading(reading: Reading) -> float:
+    """Seconds of local_processing: every token of every context at the price of one in full contexts, and medians."""
+    settings, strings = reading.settings, strings_of(reading)
+    per_batch = max(settings.batch_size * TOKENS_PER_PROMPT // strings.length, 1)
+    batch = torch.as_tensor(strings.tokens[:per_batch])
+    token = _fastest(lambda: reading.model.record(batch), reading.model) / batch.numel()
+    lengths = [k for k in settings.text_lengths if k < strings.length]
+    looked_at = len(strings) * min(settings.text_tokens, strings.length - max(lengths, default=0))
+    medians = reading.model.n_layers * len(lengths) * MEDIANS_S * settings.n_bootstrap * looked_at
+    return token * (strings.tokens.size + looked_at * sum(k + 1 for k in lengths)) + medians
 
 
 def _relation(
@@ -255,12 +283,15 @@ def _fastest(work: Callable[[], object], model: Model) -> float:
 
 def _memory(model: Model, asked: dict[str, RelationPrompts], settings: Settings) -> int:
     """The model, the recordings that are kept, one batch of logits, and the weights of the resamples."""
-    item = model.dtype.itemsize
+    item, libraries = model.dtype.itemsize, 600 * 2**20
+    if not asked:
+        kept = settings.text_strings * settings.text_tokens * model.n_layers * model.d_model * 4
+        batch = settings.batch_size * TOKENS_PER_PROMPT * (model.n_layers + 8) * model.d_model * item
+        return int(model.n_parameters * item + kept + batch + libraries)
     widest = max(asked.values(), key=lambda p: p.tokens.size)
     recordings = 2 * widest.tokens.size * model.d_model * model.n_layers * item
     logits = settings.batch_size * int(model.config.vocab_size) * 8
     everything = len(widest) * int(model.config.vocab_size) * 8  # log-probabilities for the KL divergence
     resamples = settings.n_bootstrap * len(widest) * 8
-    libraries = 600 * 2**20
     kept = min(recordings, 2 * RECORDING_BUDGET_BYTES)
     return int(model.n_parameters * item + kept + logits + everything + resamples + libraries)

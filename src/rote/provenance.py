@@ -13,22 +13,25 @@ import torch
 
 from rote import errors
 from rote.experiments import Experiment
-from rote.facts import FactTable
+from rote.facts import FactTable, Relation
 from rote.lineup import Control
 from rote.model import Model
 from rote.model.load import weights_hash
 from rote.settings import Settings
+from rote.text import Text
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
 
 
 def describe(
     model: Model,
-    table: FactTable,
+    table: FactTable | None,
     relations: Sequence[str],
     settings: Settings,
     experiments: Sequence[Experiment],
     controls: Sequence[Control],
+    *,
+    text: Text | None = None,
 ) -> dict[str, Any]:
     """The content of study.json: a record is reused only if all of this is the same."""
     return {
@@ -38,12 +41,11 @@ def describe(
         "dtype": str(model.dtype).removeprefix("torch."),
         "weights_sha256": weights_hash(model),
         "bos": getattr(model.tokenizer, "bos_token", None),
-        "facts": table.name,
-        "facts_sha256": table.hash,
-        "relations": {
-            name: {"template": table.relation(name).template, "prefix": table.relation(name).prefix}
-            for name in relations
-        },
+        "facts": table.name if table is not None else None,
+        "facts_sha256": table.hash if table is not None else None,
+        "relations": {} if table is None else {r.name: _asked(r) for r in map(table.relation, relations)},
+        "text": text.name if text else None,
+        "text_sha256": text.hash if text else None,
         "experiments": [experiment.name for experiment in experiments],
         "controls": [control.name for control in controls],
         "settings": settings.as_dict(),
@@ -59,6 +61,10 @@ def describe(
             **{name: version(name) for name in LIBRARIES},
         },
     }
+
+
+def _asked(relation: Relation) -> dict[str, str]:
+    return {"template": relation.template, "prefix": relation.prefix}
 
 
 def source_hash() -> str:

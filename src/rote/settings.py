@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,22 @@ from typing import Any
 from rote.errors import SettingsError
 
 _FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least", "test_share")
+POSITIONS = ("kept", "reset")
+
+
+def _lengths(value: Any) -> list[str]:
+    whole = isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+    if whole and value and list(value) == sorted(set(value)) and value[0] >= 1:
+        return []
+    return [f"setting text_lengths is {value!r}; expected rising whole numbers from 1, such as [1, 2, 10]"]
+
+
+def _positions(value: Any) -> list[str]:
+    known = " or ".join(repr(name) for name in POSITIONS)
+    return [] if value in POSITIONS else [f"setting text_positions is {value!r}; expected {known}"]
+
+
+_OF_WORDS: dict[str, Callable[[Any], list[str]]] = {"text_lengths": _lengths, "text_positions": _positions}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +56,12 @@ class Settings:
         n_members, n_trained_members: seeds of every control in the line-up, closed-form and trained by steps.
         n_member_bootstrap: resamples behind the interval of one member.
         n_refine_steps: the most gradient steps that a control gets to be matched.
+        text_strings, text_tokens: random strings of the text, and tokens looked at in each.
+        text_context: tokens of a string, so of a full context; fewer where the model takes fewer.
+        text_lengths: how many last tokens, the one looked at among them, a truncated context keeps.
+        text_positions: "kept" leaves the tokens of a truncated context where they stood in the string, "reset" puts
+            them right behind the beginning of text.
+        text_common_words: how many of the text's commonest words count as common.
         n_bootstrap: resamples behind every interval.
         batch_size: prompts per forward pass; part of the batch plan, so of the fingerprint.
     """
@@ -66,6 +88,12 @@ class Settings:
     n_trained_members: int = 5
     n_member_bootstrap: int = 200
     n_refine_steps: int = 600
+    text_strings: int = 200
+    text_tokens: int = 8
+    text_context: int = 256
+    text_lengths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 50, 100)
+    text_positions: str = "kept"
+    text_common_words: int = 50
     n_bootstrap: int = 2000
     batch_size: int = 256
     seed: int = 0
@@ -74,7 +102,9 @@ class Settings:
         problems = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
+            if field.name in _OF_WORDS:
+                problems += _OF_WORDS[field.name](value)
+            elif isinstance(value, float) and not math.isfinite(value):
                 problems.append(f"setting {field.name} is {value}; expected a finite number")
             elif isinstance(field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):
                 problems.append(f"setting {field.name} is {value!r}; expected a whole number")
@@ -100,8 +130,11 @@ class Settings:
         problems = []
         if unknown:
             problems.append(f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}")
+        given: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known
+        }
         try:
-            settings = cls(**{name: value for name, value in values.items() if name in known})
+            settings = cls(**given)
         except SettingsError as error:
             raise SettingsError([*problems, *error.problems]) from error
         if problems:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from rote.agenda import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
+from rote.catalog import CARDS, card
 from rote.circuit import OtherRelation, Recall, ask, reading_heads, search
 from rote.circuit.top_heads import Head
-from rote.errors import FactsError, NotApplicable, RunError
-from rote.experiments import Experiment, Study
+from rote.errors import FactsError, NotApplicable, RunError, TextError
+from rote.experiments import Experiment, Reading, Study
 from rote.experiments.base import absents
 from rote.experiments.known_facts import tabulate
+from rote.experiments.local_processing import strings_of
 from rote.experiments.on_controls import measure_member, not_built
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.lineup import Control, Target
@@ -25,6 +27,9 @@ from rote.provenance import describe
 from rote.records import Record, Shard
 from rote.records.study import differences
 from rote.settings import Settings
+from rote.text import Text
+
+NO_TEXT = "no text was given"
 
 
 class Work(Agenda):
@@ -34,14 +39,15 @@ class Work(Agenda):
         self,
         *,
         model: Model,
-        table: FactTable,
+        table: FactTable | None,
         prompts: dict[str, RelationPrompts],
         settings: Settings,
         experiments: tuple[Experiment, ...],
         controls: Sequence[Control] = (),
+        text: Text | None = None,
     ) -> None:
         super().__init__(table=table, prompts=prompts, settings=settings, experiments=experiments, controls=controls)
-        self.model = model
+        self.model, self.text = model, text
         self.described: dict[str, Any] = {}
         self._targets: dict[str, Target] = {}
         self._recalls: dict[str, Recall] = {}
@@ -50,10 +56,10 @@ class Work(Agenda):
     def agenda(self) -> Agenda:
         """What is left without the model."""
         return Agenda(
-            table=self.table,
+            table=self.facts,
             prompts=self.prompts,
             settings=self.settings,
-            experiments=tuple(self.experiments.values()),
+            experiments=(*self.experiments.values(), *self.of_text.values()),
             controls=tuple(self.controls.values()),
         )
 
@@ -92,6 +98,16 @@ class Work(Agenda):
             except NotApplicable as error:
                 reason = error.reason
         return Record(absent=absents(experiment.name, "model", shard.item, self.settings, reason))
+
+    def on_text(self, shard: Shard) -> Record:
+        """One experiment on the text; all its statistics absent where there is none, or it does not apply."""
+        experiment, reason = self.of_text[shard.experiment], NO_TEXT
+        if self.text is not None:
+            try:
+                return experiment.read(Reading(model=self.model, text=self.text, settings=self.settings))
+            except NotApplicable as error:
+                reason = error.reason
+        return Record(absent=absents(experiment.name, "model", None, self.settings, reason))
 
     def study(self, name: str) -> Study:
         """The relation's known facts with the circuit that was found."""
@@ -162,6 +178,22 @@ class Work(Agenda):
         return tuple(asked)
 
 
+def require_facts(table: FactTable | None, text: Text | None, experiments: Sequence[Experiment]) -> None:
+    """FactsError, naming the experiments, where a table is needed and there is none."""
+    if table is not None:
+        return
+    asking = [e.name for e in experiments if card(e.name).needs_facts]
+    reading = [e.name for e in experiments if e.name not in asking]
+    if asking:
+        others = ", ".join(c.name for c in CARDS if not c.needs_facts)
+        raise FactsError(
+            f"no facts were given, and {', '.join(asking)} cannot do without: give a table of facts, or choose only "
+            f"experiments that read a text ({others})"
+        )
+    if text is None:
+        raise TextError(f"neither facts nor a text was given: {', '.join(reading) or 'a study'} needs one")
+
+
 def ask_all(model: Model, table: FactTable, relations: Sequence[str]) -> dict[str, RelationPrompts]:
     """The prompts of every relation; all that is wrong with any of them is raised together."""
     prompts: dict[str, RelationPrompts] = {}
@@ -190,23 +222,32 @@ def _prompts(model: Model, table: FactTable, name: str) -> RelationPrompts:
 
 def prepare(
     model: Model | ModelSpec,
-    table: FactTable,
+    table: FactTable | None,
     relations: Sequence[str],
     settings: Settings,
     experiments: Sequence[Experiment],
     controls: Sequence[Control],
+    text: Text | None = None,
 ) -> Work:
     """What every worker begins with: the model, loaded here if it is not yet, and its questions, all checked.
 
-    Raises InputError where facts or model cannot be used.
+    Raises InputError where facts, text or model cannot be used.
     """
     keep_freed_memory()
     model = model.load() if isinstance(model, ModelSpec) else model
-    asked = ask_all(model, table, relations)
+    asked = {} if table is None else ask_all(model, table, relations)
     work = Work(
-        model=model, table=table, prompts=asked, settings=settings, experiments=tuple(experiments), controls=controls
+        model=model,
+        table=table,
+        prompts=asked,
+        settings=settings,
+        experiments=tuple(experiments),
+        controls=controls,
+        text=text,
     )
-    work.described = describe(model, table, list(asked), settings, experiments, controls)
+    if text is not None and work.of_text:
+        strings_of(Reading(model=model, text=text, settings=settings))  # a text that is too short is refused here
+    work.described = describe(model, table, list(asked), settings, experiments, controls, text=text)
     return work
 
 

@@ -31,6 +31,7 @@ STUDY_ORDER = [
     "class_neurons",
     "nonlinear_excess",
     "orthogonal_remainder",
+    "local_processing",
 ]
 each_card = pytest.mark.parametrize("a_card", CARDS, ids=lambda c: c.name)
 
@@ -44,7 +45,7 @@ def test_a_card_is_complete(a_card: ExperimentCard) -> None:
     assert a_card.title.endswith("?") and a_card.question.endswith("?")
     assert len(re.findall(r"\.(?:\s|$)", a_card.method)) == 2, "the method is two sentences"
     assert a_card.applies_to and set(a_card.applies_to) <= set(STACKS)
-    assert set(a_card.needs) <= {"known_facts", "two_token_names", "lookup_window", "several_relations"}
+    assert set(a_card.needs) <= {"known_facts", "two_token_names", "lookup_window", "several_relations", "text"}
     assert a_card.statistics
     assert len({s.name for s in a_card.statistics}) == len(a_card.statistics)
     for statistic in a_card.statistics:

@@ -11,7 +11,7 @@ import pytest
 from circuit_world import SETTINGS, facts, model
 
 from rote import cli, plan
-from rote.experiments import EXPERIMENTS
+from rote.experiments import EXPERIMENTS, TextExperiment
 from rote.lineup import CONTROLS, Additive, Control, PartialHash, Trained
 from rote.organisms import BUNDLED
 from rote.organisms.demo import demo_facts
@@ -44,7 +44,8 @@ def test_every_experiment_is_planned_and_the_line_up_with_its_members() -> None:
     n_members = sum(control.n_members(SETTINGS) for control in CONTROLS)
     names = list(found.relations[0].seconds)
     assert names[:2] == ["other_relations", "circuit"] and names[-1] == f"line-up, {n_members} members"
-    assert set(names[2:-1]) == {e.name for e in EXPERIMENTS}
+    assert set(names[2:-1]) == {e.name for e in EXPERIMENTS if not isinstance(e, TextExperiment)}
+    assert "local_processing: not applicable: no text was given" in found.text()
     assert all(seconds > 0 for seconds in found.relations[0].seconds.values())
     assert found.seconds == pytest.approx(sum(found.relations[0].seconds.values()))
     assert f"line-up, {n_members} members" in found.text()

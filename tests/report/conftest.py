@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from synthetic_lineup import lineup_run
-from synthetic_run import HOSTILE_WORLD, PYTHIA, full_run, run_of_only, run_that_knows, run_without_window
+from synthetic_run import HOSTILE_WORLD, PYTHIA, full_run, run_of_only, run_that_knows, run_without_window, text_run
 
 from rote.report import render_text, write_report
 
@@ -22,6 +22,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "knows_none": run_that_knows(root / "knows_none", 0.0),
         "knows_few": run_that_knows(root / "knows_few", 0.05),
         "no_window": run_without_window(root / "no_window"),
+        "text": text_run(root / "text"),
+        "hostile_text": text_run(root / "hostile_text", HOSTILE_WORLD),
         "lineup": lineup_run(root / "lineup"),
         "hostile_lineup": lineup_run(root / "hostile_lineup", HOSTILE_WORLD),
         "only_facts": run_of_only(root / "only_facts", "known_facts"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from synthetic_text import local_processing
 from synthetic_world import World, random_of, rising, row
 
 from rote.catalog import CARDS, ExperimentCard
@@ -457,5 +458,6 @@ _RECORDS = {
     "path_ablation": _path_ablation,
     "linear_structure": _linear_structure,
     "known_norms": _known_norms,
+    "local_processing": local_processing,
 }
 RECORDS = {card.name: _RECORDS.get(card.name, _plain(card)) for card in CARDS}

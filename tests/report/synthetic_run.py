@@ -35,6 +35,12 @@ def full_run(folder: Path, world: World = BUNDLED) -> Path:
     return write_run(folder, world, {card.name: RECORDS[card.name](world) for card in CARDS})
 
 
+def text_run(folder: Path, world: World = BUNDLED) -> Path:
+    """No facts asked, a text read."""
+    world = replace(world, extra_study={"facts": None, "text": "valid.txt", **world.extra_study})
+    return write_run(folder, world, {card.name: RECORDS[card.name](world) for card in CARDS if not card.needs_facts})
+
+
 def run_that_knows(folder: Path, share: float, world: World = BUNDLED) -> Path:
     """None or too few known: known_facts has rows, everything else is absent with that reason."""
     world = replace(world, known_share=share)

@@ -43,7 +43,7 @@ def browse(page: Path, profile: Path) -> tuple[str, list[str]]:
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
 
-@pytest.mark.parametrize("name", ["full", "hostile", "lineup"])
+@pytest.mark.parametrize("name", ["full", "hostile", "text", "hostile_text", "lineup"])
 def test_every_figure_is_drawn_and_the_console_is_silent(
     runs: dict[str, Path], pages: dict[str, str], tmp_path: Path, name: str
 ) -> None:
@@ -57,11 +57,13 @@ def test_every_figure_is_drawn_and_the_console_is_silent(
 
 
 def test_the_page_is_no_wider_than_its_window(runs: dict[str, Path], tmp_path: Path) -> None:
-    pages = [runs[name] / "report.html" for name in ("full", "hostile", "lineup", "hostile_lineup")]
+    pages = [
+        runs[name] / "report.html" for name in ("full", "hostile", "text", "hostile_text", "lineup", "hostile_lineup")
+    ]
     pages.append(compare(runs["lineup"], runs["hostile_lineup"], out=tmp_path / "compare.html"))
     pages.append(compare(runs["lineup"], runs["lineup"], runs["lineup"], out=tmp_path / "three.html"))
     frames = (f'<iframe width="{width}" src="{page.as_uri()}"></iframe>' for page in pages for width in (400, 1280))
     page = tmp_path / "frames.html"
     page.write_text(FRAME.replace("FRAMES", "".join(frames)), encoding="utf-8")
     dom, _ = browse(page, tmp_path / "profile")
-    assert "<title>" + ", ".join(["400 fits, 1280 fits"] * 6) + "</title>" in dom
+    assert "<title>" + ", ".join(["400 fits, 1280 fits"] * 8) + "</title>" in dom

@@ -189,3 +189,18 @@ def test_weights_of_whole_numbers_are_repetitions(seed: int) -> None:
     assert weighted_median(values, weighed) == np.median(values[rows])
     assert weighted_auc(values, labels, weighed) == pytest.approx(weighted_auc(values[rows], labels[rows], ones))
     assert balanced_accuracy(labels, cls, weighed) == pytest.approx(balanced_accuracy(labels[rows], cls[rows], ones))
+
+
+@pytest.mark.parametrize("n", [1, 7, 40, 41, 333])
+def test_many_medians_are_those_of_one_column_after_the_other(n: int) -> None:
+    random = np.random.default_rng(n)
+    label = random.integers(0, 12, n)
+    draws = PigeonholeBootstrap(label, label, n_resamples=200, generator=rng(0, "medians"))
+    values = np.round(random.normal(size=(n, 4)), 1)  # ties and even splits
+    where = random.random(n) < 0.7
+    where[0] = True
+    for chosen in (None, where):
+        many = draws.medians(values, where=chosen)
+        assert many == tuple(draws.median(column, where=chosen) for column in values.T)
+    with pytest.raises(NotApplicable):
+        draws.medians(values, where=np.zeros(n, dtype=bool))

@@ -7,7 +7,7 @@ questions, methods, sources and published values from them, and `docs/experiment
 
 from __future__ import annotations
 
-from rote.catalog.cards import CARDS, TOY_CARDS, card
+from rote.catalog.cards import CARDS, TOY_CARDS, TRAINED_CARDS, card
 from rote.catalog.certification import Certificate, certificates
 from rote.catalog.controls import CONTROLS, DOSES, Control, control
 from rote.catalog.document import render_markdown
@@ -35,6 +35,7 @@ __all__ = [
     "STANDINGS",
     "TOY",
     "TOY_CARDS",
+    "TRAINED_CARDS",
     "VERDICTS",
     "Certificate",
     "Control",

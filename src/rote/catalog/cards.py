@@ -13,6 +13,8 @@ from rote.catalog.interactions import NONLINEAR_EXCESS, ORTHOGONAL_REMAINDER
 from rote.catalog.mlps import KNOWN_NORMS, LAYER_PROBES, LINEAR_STRUCTURE, PATH_ABLATION
 from rote.catalog.name_position import CONCATENATION, EFFECTIVE_MODEL, LOOKUP_WINDOW, READOUT
 from rote.catalog.neurons import CLASS_NEURONS, SHARED_NEURONS
+from rote.catalog.organisms import ORGANISM_CAPACITY
+from rote.catalog.text import LOCAL_PROCESSING
 from rote.catalog.toys import BAGGING, CAPACITY, MEMORISATION
 from rote.catalog.types import ExperimentCard
 
@@ -34,15 +36,21 @@ CARDS: tuple[ExperimentCard, ...] = (
     CLASS_NEURONS,
     NONLINEAR_EXCESS,
     ORTHOGONAL_REMAINDER,
+    LOCAL_PROCESSING,
 )
 
 # what `rote toy` measures: no part of a study of a language model
 TOY_CARDS: tuple[ExperimentCard, ...] = (MEMORISATION, BAGGING, CAPACITY)
 
 
+# experiments that train the models which they study, each by a command of its own; no part of `rote study`
+TRAINED_CARDS: tuple[ExperimentCard, ...] = (ORGANISM_CAPACITY,)
+
+
 def card(name: str) -> ExperimentCard:
     """The card of one experiment; KeyError with the names there are."""
-    for found in (*CARDS, *TOY_CARDS):
+    every = (*CARDS, *TOY_CARDS, *TRAINED_CARDS)
+    for found in every:
         if found.name == name:
             return found
-    raise KeyError(f"no experiment is called {name!r}; there are {', '.join(c.name for c in (*CARDS, *TOY_CARDS))}")
+    raise KeyError(f"no experiment is called {name!r}; there are {', '.join(c.name for c in every)}")

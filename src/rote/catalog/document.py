@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.cards import CARDS, TOY_CARDS
+from rote.catalog.cards import CARDS, TOY_CARDS, TRAINED_CARDS
 from rote.catalog.controls import CONTROLS, Control
 from rote.catalog.hypotheses import HYPOTHESES, Hypothesis, Prediction, predictions
 from rote.catalog.types import POSTS, TOY, ExperimentCard, PublishedValue
@@ -53,17 +53,18 @@ _NEEDS = {
     "two_token_names": "entities whose names are two tokens",
     "lookup_window": "a window of MLP layers that looks facts up",
     "several_relations": "several known facts about one entity",
+    "text": "running text, and no facts",
+    "organisms": "nothing; it trains the models that it studies",
 }
 
 
 def render_markdown() -> str:
     """docs/experiments.md: every card in study order, the hypotheses, then the posts."""
-    contents = "\n".join(f"- [`{c.name}`](#{c.name}): {c.title}" for c in (*CARDS, *TOY_CARDS))
+    cards = (*CARDS, *TOY_CARDS, *TRAINED_CARDS)
+    contents = "\n".join(f"- [`{c.name}`](#{c.name}): {c.title}" for c in cards)
     contents += "\n- [Hypotheses](#hypotheses): what each predicts, and how it is judged"
     posts = "\n".join(f"{p.number}. {p.title}" for p in POSTS)
-    return "\n".join(
-        [_HEAD, contents, "", *map(_render_card, (*CARDS, *TOY_CARDS)), *_judged(), "## The posts", "", posts, ""]
-    )
+    return "\n".join([_HEAD, contents, "", *map(_render_card, cards), *_judged(), "## The posts", "", posts, ""])
 
 
 def _judged() -> list[str]:

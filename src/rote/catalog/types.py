@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 STACKS: tuple[str, ...] = ("model", "effective")
 # small networks trained for one question, by `rote toy`; in the summary their stack is `model`
@@ -57,7 +58,7 @@ class PublishedValue:
     """A value that the study gives for Pythia-2.8B: shown beside a measured one, never used in a computation.
 
     Either `value` or the range `low`..`high` is set, or neither where the study says it in words only.
-    `condition`, `site`, `source_node`, `layer` and `head` select the measured row to set beside it.
+    `condition`, `site`, `source_node`, `layer`, `head` and `parameters` select the measured row to set beside it.
     """
 
     statistic: str
@@ -71,6 +72,7 @@ class PublishedValue:
     source_node: str | None = None
     layer: int | None = None
     head: int | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ class ExperimentCard:
     `applies_to` names the stacks it runs on ("model": full forward passes, "effective": the distilled
     stack of MLPs; "toy": neither, but networks that `rote toy` trains). `needs` says what must exist first:
     "two_token_names" (entities of exactly two tokens), "known_facts" (enough facts that the model knows),
-    "lookup_window" (MLP layers found to look facts up), "several_relations" (several known facts about one entity).
+    "lookup_window" (MLP layers found to look facts up), "several_relations" (several known facts about one entity),
+    "text" (running text, in the place of facts), "organisms" (nothing: it trains the models that it studies).
     """
 
     name: str
@@ -92,6 +95,11 @@ class ExperimentCard:
     applies_to: tuple[str, ...]
     published: tuple[PublishedValue, ...] = ()
     needs: tuple[str, ...] = ()
+
+    @property
+    def needs_facts(self) -> bool:
+        """Whether it asks a table of facts; what reads a text or trains its own models does not."""
+        return not {"text", "organisms"} & set(self.needs) and self.applies_to != (TOY,)
 
     def statistic(self, name: str) -> StatisticCard:
         """The card of one statistic; KeyError with the names there are."""

@@ -1,6 +1,6 @@
 """The experiments, one file each, in the order in which a study runs them."""
 
-from rote.experiments.base import Experiment, StackExperiment, Study
+from rote.experiments.base import Experiment, Reading, StackExperiment, Study, TextExperiment
 from rote.experiments.class_neurons import ClassNeurons
 from rote.experiments.concatenation import ConcatenationExperiment
 from rote.experiments.direct_effects import DirectEffectsExperiment
@@ -11,6 +11,7 @@ from rote.experiments.known_facts import KnownFactsExperiment
 from rote.experiments.known_norms import KnownNorms
 from rote.experiments.layer_probes import LayerProbes
 from rote.experiments.linear_structure import LinearStructure
+from rote.experiments.local_processing import LocalProcessing
 from rote.experiments.lookup_window import LookupWindowExperiment
 from rote.experiments.nonlinear_excess import NonlinearExcess
 from rote.experiments.orthogonal_remainder import OrthogonalRemainder
@@ -37,6 +38,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     ClassNeurons(),
     NonlinearExcess(),
     OrthogonalRemainder(),
+    LocalProcessing(),
 )
 
 __all__ = [
@@ -46,10 +48,13 @@ __all__ = [
     "KnownNorms",
     "LayerProbes",
     "LinearStructure",
+    "LocalProcessing",
     "NonlinearExcess",
     "OrthogonalRemainder",
     "PathAblation",
+    "Reading",
     "SharedNeurons",
     "StackExperiment",
     "Study",
+    "TextExperiment",
 ]

@@ -16,10 +16,12 @@ from rote.catalog import card
 from rote.circuit import Circuit, KnownFacts, OtherRelation, Recall, with_relations
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
+from rote.model import Model
 from rote.records import Absent, Record, Row
 from rote.settings import Settings
 from rote.stack import Stack
 from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng, stratified_sample
+from rote.text import Text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,6 +153,26 @@ class Experiment(ABC):
         """All rows of this experiment; NotApplicable where none can be had."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reading:
+    """A model and the running text that it is given to read."""
+
+    model: Model
+    text: Text
+    settings: Settings
+
+
+class TextExperiment(Experiment):
+    """An experiment that reads running text: it needs no facts and runs once, whatever the relations."""
+
+    def measure(self, study: Study) -> Record:
+        raise NotApplicable(f"{self.name} reads running text, not facts")
+
+    @abstractmethod
+    def read(self, reading: Reading) -> Record:
+        """All rows of this experiment; NotApplicable where none can be had."""
+
+
 class StackExperiment(Experiment):
     """An experiment that runs on any stack (◆) and, where it has a full part, on the model itself."""
 
@@ -177,7 +199,7 @@ class StackExperiment(Experiment):
         return Record()
 
 
-def absents(experiment: str, stack: str, relation: str, settings: Settings, reason: str) -> tuple[Absent, ...]:
+def absents(experiment: str, stack: str, relation: str | None, settings: Settings, reason: str) -> tuple[Absent, ...]:
     """Every statistic of an experiment's card as absent, for one reason."""
     return tuple(
         Absent(

@@ -146,7 +146,7 @@ class Session:
         for read in self.reads:
             if read.site == site:
                 check_finite(site, x)
-                value = x if read.position is None else _gather(x, read.position)
+                value = x if read.position is None else gather(x, read.position)
                 self.read_values[site] = value if self.wiring.device is None else value.to(self.wiring.device)
         return x
 
@@ -198,8 +198,10 @@ def check_finite(site: Site, x: Tensor) -> None:
     raise NonFinite(site, int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0]) if x.dim() > 1 else None)
 
 
-def _gather(x: Tensor, position: Tensor) -> Tensor:
-    return x[torch.arange(x.shape[0], device=x.device), position.to(x.device)]
+def gather(x: Tensor, position: Tensor) -> Tensor:
+    """One position of each row, or several."""
+    rows = torch.arange(x.shape[0], device=x.device)
+    return x[rows if position.dim() == 1 else rows[:, None], position.to(x.device)]
 
 
 def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> list[RemovableHandle]:

@@ -15,7 +15,8 @@ from rote.errors import InputError
 from rote.model import attention, weights
 from rote.model.edits import EditLike, parse_edit
 from rote.model.families import Family
-from rote.model.hooks import Session, Stop, Wiring, check_finite
+from rote.model.hooks import Session, Stop, Wiring, check_finite, gather
+from rote.model.placing import placed
 from rote.model.precision import wide
 from rote.model.sites import Read, Site, SiteLike, parse_read, parse_site
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
@@ -171,24 +172,35 @@ class Model:
         tokens: Int[Tensor, "row pos"],
         mask: Bool[Tensor, "row pos"] | None = None,
         *,
+        positions: Int[Tensor, "row pos"] | None = None,
         read: Sequence[Read | SiteLike] = ("logits",),
         edit: Sequence[EditLike] = (),
     ) -> Activations:
-        """One forward pass with edits, reading the named sites; it stops once the last of them is read."""
+        """One forward pass with edits, reading the named sites; it stops once the last of them is read.
+
+        `positions` say where tokens stand (0, 1, … by default), never who attends to whom; NotApplicable
+        where the family takes none.
+        """
         session = self._session(read, edit)
         logits = _logits_read(session)
         stop = None if logits else self._last_block(session)
         with torch.no_grad(), self._serving(), session.hooked(), self._stopping_after(stop):
             try:
-                final = self._final(tokens, mask)
+                final = self._final(tokens, mask, positions)
             except Stop:
                 return Activations(session.read_values)
             if logits:
                 self._read_logits(session, final, logits)
         return Activations(session.read_values)
 
-    def record(self, tokens: Int[Tensor, "row pos"], mask: Bool[Tensor, "row pos"] | None = None) -> Recording:
-        """A clean forward pass, kept so that blocks can be run again from any of them."""
+    def record(
+        self,
+        tokens: Int[Tensor, "row pos"],
+        mask: Bool[Tensor, "row pos"] | None = None,
+        *,
+        positions: Int[Tensor, "row pos"] | None = None,
+    ) -> Recording:
+        """A clean forward pass, kept so that blocks can be run again from any of them; `positions` as in `run`."""
         residuals: list[Tensor] = []
         arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
@@ -200,7 +212,7 @@ class Model:
         handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in self.wiring.blocks]
         try:
             with torch.no_grad(), self._serving():
-                self._final(tokens, mask)
+                self._final(tokens, mask, positions)
         finally:
             for handle in handles:
                 handle.remove()
@@ -264,21 +276,18 @@ class Model:
         finally:
             handle.remove()
 
-    def _final(self, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def _final(self, tokens: Tensor, mask: Tensor | None, positions: Tensor | None) -> Tensor:
         """The final residual stream, after the final norm, by Hugging Face's own forward pass."""
         base = self.module.base_model
         ids = tokens.to(self.device)
-        attend = None if mask is None else mask.to(self.device).long()
-        kwargs: dict[str, Any] = {}
-        if attend is not None and not bool(attend[:, 0].all()):  # padded on the left: positions count real tokens
-            kwargs["position_ids"] = (attend.cumsum(-1) - 1).clamp_min(0)
-        return base(input_ids=ids, attention_mask=attend, use_cache=False, **kwargs).last_hidden_state  # type: ignore
+        given = placed(base, ids, mask, positions)  # type: ignore[arg-type]
+        return base(input_ids=ids, use_cache=False, **given).last_hidden_state  # type: ignore
 
     def _read_logits(self, session: Session, final: Tensor, reads: Iterable[Read]) -> None:
         for read in reads:
             x = final
             if read.position is not None:
-                x = x[torch.arange(len(x), device=x.device), read.position.to(x.device)]
+                x = gather(x, read.position)
             session.read_values[read.site] = self.unembed(x).to(self.device)
             check_finite(read.site, session.read_values[read.site])
 

@@ -83,8 +83,8 @@ class Site:
             needs = "takes no layer" if self.name in UNLAYERED else "needs a layer, such as (name, 5)"
             raise InputError(f"site {self.name!r} with layer {self.layer!r}; it {needs}")
 
-    def at(self, position: Int[Tensor, " row"]) -> Read:
-        """Read only one position of each row: the result loses its position dimension."""
+    def at(self, position: Int[Tensor, " row"] | Int[Tensor, "row place"]) -> Read:
+        """Read only one position of each row (the result loses its position dimension), or several."""
         return Read(site=self, position=position)
 
     def __str__(self) -> str:
@@ -93,10 +93,10 @@ class Site:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Read:
-    """A site to be read, at every position or at one position per row."""
+    """A site to be read, at every position, or at one or several positions of each row."""
 
     site: Site
-    position: Int[Tensor, " row"] | None = None
+    position: Int[Tensor, " row"] | Int[Tensor, "row place"] | None = None
 
 
 SiteLike = Site | str | tuple[str, int]

@@ -14,6 +14,7 @@ from rote.report.lineup_section import judgements, line_up_section
 from rote.report.sections import experiment_sections
 from rote.report.toy_lead import toy_words
 from rote.report.view import View
+from rote.report.without_facts import FOOTER, asked_facts, lead_without_facts, title_without_facts
 
 _MAX_LEADS = 3
 _MAX_VALUE = 300
@@ -29,7 +30,8 @@ def build_document(view: View) -> Document:
     if view.is_toy:
         sections = (*experiment_sections(view), _how(view.study))
         return Document(**toy_words(view), sections=sections)
-    relations = relations_found(view)
+    facts = asked_facts(view)
+    relations = relations_found(view) if facts else ()
     leads = tuple(
         replace(
             lead_of(circuit_found(view, relation), of_several=len(relations) > 1),
@@ -39,17 +41,18 @@ def build_document(view: View) -> Document:
     )
     line_up = line_up_section(view)
     model = str(view.study.get("model", "")) or "a language model"
+    short = model.rstrip("/").rsplit("/", 1)[-1]
     experiments = len({row.experiment for row in view.measured})
     left = len(relations) - _MAX_LEADS
     further = f" {left} further relations follow below." if left > 0 else ""
     plural = "" if experiments == 1 else "s"
     return Document(
-        title=f"How {model.rstrip('/').rsplit('/', 1)[-1]} recalls facts",
+        title=f"How {short} recalls facts" if facts else title_without_facts(view, short),
         subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}{_beside(view)}."
         + further,
-        leads=leads,
+        leads=leads if facts else (lead_without_facts(view),),
         sections=(*experiment_sections(view), _how(view.study)),
-        footer=_FOOTER,
+        footer=_FOOTER if facts else FOOTER,
         front=(line_up,) if line_up else (),
     )
 

@@ -156,11 +156,11 @@ class View:
 
     @property
     def is_pythia(self) -> bool:
-        """Whether model and facts are the study's own, so that its published values belong beside ours."""
+        """Whether model and facts (if any) are the study's own, so that its published values belong beside ours."""
         model = str(self.study.get("model", "")).lower().rstrip("/").rsplit("/", 1)[-1]
         facts = self.study.get("facts", "")
         name = str(facts.get("name", "") if isinstance(facts, Mapping) else facts)
-        return model == STUDYS_MODEL and name == STUDYS_FACTS
+        return model == STUDYS_MODEL and (facts is None or name == STUDYS_FACTS)
 
     def _pool(self, experiment: str, stack: Any) -> tuple[Measured, ...]:
         asked = stack if isinstance(stack, tuple) else (stack,)

@@ -7,6 +7,7 @@ from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
 from rote.statistics.many_aucs import aucs_of_ranks, average_ranks, mann_whitney_p
 from rote.statistics.new_member import new_member
+from rote.statistics.power_law import exponent, mean_of_runs
 from rote.statistics.proportions import clopper_pearson
 from rote.statistics.randomness import rng, stratified_halves, stratified_sample
 from rote.statistics.token_baselines import (
@@ -52,7 +53,9 @@ __all__ = [
     "benjamini_hochberg",
     "clopper_pearson",
     "cohens_d",
+    "exponent",
     "mann_whitney_p",
+    "mean_of_runs",
     "new_member",
     "rng",
     "stratified_halves",

@@ -22,6 +22,7 @@ from rote.statistics.weighted import (
     weighted_auc,
     weighted_cohens_d,
     weighted_median,
+    weighted_medians,
 )
 
 _LEVEL = (2.5, 97.5)
@@ -154,6 +155,16 @@ class Bootstrap(ABC):
         mask = self._mask(where)
         used = self._values(np.asarray(values)[:, None], mask)[:, 0]
         return self.interval(lambda weights: weighted_median(used, weights), where=mask)
+
+    def medians(
+        self, values: Shaped[np.ndarray, "obs column"], *, where: Bool[np.ndarray, " obs"] | None = None
+    ) -> tuple[Estimate, ...]:
+        """The weighted median of each column, several times as fast as one after the other."""
+        mask = self._mask(where)
+        used = self._values(values, mask)
+        replicates = np.concatenate([weighted_medians(used, block[:, mask]) for block in self._blocks()])
+        middle = np.median(used, axis=0)
+        return tuple(_estimate(float(v), column, len(used)) for v, column in zip(middle, replicates.T, strict=True))
 
     def balanced_accuracy(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rote.catalog import CARDS, TOY_CARDS, ExperimentCard
+from rote.catalog import CARDS, TOY_CARDS, TRAINED_CARDS, ExperimentCard
 from rote.report.document import Block, Column, Paragraph, Part, Section, Table
 from rote.report.sections import (
     bagging,
@@ -19,9 +19,11 @@ from rote.report.sections import (
     known_norms,
     layer_probes,
     linear_structure,
+    local_processing,
     lookup_window,
     memorisation,
     nonlinear_excess,
+    organism_capacity,
     orthogonal_remainder,
     path_ablation,
     readout,
@@ -54,6 +56,8 @@ SECTIONS: tuple[tuple[str, Draw], ...] = (
     (memorisation.EXPERIMENT, memorisation.blocks),
     (bagging.EXPERIMENT, bagging.blocks),
     (capacity.EXPERIMENT, capacity.blocks),
+    (local_processing.EXPERIMENT, local_processing.blocks),
+    (organism_capacity.EXPERIMENT, organism_capacity.blocks),
 )
 _MAX_ABSENT = 40
 
@@ -62,9 +66,11 @@ def experiment_sections(view: View) -> tuple[Section, ...]:
     """A section for every experiment with rows, and one table of those without, with their reasons."""
     draw = dict(SECTIONS)
     measured = {row.experiment for row in view.measured}
-    cards = TOY_CARDS if view.is_toy else CARDS
+    cards = TOY_CARDS if view.is_toy else (*CARDS, *TRAINED_CARDS)
     sections = [_section(view, card, draw[card.name]) for card in cards if card.name in measured]
-    silent = tuple(card for card in cards if card.name not in measured)
+    silent = tuple(card for card in CARDS if card.name not in measured)
+    if view.study.get("facts") is None:  # nobody asked for anything but these
+        silent = tuple(card for card in silent if view.reasons(card.name))
     if silent and not view.is_toy:
         sections.append(_not_measured(view, silent))
     return tuple(sections)
@@ -76,7 +82,7 @@ def _section(view: View, card: ExperimentCard, draw: Draw) -> Section:
         Paragraph(text=card.method, role="method"),
         *draw(view),
     ]
-    if view.is_pythia and card.published:
+    if card.published and view.is_pythia:
         blocks.append(published_table(view, card))
     missing = tuple(m for m in view.missing if m.experiment == card.name)
     if missing:

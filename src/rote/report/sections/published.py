@@ -64,6 +64,7 @@ def _rows(view: View, card: ExperimentCard, published: PublishedValue) -> tuple[
         r
         for r in view.rows(card.name, published.statistic, relation=(STUDYS_RELATION, None), **where)
         if r.cls is None
+        and all(r.parameters.get(name) == wanted for name, wanted in published.parameters.items())
         and r.parameters.get("readout", "heads") == "heads"
         and r.parameters.get("ablation", "mean") == "mean"
     )

@@ -1,0 +1,92 @@
+"""The capacity study: train a grid of organisms, one shard each, and put what they hold into a run folder."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rote.execute import Event, Executor, Finished, Inline, OnEvent, Planned, Waiting, ignore
+from rote.experiments.organism_capacity import NAME, member_record, over_organisms
+from rote.model.memory import keep_freed_memory
+from rote.organisms.capacity import CapacityGrid, OrganismSize, train_on_facts
+from rote.provenance import source_hash
+from rote.records import Record, RunFolder, Shard
+from rote.results import Run
+
+QUICK = CapacityGrid(widths=(8, 12, 16, 20), n_facts=(1024, 4096), n_seeds=1)
+
+
+def study_capacity(
+    grid: CapacityGrid | None = None,
+    *,
+    folder: str | Path,
+    executor: Executor | None = None,
+    fresh: bool = False,
+    wait: bool = False,
+    on_event: OnEvent = ignore,
+) -> Run:
+    """Train every organism of the grid, or those that are left, and write tables and report into `folder`.
+
+    An interrupted study goes on where it was and ends in the same tables. Raises RunError where the folder holds
+    another study, or another process writes it and `wait` is not asked for.
+    """
+    keep_freed_memory()
+    grid = grid or CapacityGrid()
+    run = RunFolder.open(
+        folder, describe_capacity(grid), fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
+    )
+    with run:
+        return _measured(grid, run, executor or Inline(), on_event)
+
+
+def _measured(grid: CapacityGrid, run: RunFolder, executor: Executor, on_event: OnEvent) -> Run:
+    shards = {_shard(size): size for size in grid.members}
+    left = [shard for shard in shards if not run.done(shard)]
+
+    def told(event: Event) -> None:
+        if isinstance(event, Finished) and isinstance(event.shard, Shard):
+            run.add_timing(event.shard, event.seconds)
+        on_event(event)
+
+    def work(_: None, shard: Shard) -> Record:
+        return member_record(shards[shard], train_on_facts(grid, shards[shard]))
+
+    if left:
+        on_event(Planned(stage="training", shards=left, ahead=()))
+    for shard, record in executor.execute(lambda: None, work, left, on_event=told):
+        run.write(shard, record)
+    whole = Shard(NAME)
+    if not run.done(whole):
+        run.write(whole, over_organisms(grid, [run.read(shard) for shard in shards]))
+    run.assemble([*shards, whole])
+    result = Run(records=run)
+    result.report()
+    return result
+
+
+def describe_capacity(grid: CapacityGrid) -> dict[str, Any]:
+    """The content of study.json."""
+    libraries = ("torch", "transformers", "numpy")
+    return {
+        "model": "organisms trained on random facts",
+        "facts": None,
+        "text": None,
+        "experiments": [NAME],
+        "seed": grid.seed,
+        "settings": grid.as_dict(),
+        "batch_plan": {"threads": torch.get_num_threads()},
+        "versions": {
+            "rote": version("rote"),
+            "rote_source_sha256": source_hash(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in libraries},
+        },
+    }
+
+
+def _shard(size: OrganismSize) -> Shard:
+    return Shard(NAME, f"d{size.d_model}_n{size.n_facts}_e{size.exposures}_s{size.seed}")
