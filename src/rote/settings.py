@@ -12,6 +12,7 @@ from typing import Any
 from rote.errors import SettingsError
 
 _FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least", "test_share")
+SWEEPS = ("auto", "exact", "first_order")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,9 @@ class Settings:
         n_member_bootstrap: resamples behind the interval of one member.
         n_refine_steps: the most gradient steps that a control gets to be matched.
         n_bootstrap: resamples behind every interval.
-        batch_size: prompts per forward pass; part of the batch plan, so of the fingerprint.
+        batch_size: prompts per forward pass at most; part of the batch plan, so of the fingerprint.
+        sweeps: how the effects of all neurons, heads and edges are taken: `exact`, `first_order` (slope × change), or
+            `auto`, exact where the cost allows it; first order always reports its agreement with exact values.
     """
 
     known_probability: float = 0.5
@@ -68,13 +71,17 @@ class Settings:
     n_refine_steps: int = 600
     n_bootstrap: int = 2000
     batch_size: int = 256
+    sweeps: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         problems = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
+            if field.name == "sweeps":
+                if value not in SWEEPS:
+                    problems.append(f"setting sweeps is {value!r}; expected one of {', '.join(SWEEPS)}")
+            elif isinstance(value, float) and not math.isfinite(value):
                 problems.append(f"setting {field.name} is {value}; expected a finite number")
             elif isinstance(field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):
                 problems.append(f"setting {field.name} is {value!r}; expected a whole number")
