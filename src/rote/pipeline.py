@@ -50,6 +50,7 @@ def study(
     executor: Executor | None = None,
     fresh: bool = False,
     wait: bool = False,
+    rehearse: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
     """Run a whole study, or what is left of it, and write its tables, verdicts and report into `folder`.
@@ -63,6 +64,7 @@ def study(
         executor: where the work is done, by default in this process; `rote.Ray(...)` for a cluster.
         fresh: start over: everything that rote wrote into the folder is deleted (`rote.records.look` says what).
         wait: where another process writes the folder, wait until it has ended.
+        rehearse: every fact counts as known, to see how long a study takes on random weights; no verdict is given.
 
     Raises:
         InputError: facts, model or settings cannot be used; nothing has been written.
@@ -72,7 +74,8 @@ def study(
     """
     settings, executor = settings or Settings(), executor or Inline()
     table = facts if isinstance(facts, FactTable) else read_facts(facts)
-    setup = _setup(model, executor, table, _relations(table, relation), settings, tuple(experiments), tuple(controls))
+    asked_for = _relations(table, relation), settings, tuple(experiments), tuple(controls), rehearse
+    setup = _setup(model, executor, table, *asked_for)
 
     with executor.session() as workers:
         # plan: everything that can be refused is refused here
