@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -371,11 +372,12 @@ class Model:
     @torch.no_grad()
     def mlp_added(self, layer: int, reads: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
         """What a block's MLP adds to the residual stream for what it reads (site `mlp_in`), by its own modules."""
+        family, block = self.family, self.wiring.blocks[layer]
+        inside = (family.mlp,) if family.mlp != family.mlp_out else (family.mlp_in, family.activation, family.mlp_out)
         x = reads.to(self.device, self.dtype)[:, None]
-        for path in (self.family.mlp_norm, self.family.mlp, self.family.mlp_out_norm):
-            part = self.wiring.part(layer, path)
-            x = x if part is None else _first(part(x))
-            x = x * self.residual_scale if path == self.family.mlp else x
+        for path in (family.mlp_norm, *inside, family.mlp_out_norm):
+            x = x if path is None else _first(attrgetter(path)(block)(x))
+            x = x * self.residual_scale if path == inside[-1] else x
         return x[:, 0].to(self.device)
 
     @property
