@@ -272,5 +272,7 @@ def _shown(point: Point, x: Tensor, visit: Callable[[Tensor], Tensor]) -> Tensor
         changed = visit(site)
         if changed is site:
             return x
+        if torch.is_grad_enabled():  # slopes are of the product
+            return changed / point.scale
         return torch.where(changed == site, x, changed / point.scale)  # what is left as it was stays so bit for bit
     return visit(x)
