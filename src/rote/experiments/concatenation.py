@@ -22,7 +22,7 @@ from rote.circuit.extraction import Condition, condition_edits, head_readouts, r
 from rote.circuit.product import frozen_patterns
 from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, Study, Tabulator
-from rote.experiments.sweeps import is_first_order, samples, tabulate_agreement
+from rote.experiments.sweeps import N_PASSES_CHECKED, is_first_order, samples, tabulate_agreement
 from rote.model import Edit
 from rote.records import Record
 
@@ -76,7 +76,9 @@ def _total_effects(study: Study, out: Tabulator) -> None:
             found = total_effects(study.recall, n_layers, {(int(i) // n_heads, int(i) % n_heads) for i in index})
         return found.reshape(len(found), -1)[:, index]
 
-    chosen = samples(flat, study.settings, f"concatenation/{study.recall.relation}", n=32)
+    chosen = samples(
+        flat, study.settings, f"concatenation/{study.recall.relation}", n=N_PASSES_CHECKED if first_order else 32
+    )
     tabulate_agreement(out, flat, exact, chosen)
 
 

@@ -17,6 +17,7 @@ from rote.statistics import rng
 
 # What `auto` does exactly: half an hour of a two-core processor, ten minutes of a GPU.
 EXACT_OPERATIONS = {"cpu": 2e14, "cuda": 1e17}
+N_PASSES_CHECKED = 8  # nodes or heads, where each exact effect would be passes of their own
 N_CHECKED = 256  # of all that is swept over, drawn at random, and as many with the largest first-order effects
 STATISTIC = "first_order_correlation"
 SAMPLES = ("random", "top")

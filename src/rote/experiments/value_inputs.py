@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from rote.circuit.top_heads import Head, earlier_nodes, value_inputs, value_inputs_first_order
 from rote.experiments.base import Experiment, Study, Tabulator
-from rote.experiments.sweeps import is_first_order, samples, tabulate_agreement
+from rote.experiments.sweeps import N_PASSES_CHECKED, is_first_order, samples, tabulate_agreement
 from rote.records import Record
 
 Effects = dict[str, Float[np.ndarray, " fact"]]
@@ -46,6 +46,7 @@ def _first_order(study: Study) -> bool:
 
 def _agreement(out: Tabulator, study: Study, head: Head, first: Effects, exact: Effects | None, n: int = 32) -> None:
     """First-order against exact effects over facts, for n nodes at random and the n largest."""
+    n = N_PASSES_CHECKED if exact is None else n
     names, columns = list(first), np.stack(list(first.values()), axis=1)
     chosen = samples(columns, study.settings, f"value_inputs/{study.recall.relation}/{head}", n)
 
