@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install docs notebook calibration chaos chaos-ray overhead memorisation clean
+.PHONY: demo test test-slow test-ray check install docs precision notebook calibration chaos chaos-ray overhead memorisation clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -32,8 +32,8 @@ $(VENV)/.ray: pyproject.toml constraints.txt | install
 	touch $@
 
 check: install  ## style, types, the direction of imports
-	$(BIN)/ruff check src tests examples calibration chaos
-	$(BIN)/ruff format --check src tests examples calibration chaos
+	$(BIN)/ruff check src tests examples calibration benchmarks chaos
+	$(BIN)/ruff format --check src tests examples calibration benchmarks chaos
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -45,6 +45,9 @@ docs: install  ## documents that are generated
 calibration: install  ## certify the judge on planted worlds (an hour and a half on two cores); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m calibration observe
 	$(BIN)/python -m calibration certify
+
+precision: install  ## every statistic of the demo in bfloat16 beside float32, to docs/precision.md
+	$(BIN)/python -m benchmarks.precision
 
 chaos: install  ## kill a small study at every boundary, and the whole command at random (10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m chaos

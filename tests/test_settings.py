@@ -23,6 +23,12 @@ def test_unknown_names_are_refused_with_those_that_exist():
         Settings.of({"windowkeep": 0.5})
 
 
+def test_sweeps_are_taken_in_one_of_three_ways():
+    assert Settings(sweeps="first_order").as_dict()["sweeps"] == "first_order"
+    with pytest.raises(SettingsError, match="auto, exact, first_order"):
+        Settings(sweeps="second_order")
+
+
 @pytest.mark.parametrize("text", ["[1]", "not json", ""])
 def test_a_file_that_holds_no_settings_is_refused_by_name(tmp_path, text):
     path = tmp_path / "settings.json"

@@ -92,7 +92,13 @@ def study(
     leave_out: Annotated[bool, typer.Option("--leave-out", help="Leave out facts that cannot be asked.")] = False,
     max_facts: Annotated[int, typer.Option(help="Refuse larger tables.")] = 1_000_000,
     allow_pickle: AllowPickle = False,
+    sweeps: Annotated[
+        str | None, typer.Option(help="Effects of all neurons, heads and edges: exact, first_order, or auto.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and how long.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Every fact counts as known: for timing on random weights.")
+    ] = False,
     fresh: Fresh = False,
     yes: Yes = False,
     wait: Wait = False,
@@ -120,6 +126,7 @@ def study(
         controls=controls,
         settings=settings,
         seed=seed,
+        sweeps=sweeps,
         revision=revision,
         device=device,
         dtype=dtype,
@@ -135,6 +142,7 @@ def study(
         Opening(out=out, fresh=fresh, yes=yes, wait=wait),
         quiet,
         dry_run=dry_run,
+        rehearse=rehearse,
         loading={"device_map": device_map},
         executor=where,
     )
@@ -302,6 +310,7 @@ def _study(
     quiet: bool,
     *,
     dry_run: bool = False,
+    rehearse: bool = False,
     loading: dict[str, Any] | None = None,
     executor: Executor | None = None,
 ) -> None:
@@ -335,6 +344,7 @@ def _study(
                 executor=executor,
                 fresh=opening.fresh,
                 wait=opening.wait,
+                rehearse=rehearse,
                 on_event=narrator,
             )
     if not quiet:

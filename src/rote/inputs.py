@@ -38,6 +38,7 @@ class Request:
     controls: str | None = None
     settings: Path | None = None
     seed: int | None = None
+    sweeps: str | None = None
     revision: str | None = None
     device: str | None = None
     dtype: str = "float32"
@@ -163,7 +164,8 @@ def _table(request: Request) -> FactTable | None:
 
 def _settings(request: Request) -> Settings:
     settings = Settings.read(request.settings) if request.settings else Settings()
-    return settings if request.seed is None else Settings.of({**settings.as_dict(), "seed": request.seed})
+    given = {"seed": request.seed, "sweeps": request.sweeps}
+    return Settings.of({**settings.as_dict(), **{name: value for name, value in given.items() if value is not None}})
 
 
 def _bos_problems(request: Request, tokenizer: Any, config: Any) -> list[str]:

@@ -52,6 +52,7 @@ def study(
     executor: Executor | None = None,
     fresh: bool = False,
     wait: bool = False,
+    rehearse: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
     """Run a whole study, or what is left of it, and write its tables, verdicts and report into `folder`.
@@ -67,6 +68,7 @@ def study(
         executor: where the work is done, by default in this process; `rote.Ray(...)` for a cluster.
         fresh: start over: everything that rote wrote into the folder is deleted (`rote.records.look` says what).
         wait: where another process writes the folder, wait until it has ended.
+        rehearse: every fact counts as known, to see how long a study takes on random weights; no verdict is given.
 
     Raises:
         InputError: facts, model or settings cannot be used; nothing has been written.
@@ -79,7 +81,7 @@ def study(
     words = text if isinstance(text, Text) or text is None else read_text(text)
     require_facts(table, words, experiments)
     relations, lineup = ([], ()) if table is None else (_relations(table, relation), tuple(controls))
-    setup = _setup(model, executor, table, relations, settings, tuple(experiments), lineup, words)
+    setup = _setup(model, executor, table, relations, settings, tuple(experiments), lineup, words, rehearse)
 
     with executor.session() as workers:
         # plan: everything that can be refused is refused here

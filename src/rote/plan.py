@@ -289,7 +289,8 @@ def _memory(model: Model, asked: dict[str, RelationPrompts], settings: Settings)
         batch = settings.batch_size * TOKENS_PER_PROMPT * (model.n_layers + 8) * model.d_model * item
         return int(model.n_parameters * item + kept + batch + libraries)
     widest = max(asked.values(), key=lambda p: p.tokens.size)
-    recordings = 2 * widest.tokens.size * model.d_model * model.n_layers * item
+    recorded = model.d_model + 2 * model.n_kv_heads * model.d_head  # the residual stream, keys and values
+    recordings = 2 * widest.tokens.size * recorded * model.n_layers * item
     logits = settings.batch_size * int(model.config.vocab_size) * 8
     everything = len(widest) * int(model.config.vocab_size) * 8  # log-probabilities for the KL divergence
     resamples = settings.n_bootstrap * len(widest) * 8

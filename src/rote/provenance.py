@@ -32,13 +32,16 @@ def describe(
     controls: Sequence[Control],
     *,
     text: Text | None = None,
+    rehearse: bool = False,
 ) -> dict[str, Any]:
     """The content of study.json: a record is reused only if all of this is the same."""
     return {
+        **({"rehearsal": True} if rehearse else {}),
         "model": model.name,
         "revision": model.revision,
         "family": model.family.model_type,
         "dtype": str(model.dtype).removeprefix("torch."),
+        **({"products": "float32"} if model.float32_products else {}),
         "weights_sha256": weights_hash(model),
         "bos": getattr(model.tokenizer, "bos_token", None),
         "facts": table.name if table is not None else None,

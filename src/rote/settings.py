@@ -13,6 +13,7 @@ from rote.errors import SettingsError
 
 _FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least", "test_share")
 POSITIONS = ("kept", "reset")
+SWEEPS = ("auto", "exact", "first_order")
 
 
 def _lengths(value: Any) -> list[str]:
@@ -27,7 +28,15 @@ def _positions(value: Any) -> list[str]:
     return [] if value in POSITIONS else [f"setting text_positions is {value!r}; expected {known}"]
 
 
-_OF_WORDS: dict[str, Callable[[Any], list[str]]] = {"text_lengths": _lengths, "text_positions": _positions}
+def _sweeps(value: Any) -> list[str]:
+    return [] if value in SWEEPS else [f"setting sweeps is {value!r}; expected one of {', '.join(SWEEPS)}"]
+
+
+_OF_WORDS: dict[str, Callable[[Any], list[str]]] = {
+    "text_lengths": _lengths,
+    "text_positions": _positions,
+    "sweeps": _sweeps,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +72,9 @@ class Settings:
             them right behind the beginning of text.
         text_common_words: how many of the text's commonest words count as common.
         n_bootstrap: resamples behind every interval.
-        batch_size: prompts per forward pass; part of the batch plan, so of the fingerprint.
+        batch_size: prompts per forward pass at most; part of the batch plan, so of the fingerprint.
+        sweeps: how the effects of all neurons, heads and edges are taken: `exact`, `first_order` (slope × change), or
+            `auto`, exact where the cost allows it; first order always reports its agreement with exact values.
     """
 
     known_probability: float = 0.5
@@ -96,6 +107,7 @@ class Settings:
     text_common_words: int = 50
     n_bootstrap: int = 2000
     batch_size: int = 256
+    sweeps: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:

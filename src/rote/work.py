@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rote.agenda import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
 from rote.catalog import CARDS, card
-from rote.circuit import OtherRelation, Recall, ask, reading_heads, search
+from rote.circuit import KnownFacts, OtherRelation, Recall, ask, reading_heads, search
 from rote.circuit.top_heads import Head
 from rote.errors import FactsError, NotApplicable, RunError, TextError
 from rote.experiments import Experiment, Reading, Study
@@ -22,7 +23,7 @@ from rote.experiments.on_controls import measure_member, not_built
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.lineup import Control, Target
 from rote.model import Model, ModelSpec
-from rote.model.memory import keep_freed_memory
+from rote.model.memory import heard_halvings, keep_freed_memory
 from rote.provenance import describe
 from rote.records import Record, Shard
 from rote.records.study import differences
@@ -45,9 +46,11 @@ class Work(Agenda):
         experiments: tuple[Experiment, ...],
         controls: Sequence[Control] = (),
         text: Text | None = None,
+        rehearse: bool = False,
     ) -> None:
         super().__init__(table=table, prompts=prompts, settings=settings, experiments=experiments, controls=controls)
         self.model, self.text = model, text
+        self.rehearse = rehearse  # every fact counts as known: for timing on random weights
         self.described: dict[str, Any] = {}
         self._targets: dict[str, Target] = {}
         self._recalls: dict[str, Recall] = {}
@@ -68,22 +71,26 @@ class Work(Agenda):
         name, first = parts_of(shard.item)
         prompts, size = self.prompts[name], BATCHES_PER_SLICE * self.settings.batch_size
         rows = np.arange(int(first), min(int(first) + size, len(prompts)))
-        return Record(tables={"answers": answers_frame(ask(self.model, prompts.take(rows), self.settings))})
+        return Record(tables={"answers": answers_frame(self._ask(prompts.take(rows)))})
 
     def known_facts(self, shard: Shard) -> Record:
         """Which facts of a relation the model knows."""
         prompts = self.prompts[shard.item]
-        known = self.found.asked.get(shard.item) or ask(self.model, prompts, self.settings)
+        known = self.found.asked.get(shard.item) or self._ask(prompts)
         return tabulate(prompts, known, self.settings, self.model.tokenizer)
+
+    def _ask(self, prompts: RelationPrompts) -> KnownFacts:
+        known = ask(self.model, prompts, self.settings)
+        return replace(known, known=np.ones_like(known.known)) if self.rehearse else known
 
     def circuit(self, shard: Shard) -> Record:
         """The circuit of a relation."""
-        return choice(shard.item, search(self.recall(shard.item)).to_json())
+        return choice(shard.item, search(self.recall(shard.item), rehearse=self.rehearse).to_json())
 
     def other_relation(self, shard: Shard) -> Record:
         """Which facts of a relation beside the studied ones are known, and the heads that read it."""
         prompts = self._asked(shard.item)
-        known = ask(self.model, prompts, self.settings).known
+        known = self._ask(prompts).known
         reason = too_few(known, prompts, self.settings)
         heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings))
         names = [prompts.facts[i].entity for i in np.flatnonzero(known)]
@@ -228,13 +235,14 @@ def prepare(
     experiments: Sequence[Experiment],
     controls: Sequence[Control],
     text: Text | None = None,
+    rehearse: bool = False,
 ) -> Work:
     """What every worker begins with: the model, loaded here if it is not yet, and its questions, all checked.
 
     Raises InputError where facts, text or model cannot be used.
     """
     keep_freed_memory()
-    model = model.load() if isinstance(model, ModelSpec) else model
+    model = (model.load() if isinstance(model, ModelSpec) else model).with_fast_products()
     asked = {} if table is None else ask_all(model, table, relations)
     work = Work(
         model=model,
@@ -244,10 +252,11 @@ def prepare(
         experiments=tuple(experiments),
         controls=controls,
         text=text,
+        rehearse=rehearse,
     )
     if text is not None and work.of_text:
         strings_of(Reading(model=model, text=text, settings=settings))  # a text that is too short is refused here
-    work.described = describe(model, table, list(asked), settings, experiments, controls, text=text)
+    work.described = describe(model, table, list(asked), settings, experiments, controls, text=text, rehearse=rehearse)
     return work
 
 
@@ -273,7 +282,17 @@ class Step:
                 + "\nGive all nodes the same model, libraries and kind of device."
             )
         work.found = self.found
-        return self.do(work, shard)
+        return noting_halvings(lambda s: self.do(work, s), shard)
+
+
+def noting_halvings(do: Callable[[Shard], Record], shard: Shard) -> Record:
+    """What a shard yields, with a table `halvings` where memory ran out in it: its batches were then smaller."""
+    with heard_halvings() as halvings:
+        record = do(shard)
+    if not halvings:
+        return record
+    found = pd.DataFrame([asdict(halving) for halving in halvings])
+    return replace(record, tables={**record.tables, "halvings": found})
 
 
 def _heads(found: Sequence[Sequence[int]]) -> tuple[Head, ...]:

@@ -22,6 +22,7 @@ from rote.experiments.shared_neurons import SharedNeurons
 from rote.experiments.shared_neurons_facts import choose, determines, linked_pairs
 from rote.experiments.shared_neurons_model import model_effects, sources_of
 from rote.experiments.shared_neurons_stack import Ablation, exact_effects, first_order_effects
+from rote.experiments.sweeps import is_first_order
 from rote.facts import build_prompts, read_facts
 from rote.organisms import BUNDLED
 from rote.records import Record
@@ -103,16 +104,34 @@ def test_first_order_effects_are_the_limit_of_small_exact_ones(kind: str) -> Non
     assert np.nanmax(np.abs(small - slope)) < 1e-4 * np.nanmax(np.abs(slope))
 
 
+def agreements(record: Record, stack: str = "random") -> dict[str, tuple[float, int | None]]:
+    rows = [r for r in record.rows if r.statistic == "first_order_correlation" and r.stack == stack]
+    return {r.condition or "": (r.value, r.n) for r in rows}
+
+
 def test_first_order_mode_reports_its_agreement_with_exact_values() -> None:
     stack = make(n_relations=5)
     exact, first = SharedNeurons()(stack, QUICK), SharedNeurons(first_order=True, n_checked=48)(stack, QUICK)
-    found = [[r.value for r in record.rows if r.statistic == "first_order_agreement"] for record in (exact, first)]
+    found = [agreements(record, stack.name)["random"][0] for record in (exact, first)]
     assert found[0] == pytest.approx(found[1])  # on all 48 neurons it is the same figure
-    assert 0.3 < found[0][0] < 1
+    assert 0.3 < found[0] < 1
     assert mean_abs(exact, "unlinked") != pytest.approx(mean_abs(first, "unlinked"), abs=1e-6)
-    part = SharedNeurons(first_order=True, n_checked=10)(stack, QUICK)
-    (row,) = [r for r in part.rows if r.statistic == "first_order_agreement"]
-    assert row.n == 10
+    part = agreements(SharedNeurons(first_order=True, n_checked=10)(stack, QUICK), stack.name)
+    assert {name: n for name, (_, n) in part.items()} == {"random": 10, "top": 10}
+    assert part["random"][0] != part["top"][0]
+
+
+def test_the_setting_decides_between_exact_and_first_order() -> None:
+    stack = make(n_relations=5)
+    by_setting = {
+        sweeps: mean_abs(SharedNeurons()(stack, replace(QUICK, sweeps=sweeps)), "unlinked")
+        for sweeps in ("auto", "exact", "first_order")
+    }
+    exact = mean_abs(SharedNeurons(first_order=False)(stack, QUICK), "unlinked")
+    assert by_setting["auto"] == by_setting["exact"] == exact
+    assert by_setting["first_order"] == mean_abs(SharedNeurons(first_order=True)(stack, QUICK), "unlinked")
+    assert is_first_order(QUICK, 1e20, "cpu") and not is_first_order(QUICK, 1e9, "cpu")
+    assert not is_first_order(replace(QUICK, sweeps="exact"), 1e20, "cpu")
 
 
 # ------------------------------------------------------------------------ theorems
@@ -189,7 +208,7 @@ def test_neurons_that_write_nothing_leave_no_correlation_and_no_nan() -> None:
     silent = replace(stack, layers=(replace(layer, mlp=replace(layer.mlp, w_out=0 * layer.mlp.w_out)),))
     record = SharedNeurons()(silent, QUICK)
     assert not record.rows
-    assert {a.statistic for a in record.absent} == {"mean_abs_correlation", "first_order_agreement"}
+    assert {a.statistic for a in record.absent} == {"mean_abs_correlation", "first_order_correlation"}
 
 
 # ---------------------------------------------------------------------- the model
@@ -258,7 +277,9 @@ def test_on_the_model_effects_are_those_of_its_own_forward_passes() -> None:
 
 def test_on_model_and_effective_model_the_rows_stand_beside_the_reason_for_what_it_does_not_measure() -> None:
     whole = SharedNeurons(n_entities=2, n_resamples=4, n_model_resamples=1).measure(people())
-    assert [(a.stack, a.statistic) for a in whole.absent] == [("model", "first_order_agreement")]
+    assert not whole.absent
+    for stack in ("model", "effective"):
+        assert all(0.5 < value <= 1 for value, _ in agreements(whole, stack).values())
     for stack in ("model", "effective"):
         record = Record(rows=tuple(r for r in whole.rows if r.stack == stack))
         linked = [r for r in record.rows if r.statistic == "fact_correlation" and r.condition == "linked"]
@@ -267,12 +288,23 @@ def test_on_model_and_effective_model_the_rows_stand_beside_the_reason_for_what_
         assert mean_abs(record, "linked_resample") > mean_abs(record, "unlinked_resample")
 
 
+def test_on_the_model_first_order_effects_resemble_the_exact_ones() -> None:
+    exact, first = (model_effects(people(), count=2, pool=4, draws=1, first_order=f) for f in (False, True))
+    assert np.array_equal(exact.first, first.first, equal_nan=True)
+    assert np.array_equal(first.effects["mean"], first.first, equal_nan=True)
+    some = np.array([0, 5, 77])
+    np.testing.assert_allclose(first.exact(some), exact.effects["mean"][:, :, some], rtol=1e-4, atol=1e-7)
+    for how, least in (("mean", 0.5), ("resample", 0.3)):  # a random value is further away than the mean
+        correlation = np.corrcoef(exact.effects[how].ravel(), first.effects[how].ravel())[0, 1]
+        assert least < correlation < 0.9999, how
+
+
 def test_one_relation_alone_leaves_every_statistic_absent_on_model_and_stack(world: World) -> None:
     record = SharedNeurons().measure(world.study)
     assert not record.rows
     assert {(a.stack, a.statistic) for a in record.absent} == {
         (stack, statistic)
         for stack in ("model", "effective")
-        for statistic in ("fact_correlation", "mean_abs_correlation", "first_order_agreement")
+        for statistic in ("fact_correlation", "mean_abs_correlation", "first_order_correlation")
     }
     assert {"1 known relation at most" in a.reason for a in record.absent} == {True}

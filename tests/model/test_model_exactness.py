@@ -94,6 +94,12 @@ def test_replay_of_chosen_rows_equals_runs_of_them(model: Model, rows: int, leng
                 torch.testing.assert_close(again[row], alone, **CLOSE)
 
 
+def test_replay_after_the_last_block_is_the_final_norm_and_the_logits(model: Model) -> None:
+    recording, clean = model.record(tokens()), model.run(tokens(), read=["final", "logits"])
+    again = model.replay(recording, N_LAYERS, read=["final", "logits"])
+    assert all(torch.equal(again[site], clean[site]) for site in clean)
+
+
 def test_replay_of_a_changed_stream_equals_the_edited_run(model: Model) -> None:
     ids, recording = tokens(), model.record(tokens())
     for start in range(N_LAYERS):
@@ -111,7 +117,7 @@ def test_replay_refuses_what_lies_before_its_start(model: Model) -> None:
             model.replay(recording, 1, edit=[FunctionEdit(site=site, function=torch.clone)])
         with pytest.raises(InputError, match="starts at block 1"):
             model.replay(recording, 1, read=[site])
-    for start in (-1, N_LAYERS):
+    for start in (-1, N_LAYERS + 1):
         with pytest.raises(InputError, match=f"blocks 0 to {N_LAYERS - 1}"):
             model.replay(recording, start)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard, first_order_card
 
 KNOWN_FACTS = ExperimentCard(
     name="known_facts",
@@ -223,6 +223,7 @@ VALUE_INPUTS = ExperimentCard(
             formula="drop of logit[clean class] − logit[other class] when the node is patched into the "
             "head's value input",
         ),
+        first_order_card("patching a node"),
     ),
     published=(
         PublishedValue(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard, first_order_card
 
 _READ = Source(post=2, section="attribute extraction as a linear map of the residual stream")
 
@@ -124,6 +124,7 @@ CONCATENATION = ExperimentCard(
             meaning="How much the answer depends on one head at the entity's last token.",
             formula="drop of logit[clean class] − logit[other class] when the head's output there is resampled",
         ),
+        first_order_card("resampling a head"),
         StatisticCard(
             name="attention_ablated_accuracy",
             unit="fraction",

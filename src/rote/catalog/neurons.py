@@ -41,10 +41,11 @@ SHARED_NEURONS = ExperimentCard(
             formula="mean over entities of the mean over pairs of the absolute correlation",
         ),
         StatisticCard(
-            name="first_order_agreement",
+            name="first_order_correlation",
             unit="ratio",
-            meaning="How well gradient × change stands for the exact effect of ablating a neuron.",
-            formula="Pearson correlation over entities, facts and randomly drawn neurons of ∂ log p / ∂ activation × "
+            meaning="How well gradient × change stands for the exact effect of ablating a neuron. random: on neurons "
+            "drawn at random; top: on those with the largest first-order effects.",
+            formula="Pearson correlation over entities, facts and the chosen neurons of ∂ log p / ∂ activation × "
             "(mean − activation) and the exact Δ log p",
         ),
     ),

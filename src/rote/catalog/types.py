@@ -53,6 +53,17 @@ class StatisticCard:
     formula: str
 
 
+def first_order_card(change: str) -> StatisticCard:
+    """How well a sweep's first-order effects stand for its exact ones."""
+    return StatisticCard(
+        name="first_order_correlation",
+        unit="ratio",
+        meaning=f"How well gradient × change stands for the exact effect of {change}. random: of some drawn at random; "
+        "top: of those with the largest first-order effects.",
+        formula="Pearson correlation over facts and the chosen ones of gradient × change and the exact effect",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class PublishedValue:
     """A value that the study gives for Pythia-2.8B: shown beside a measured one, never used in a computation.

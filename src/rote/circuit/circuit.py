@@ -61,11 +61,18 @@ class Circuit:
         return cls(**values)
 
 
-def search(recall: Recall) -> Circuit:
-    """Find the circuit; every choice on the selection half. Source: Fact Finding, post 2."""
-    heads = direct_effects(recall).top_heads(recall.selection, recall.settings.n_top_heads)
+def search(recall: Recall, *, rehearse: bool = False) -> Circuit:
+    """Find the circuit; every choice on the selection half. Source: Fact Finding, post 2.
+
+    `rehearse`: the search runs and takes its time, but heads are of the upper half of the model and the window is the
+    default one where none is found, so that whatever follows has something to run on.
+    """
+    effects, above = direct_effects(recall), recall.model.n_layers // 2 if rehearse else 1
+    heads = effects.top_heads(recall.selection, recall.settings.n_top_heads, above=above)
     n_readout, _ = choose_readout(recall, heads)
     window = find_window(recall, heads[:n_readout])
+    if rehearse and window.reason:
+        window = _default_window(recall.model.n_layers, heads[0][0])
     concatenating = concatenating_layers(recall, window.attention_from)
     return Circuit(
         relation=recall.relation,
@@ -78,6 +85,12 @@ def search(recall: Recall) -> Circuit:
         lookup_stop=None if window.reason else window.stop,
         no_window=window.reason,
     )
+
+
+def _default_window(n_layers: int, head_layer: int) -> Window:
+    """A sixteenth of the model before it and at most five layers wide (2 to 6 of 32), below the first readout head."""
+    start = min(max(round(n_layers / 16), 1), max(head_layer - 1, 0))
+    return Window(attention_from=start, start=start, stop=min(start + 4, max(head_layer - 1, start)))
 
 
 def _between(recall: Recall, concatenating: tuple[int, ...], start: int) -> tuple[int, ...]:

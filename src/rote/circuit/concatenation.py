@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +19,13 @@ from rote.model.precision import wide
 from rote.statistics import TwoWayFit, two_way_main_effects
 
 
-def total_effects(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact layer head"]:
+def total_effects(
+    recall: Recall, n_layers: int, only: Collection[tuple[int, int]] | None = None
+) -> Float[np.ndarray, "fact layer head"]:
     """Drop of logit[clean class] − logit[other class] when one head's z at subject_last is resampled, in logits.
 
-    Everything after the head runs again. Source: Fact Finding, post 2 (finding the concatenating heads).
+    Everything after the head runs again. `only`: the (layer, head) wanted, the others stay 0. Source: Fact Finding,
+    post 2 (finding the concatenating heads).
     """
     prompts, cls = recall.full, torch.as_tensor(recall.cls)
     clean = recall.clean.scores.class_logits
@@ -32,12 +35,23 @@ def total_effects(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact laye
     other = recall.others[0]
     for layer, site in enumerate(sites):
         for head in range(recall.model.n_heads):
+            if only is not None and (layer, head) not in only:
+                continue
             value = values[site][other, head]
             edit = Edit(site=site, value=value, position=prompts.subject_last, head=head)
             patched = prompts.forward([edit]).scores.class_logits
             drop = class_difference(clean, cls, cls[other]) - class_difference(patched, cls, cls[other])
             effects[:, layer, head] = drop.cpu()
     return effects.numpy()
+
+
+def total_effects_first_order(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact layer head"]:
+    """The same to first order, −slope · (resampled z − z), for all heads from one gradient."""
+    prompts, other = recall.full, recall.others[0]
+    sites = [Site("z", layer) for layer in range(n_layers)]
+    found = prompts.slopes(sites, recall.difference_from(other), prompts.subject_last)
+    drops = [-found[site].effect(found[site].value[other]).sum(-1) for site in sites]
+    return np.asarray(torch.stack(drops, 1).double().cpu().numpy())
 
 
 def attention_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:

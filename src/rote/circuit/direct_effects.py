@@ -20,14 +20,15 @@ class DirectEffects:
     heads: Float[np.ndarray, "fact layer head"]
     mlps: Float[np.ndarray, "fact layer"]
 
-    def top_heads(self, facts: np.ndarray, n: int) -> tuple[tuple[int, int], ...]:
+    def top_heads(self, facts: np.ndarray, n: int, *, above: int = 1) -> tuple[tuple[int, int], ...]:
         """The n heads with the largest mean effect over the given facts, largest first.
 
-        Heads of layer 0 are left out where there are others: nothing has been looked up where they read.
+        Heads of layer 0 (of those below `above`) are left out where there are others: nothing has been looked up
+        where they read.
         """
         means = self.heads[facts].mean(0)
-        if len(means) > 1:
-            means[0] = -np.inf
+        if len(means) > above:
+            means[:above] = -np.inf
         order = np.argsort(-means, axis=None, kind="stable")[: min(n, int(np.isfinite(means).sum()))]
         return tuple((int(i) // means.shape[1], int(i) % means.shape[1]) for i in order)
 

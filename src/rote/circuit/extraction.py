@@ -13,7 +13,6 @@ from torch import Tensor
 from rote.circuit.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.model import Edit, Read, Site
-from rote.model.precision import wide
 from rote.stack import Readout
 
 
@@ -78,11 +77,9 @@ def _head_map(recall: Recall, layer: int, head: int, use: Tensor) -> Float[Tenso
 
 def _mean_attention(recall: Recall, layer: int, head: int) -> Float[Tensor, " fact"]:
     """Attention from `end` to subject_last, per fact."""
-    prompts, parts = recall.full, []
-    for batch in prompts.batches():
-        pattern = recall.model.replay(prompts.recording(batch), layer, read=[("pattern", layer)])["pattern", layer]
-        parts.append(pattern[torch.arange(len(batch)), head, prompts.end[batch], prompts.subject_last[batch]])
-    return wide(torch.cat(parts))
+    prompts, site = recall.full, Site("pattern", layer)
+    pattern = prompts.read([Read(site=site, position=prompts.end)])[site]
+    return pattern[torch.arange(len(pattern)), head, prompts.subject_last]
 
 
 def choose_readout(recall: Recall, heads: Sequence[Head]) -> tuple[int, tuple[float, ...]]:

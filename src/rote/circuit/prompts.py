@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rote.facts import RelationPrompts
-from rote.model import Activations, Edit, Model, Read, Recording, Site
+from rote.model import Activations, Edit, Model, Read, Recording, Site, Slope, replay_after, slopes
 from rote.model.hooks import NonFinite
+from rote.model.memory import RowsAtOnce
 from rote.model.precision import wide
 
+T = TypeVar("T")
+RowObjective = Callable[[Float[Tensor, "row cls"], Int[Tensor, " row"]], Float[Tensor, " row"]]
 RECORDING_BUDGET_BYTES = 2 * 1024**3
 
 
@@ -66,7 +70,24 @@ class PromptSet:
     class_tokens: Int[Tensor, " cls"]
     cls: Int[Tensor, " fact"]
     batch_size: int
-    recordings: dict[int, Recording] = field(default_factory=dict)
+    recordings: dict[tuple[int, int], Recording] = field(default_factory=dict)
+    rows_at_once: RowsAtOnce = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        fitting = RowsAtOnce.fitting(self.batch_size, self._bytes_per_row, self.model.device, "prompts")
+        object.__setattr__(self, "rows_at_once", fitting)
+
+    @property
+    def _bytes_per_row(self) -> float:
+        """Of one prompt in a pass, about: its recording, one block's activations, and its logits three times."""
+        model, n_positions = self.model, self.tokens.shape[1]
+        per_position = self._recorded_per_position + (16 * model.d_model + 3 * model.n_heads * n_positions) * 4
+        return float(n_positions * per_position + 3 * int(model.config.vocab_size) * 4)
+
+    @property
+    def _recorded_per_position(self) -> int:
+        model = self.model
+        return (model.d_model + 2 * model.n_kv_heads * model.d_head) * model.n_layers * model.dtype.itemsize
 
     @classmethod
     def of(cls, model: Model, prompts: RelationPrompts, batch_size: int) -> PromptSet:
@@ -85,17 +106,17 @@ class PromptSet:
     def __len__(self) -> int:
         return int(self.tokens.shape[0])
 
-    def batches(self) -> Iterator[Tensor]:
-        return iter(torch.split(torch.arange(len(self)), self.batch_size))
+    def over(self, work: Callable[[Tensor], T]) -> Iterator[T]:
+        """`work` on the rows of one batch after the other; batches are halved where memory runs out."""
+        return self.rows_at_once.over(len(self), lambda rows: work(torch.arange(rows.start, rows.stop)))
 
     @cached_property
     def _keeps_recordings(self) -> bool:
-        per_token = self.model.d_model * self.model.n_layers * self.model.dtype.itemsize
-        return self.tokens.numel() * per_token <= RECORDING_BUDGET_BYTES
+        return self.tokens.numel() * self._recorded_per_position <= RECORDING_BUDGET_BYTES
 
     def recording(self, rows: Int[Tensor, " row"]) -> Recording:
         """The clean forward pass of one batch, kept while all of them fit the budget."""
-        key = int(rows[0])
+        key = int(rows[0]), len(rows)
         if key in self.recordings:
             return self.recordings[key]
         recording = self.model.record(self.tokens[rows], self.mask[rows])
@@ -110,18 +131,60 @@ class PromptSet:
         *,
         keep_log_probs: bool = False,
     ) -> Forward:
-        """Run every prompt with edits whose rows are the facts; replay starts at the lowest edited block."""
-        parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        kept: list[Tensor] = []
-        values: dict[Site, list[Tensor]] = {r.site: [] for r in read}
-        for rows in self.batches():
-            logits = Read(site=Site("logits"), position=self.end[rows])
-            acts = self._run(rows, [*_take(read, rows), logits], edits)
-            for r in read:
-                values[r.site].append(wide(acts[r.site]))
-            parts.append(self._score(acts.logits, rows))
-            if keep_log_probs:
-                kept.append(torch.log_softmax(wide(acts.logits), -1))
+        """Run every prompt with edits whose rows are the facts; only what an edit can change runs again.
+
+        That is the blocks from the lowest edited one on, and the positions from the first edited one on.
+        """
+        return self._forward(lambda rows, reads: self._run(rows, reads, edits), read, keep_log_probs)
+
+    def forward_after(
+        self,
+        layer: int,
+        shift: Float[Tensor, "fact d_model"],
+        position: Int[Tensor, " fact"],
+        read: Sequence[Read] = (),
+        *,
+        keep_log_probs: bool = False,
+    ) -> Forward:
+        """The same with `shift` added to the residual stream after a block, of which then nothing runs again."""
+
+        def run(rows: Tensor, reads: Sequence[Read]) -> Activations:
+            there, where = shift[rows.to(shift.device)], position[rows]
+            return replay_after(self.model, self.recording(rows), layer, there, position=where, read=reads)
+
+        return self._forward(run, read, keep_log_probs)
+
+    def slopes(
+        self, sites: Sequence[Site], objective: RowObjective, position: Int[Tensor, " fact"]
+    ) -> dict[Site, Slope]:
+        """∂ objective / ∂ site at a position, for every fact; `objective(class logits at end, facts)` per fact."""
+
+        def of(rows: Tensor) -> dict[Site, Slope]:
+            def of_logits(logits: Tensor) -> Tensor:
+                return objective(wide(logits)[:, self.class_tokens.to(logits.device)], rows)
+
+            recording = self.recording(rows)
+            return slopes(self.model, recording, sites, of_logits, position=position[rows], end=self.end[rows])
+
+        parts = list(self.over(of))
+        return {
+            site: Slope(
+                value=torch.cat([p[site].value for p in parts]), slope=torch.cat([p[site].slope for p in parts])
+            )
+            for site in sites
+        }
+
+    def _forward(
+        self, run: Callable[[Tensor, Sequence[Read]], Activations], read: Sequence[Read], keep_log_probs: bool
+    ) -> Forward:
+        logits = Site("logits")
+
+        def scored(rows: Tensor) -> tuple[dict[Site, Tensor], Tensor | None, tuple[Tensor, ...]]:
+            acts = run(rows, [*_take(read, rows), Read(site=logits, position=self.end[rows])])
+            kept = torch.log_softmax(wide(acts.logits), -1) if keep_log_probs else None
+            return {r.site: wide(acts[r.site]) for r in read}, kept, self._score(acts.logits, rows)
+
+        values, kept, parts = zip(*self.over(scored), strict=True)
         answer, rank, classes, top = (torch.cat(list(p)) for p in zip(*parts, strict=True))
         scores = Scores(
             answer_log_prob=answer,
@@ -133,18 +196,19 @@ class PromptSet:
         )
         return Forward(
             scores=scores,
-            values={site: torch.cat(v) for site, v in values.items()},
-            log_probs=torch.cat(kept) if kept else None,
+            values={r.site: torch.cat([v[r.site] for v in values]) for r in read},
+            log_probs=torch.cat(kept) if keep_log_probs else None,
         )
 
     def read(self, read: Sequence[Read], edits: Sequence[Edit] = ()) -> dict[Site, Tensor]:
         """Only what is read, at least in float32, without logits: the pass stops after the last block that is read."""
-        values: dict[Site, list[Tensor]] = {r.site: [] for r in read}
-        for rows in self.batches():
+
+        def values(rows: Tensor) -> dict[Site, Tensor]:
             acts = self._run(rows, _take(read, rows), edits)
-            for site in values:
-                values[site].append(wide(acts[site]))
-        return {site: torch.cat(v) for site, v in values.items()}
+            return {r.site: wide(acts[r.site]) for r in read}
+
+        parts = list(self.over(values))
+        return {r.site: torch.cat([part[r.site] for part in parts]) for r in read}
 
     def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> Activations:
         taken = [edit.take(rows) for edit in edits]
@@ -152,9 +216,10 @@ class PromptSet:
         layers += [r.site.layer for r in read if r.site.layer is not None]
         if any(r.site.name == "embed" for r in read):
             layers.append(0)
-        start = min(layers, default=self.model.n_layers - 1)
+        start = min(layers, default=self.model.n_layers)
+        first = _first_position([*taken, *read])
         try:
-            return self.model.replay(self.recording(rows), start, read=read, edit=taken)
+            return self.model.replay(self.recording(rows), start, first=first, read=read, edit=taken)
         except NonFinite as error:
             raise self._named(error, rows, edited=bool(edits)) from error
 
@@ -181,6 +246,12 @@ class PromptSet:
         log_prob = right[:, 0] - logits.logsumexp(-1)
         rank = (logits > right).sum(-1) + 1
         return log_prob, rank, logits[:, self.class_tokens.to(logits.device)], logits.argmax(-1)
+
+
+def _first_position(changed_or_read: Sequence[Edit | Read]) -> int:
+    """The first position that has to run: none before it is edited or read."""
+    positions = [x.position for x in changed_or_read]
+    return min((0 if p is None else int(p.min()) for p in positions), default=0)
 
 
 def _take(read: Sequence[Read], rows: Tensor) -> list[Read]:

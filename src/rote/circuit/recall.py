@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rote.circuit.prompts import Forward, PromptSet, tensor
+from rote.circuit.prompts import Forward, PromptSet, RowObjective, tensor
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
 from rote.model import Edit, Model, Read, Site
@@ -138,6 +138,11 @@ class Recall:
         reads = [Read(site=Site(name, layer), position=prompts.subject_last) for layer in layers]
         values = prompts.read(reads) if reads else {}
         return {site.layer: value for site, value in values.items() if site.layer is not None}
+
+    def difference_from(self, other: Int[Tensor, " fact"]) -> RowObjective:
+        """logit[clean class] − logit[other fact's class], as a function of class logits of some facts."""
+        cls = torch.as_tensor(self.cls)
+        return lambda logits, rows: class_difference(logits, cls[rows], cls[other][rows])
 
     # -------------------------------------------------------------- ablations
     def ablated_values(self, clean: Float[Tensor, "fact ..."], how: str) -> list[Float[Tensor, "fact ..."]]:

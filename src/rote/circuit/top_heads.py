@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from rote.circuit.prompts import PromptSet
 from rote.circuit.recall import Recall, class_difference
 from rote.facts import RelationPrompts
 from rote.model import Edit, Read, Site
-from rote.model.precision import wide
 
 Head = tuple[int, int]
 PathAccuracy = tuple[np.ndarray, np.ndarray]  # per fact: right in the whole vocabulary, right among the classes
@@ -26,18 +25,12 @@ def head_attention(
 
     Source: Fact Finding, post 2. Categories: bos, prefix, name_early, subject_last, relation_words, end.
     """
-    layers = sorted({layer for layer, _ in heads})
-    rows: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for batch in prompts.batches():
-        recording = prompts.recording(batch)
-        acts = prompts.model.replay(recording, layers[0], read=[("pattern", layer) for layer in layers])
-        index = torch.arange(len(batch))
-        for layer in layers:
-            rows[layer].append(wide(acts["pattern", layer][index, :, prompts.end[batch]]).cpu())
-    patterns = {layer: torch.cat(parts).numpy() for layer, parts in rows.items()}
+    sites = [Site("pattern", layer) for layer in sorted({layer for layer, _ in heads})]
+    patterns = prompts.read([Read(site=site, position=prompts.end) for site in sites])
+    rows = {site.layer: pattern.cpu().numpy() for site, pattern in patterns.items()}
     spans = asked.spans()
     return {
-        (layer, head): {name: (patterns[layer][:, head] * span).sum(1) for name, span in spans.items()}
+        (layer, head): {name: (rows[layer][:, head] * span).sum(1) for name, span in spans.items()}
         for layer, head in heads
     }
 
@@ -52,18 +45,23 @@ def earlier_nodes(recall: Recall, layer: int) -> list[tuple[str, Site, int | Non
     return nodes
 
 
-def value_inputs(recall: Recall, head: Head) -> dict[str, Float[np.ndarray, " fact"]]:
+def value_inputs(
+    recall: Recall, head: Head, only: Collection[str] | None = None
+) -> dict[str, Float[np.ndarray, " fact"]]:
     """Path-patch each earlier node at subject_last through this head's value path only.
 
     The node's output is taken from a random fact of another class; the head's value at subject_last is computed
     from the residual stream with that change, and everything after the head runs again. The effect is the drop of
-    logit[clean class] − logit[other class] at `end`, averaged over draws, in logits. Source: Fact Finding, post 2.
+    logit[clean class] − logit[other class] at `end`, averaged over draws, in logits. `only` names the nodes wanted.
+    Source: Fact Finding, post 2.
     """
     layer, index = head
     cls, clean = torch.as_tensor(recall.cls), recall.clean.scores.class_logits
     stream = recall.at_subject("attn_in", (layer,))[layer]
     effects: dict[str, Float[np.ndarray, " fact"]] = {}
     for name, output in _outputs(recall, layer).items():
+        if only is not None and name not in only:
+            continue
         total = torch.zeros(len(recall), device=clean.device, dtype=clean.dtype)
         for other in recall.others:
             value = _values(recall, head, stream + output[other] - output)
@@ -72,6 +70,24 @@ def value_inputs(recall: Recall, head: Head) -> dict[str, Float[np.ndarray, " fa
             other_cls = cls[other]
             total += class_difference(clean, cls, other_cls) - class_difference(patched, cls, other_cls)
         effects[name] = (total / len(recall.others)).cpu().numpy()
+    return effects
+
+
+def value_inputs_first_order(recall: Recall, head: Head) -> dict[str, Float[np.ndarray, " fact"]]:
+    """The same to first order: −slope · (changed value − value), one gradient per draw in place of a pass per node.
+
+    What the head's value becomes is exact; only what the later blocks make of it is taken to be linear.
+    """
+    layer, index = head
+    site, outputs = Site("v", layer), _outputs(recall, layer)
+    stream = recall.at_subject("attn_in", (layer,))[layer]
+    effects = {name: np.zeros(len(recall)) for name in outputs}
+    for other in recall.others:
+        found = recall.full.slopes([site], recall.difference_from(other), recall.full.subject_last)[site]
+        slope, value = found.slope[:, index], found.value[:, index]
+        for name, output in outputs.items():
+            change = _values(recall, head, stream + output[other] - output) - value
+            effects[name] -= (slope * change).sum(-1).cpu().numpy() / len(recall.others)
     return effects
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from rote.circuit import ABLATIONS
 from rote.circuit.concatenation import (
@@ -15,11 +16,13 @@ from rote.circuit.concatenation import (
     input_tables,
     self_attention_forbidden,
     total_effects,
+    total_effects_first_order,
 )
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
 from rote.circuit.product import frozen_patterns
 from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, Study, Tabulator
+from rote.experiments.sweeps import N_PASSES_CHECKED, is_first_order, samples, tabulate_agreement
 from rote.model import Edit
 from rote.records import Record
 
@@ -35,6 +38,7 @@ class ConcatenationExperiment(Experiment):
         _total_effects(study.sample, sampled)
         _ablated(study.sample, sampled)
         out.rows += sampled.rows
+        out.absents += sampled.absents
         for statistic, measure in (
             ("self_attention_forbidden_accuracy", _forbidden),
             ("patterns_frozen_accuracy", _frozen),
@@ -53,13 +57,37 @@ def _or_absent(out: Tabulator, statistic: str, measure: Callable[[Study, Tabulat
 
 
 def _total_effects(study: Study, out: Tabulator) -> None:
-    effects = total_effects(study.recall, study.circuit.top_heads[0][0])
+    n_layers = study.circuit.top_heads[0][0]
+    if not n_layers:
+        return
+    first, first_order = total_effects_first_order(study.recall, n_layers), _first_order(study, n_layers)
+    effects = first if first_order else total_effects(study.recall, n_layers)
     keys = [
         {"layer": layer, "head": head, "site": "z", "position": "subject_last", "unit": "logit"}
         for layer in range(effects.shape[1])
         for head in range(effects.shape[2])
     ]
     out.means(["total_effect"] * len(keys), effects.reshape(len(effects), -1), keys)
+    flat, n_heads = first.reshape(len(first), -1), first.shape[2]
+
+    def exact(index: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, "fact chosen"]:
+        found = effects
+        if first_order:
+            found = total_effects(study.recall, n_layers, {(int(i) // n_heads, int(i) % n_heads) for i in index})
+        return found.reshape(len(found), -1)[:, index]
+
+    chosen = samples(
+        flat, study.settings, f"concatenation/{study.recall.relation}", n=N_PASSES_CHECKED if first_order else 32
+    )
+    tabulate_agreement(out, flat, exact, chosen)
+
+
+def _first_order(study: Study, n_layers: int) -> bool:
+    """Whether a pass for every head costs too much."""
+    recall, model = study.recall, study.recall.model
+    positions = int((recall.full.end - recall.full.subject_last + 1).sum())
+    operations = 2.0 * model.n_parameters * positions * n_layers * model.n_heads
+    return is_first_order(study.settings, operations, model.device.type)
 
 
 def _ablated(study: Study, out: Tabulator) -> None:

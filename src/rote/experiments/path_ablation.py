@@ -13,10 +13,11 @@ from torch import Tensor
 
 from rote.circuit.concatenation import additive_prediction
 from rote.circuit.product import Product, main_effects
+from rote.circuit.prompts import Forward
 from rote.circuit.recall import Recall
 from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study, Tabulator, absents, joined, on_stack, reported, within_product
-from rote.model import Edit, Read, Site
+from rote.model import Edit, Read, Site, path_shift
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Readout, Stack, StackRun
@@ -221,14 +222,13 @@ def _on_model(
     values: Mapping[int, Float[Tensor, "fact d_model"]],
 ) -> Ablated:
     model, at, last = recall.model, recall.full.subject_last, layers[-1]
-    outs = recall.at_subject(model.mlp_contribution, tuple(layers))
+    outs, reads = (recall.at_subject(site, tuple(layers)) for site in (model.mlp_contribution, "mlp_in"))
     read = Read(site=Site("resid_post", last), position=at)
     start = recall.full.forward(read=[read], keep_log_probs=True)
     assert start.log_probs is not None
     clean, centred = start.log_probs, readout.centred_on(start.values[read.site])
 
-    def metrics(edits: Sequence[Edit]) -> Metrics:
-        done = recall.full.forward(edits, [read], keep_log_probs=True)
+    def metrics(done: Forward) -> Metrics:
         assert done.log_probs is not None
         return {
             "accuracy_cls": done.scores.correct_cls.double().cpu().numpy(),
@@ -238,12 +238,18 @@ def _on_model(
             "readout_accuracy": (centred.predict(done.values[read.site]) == recall.cls).astype(float),
         }
 
+    def after(layer: int, shift: Float[Tensor, "fact d_model"]) -> Metrics:
+        return metrics(recall.full.forward_after(layer, shift, at, [read], keep_log_probs=True))
+
     def path(i: int, later: Sequence[int]) -> Metrics:
-        shift = values[layers[i]] - outs[layers[i]]
-        return metrics([Edit(site=Site("mlp_in", layers[j]), change="add", value=shift, position=at) for j in later])
+        change = values[layers[i]] - outs[layers[i]]
+        if len(later) == 1:
+            layer = layers[later[0]]
+            return after(layer, path_shift(model, layer, reads[layer], change))
+        edits = [Edit(site=Site("mlp_in", layers[j]), change="add", value=change, position=at) for j in later]
+        return metrics(recall.full.forward(edits, [read], keep_log_probs=True))
 
     def removed(i: int) -> Metrics:
-        site = Site(model.mlp_contribution, layers[i])
-        return metrics([Edit(site=site, value=values[layers[i]], position=at)])
+        return after(layers[i], values[layers[i]] - outs[layers[i]])
 
-    return Ablated(clean=metrics([]), path=path, removed=removed)
+    return Ablated(clean=metrics(start), path=path, removed=removed)

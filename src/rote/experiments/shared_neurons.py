@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study, Tabulator, absents, bootstrap, reported
@@ -21,6 +21,7 @@ from rote.experiments.shared_neurons_stack import (
     mean_ablation,
     resample_ablation,
 )
+from rote.experiments.sweeps import is_first_order, samples, tabulate_agreement
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
@@ -36,13 +37,14 @@ class SharedNeurons(StackExperiment):
     Entities are of the report half, with at least four known relations, at most `n_entities`, no two sharing a name
     token. `mean`: the mean over the reported entities; `resample`: `n_resamples` random ones of another class of the
     studied relation (on the model `n_model_resamples`, one after the other, since there every draw is a forward pass
-    for each neuron and fact). With `first_order`, the effects on a stack are gradient × change; their correlation with
-    exact effects on `n_checked` random neurons is `first_order_agreement`. On the model every effect is exact.
+    for each neuron and fact). With `first_order` (by default as `Settings.sweeps` says), effects are slope × change;
+    `first_order_correlation` sets those of the mean ablation beside exact ones, on `n_checked` random neurons and on
+    as many with the largest first-order effects.
     Source: Fact Finding, posts 1 and 3 (are neurons shared between the facts of an athlete?).
     """
 
     name = "shared_neurons"
-    first_order: bool = False
+    first_order: bool | None = None
     n_entities: int = 8
     n_resamples: int = 64
     n_model_resamples: int = 2
@@ -66,12 +68,28 @@ class SharedNeurons(StackExperiment):
         )
         sample = stack.with_entities(entities.take(chosen))
         ablations = self._ablations(stack, sample, settings)
-        measure = first_order_effects if self.first_order else exact_effects
+        first_order = self._first_order(sample, ablations, settings)
+        measure = first_order_effects if first_order else exact_effects
         effects = {how: measure(sample, ablation) for how, ablation in ablations.items()}
         out = _tabulator(self.name, stack.name, relations[0], len(chosen), settings)
         _tabulate(out, effects, relations, linked_pairs(cls))
-        self._agreement(out, sample, ablations["mean"], effects["mean"], settings)
+        mean = ablations["mean"]
+        first = effects["mean"] if first_order else first_order_effects(sample, mean)
+
+        def exact(only: Int[np.ndarray, " chosen"]) -> Effects:
+            return exact_effects(sample, mean, only) if first_order else effects["mean"][:, :, only]
+
+        self._agreement(out, first, exact, settings)
         return out.record()
+
+    def _first_order(self, sample: Stack, ablations: Mapping[str, Ablation], settings: Settings) -> bool:
+        if self.first_order is not None:
+            return self.first_order
+        sizes = [layer.mlp.w_out.numel() for layer in sample.layers]
+        neurons = [layer.mlp.w_out.shape[0] for layer in sample.layers]
+        passes = sum(ablation.values[0].shape[1] for ablation in ablations.values()) * len(sample.entities)
+        later = sum(n * 4 * sum(sizes[i + 1 :]) for i, n in enumerate(neurons))
+        return is_first_order(settings, float(passes) * later, sample.constant.device.type)
 
     def _ablations(self, stack: Stack, sample: Stack, settings: Settings) -> dict[str, Ablation]:
         pool, relation = reported(stack, settings), next(iter(stack.readouts))
@@ -86,32 +104,34 @@ class SharedNeurons(StackExperiment):
         return found
 
     def _agreement(
-        self, out: Tabulator, sample: Stack, ablation: Ablation, effects: Effects, settings: Settings
+        self,
+        out: Tabulator,
+        first: Effects,
+        exact: Callable[[Int[np.ndarray, " chosen"]], Effects],
+        settings: Settings,
     ) -> None:
-        """Correlation of first-order with exact effects over entities, facts and random neurons."""
-        total = effects.shape[2]
-        order = rng(settings.seed, "shared_neurons/checked", out.relation or "").permutation(total)
-        checked = np.sort(order[: self.n_checked])
-        exact = exact_effects(sample, ablation, checked) if self.first_order else effects[:, :, checked]
-        first = (effects if self.first_order else first_order_effects(sample, ablation))[:, :, checked]
-        defined = np.isfinite(exact)
-        a, b = exact[defined] - exact[defined].mean(), first[defined] - first[defined].mean()
-        below = float(np.sqrt((a @ a) * (b @ b)))
-        if below > 0:
-            out.value("first_order_agreement", float(a @ b) / below, n=len(checked), unit="ratio")
-        else:
-            out.absent("first_order_agreement", "no neuron changes an answer more than another", unit="ratio")
+        """Over entities, facts and neurons, of which some are random and some those of the largest effects."""
+        cases, n_neurons = first.shape[0] * first.shape[1], first.shape[2]
+        flat = first.reshape(cases, n_neurons)
+        chosen = samples(flat, settings, f"shared_neurons/{out.relation}", self.n_checked)
+        tabulate_agreement(out, flat, lambda only: exact(only).reshape(cases, -1), chosen)
 
     def _on_model(self, study: Study) -> Record:
         relation, settings = study.recall.relation, study.settings
         try:
-            found = model_effects(study, count=self.n_entities, pool=self.n_resamples, draws=self.n_model_resamples)
+            found = model_effects(
+                study,
+                count=self.n_entities,
+                pool=self.n_resamples,
+                draws=self.n_model_resamples,
+                first_order=self.first_order,
+            )
         except NotApplicable as error:
             return Record(absent=absents(self.name, "model", relation, settings, error.reason))
         n = len(found.effects["mean"])
         out = _tabulator(self.name, "model", relation, n, settings)
         _tabulate(out, found.effects, found.relations, linked_pairs(study.stack.entities.cls))
-        out.absent("first_order_agreement", "on the model every neuron is ablated exactly", unit="ratio")
+        self._agreement(out, found.first, found.exact, settings)
         return out.record()
 
 

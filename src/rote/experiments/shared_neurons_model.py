@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,8 +15,10 @@ from rote.circuit.prompts import PromptSet
 from rote.experiments.base import Study, reported
 from rote.experiments.shared_neurons_facts import choose
 from rote.experiments.shared_neurons_stack import Effects
+from rote.experiments.sweeps import is_first_order
 from rote.facts import RelationPrompts
-from rote.model import Edit, Read, Site
+from rote.model import Read, Recording, Site, ablate_neurons, slopes
+from rote.model.ablate import answer_log_prob
 from rote.settings import Settings
 from rote.stack import Entities, Stack
 from rote.statistics import rng
@@ -24,20 +26,26 @@ from rote.statistics import rng
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelEffects:
-    """Effects by ablation; the `relation` axis runs over `relations`."""
+    """Effects by ablation; the `relation` axis runs over `relations`.
+
+    `first` are the mean ablation's effects to first order; `exact(neurons)` its exact ones for some neurons.
+    """
 
     relations: tuple[str, ...]
     effects: dict[str, Effects]
+    first: Effects
+    exact: Callable[[Int[np.ndarray, " chosen"]], Effects]
 
 
-def model_effects(study: Study, *, count: int, pool: int, draws: int) -> ModelEffects:
+def model_effects(study: Study, *, count: int, pool: int, draws: int, first_order: bool | None = None) -> ModelEffects:
     """Every window neuron replaced at subject_last, in the prompt of each fact that the model answers rightly.
 
     Candidates are the reported entities of the effective model; facts are those that the model knows, of relations
     that the effective model reads. The values put in are those of the same relation's prompts: the mean over the
     candidates; or for each draw and neuron that of a random one of `pool` candidates of another class of the studied
-    relation, the same one for every fact of an entity. NotApplicable where there is no window, or fewer than two
-    entities with four such facts.
+    relation, the same one for every fact of an entity. `first_order`: slope × change instead of a pass per neuron;
+    by default as the settings say. NotApplicable where there is no window, or fewer than two entities with four such
+    facts.
     """
     stack, settings, relation = study.stack, study.settings, study.recall.relation
     templates = {relation: study.recall.prompts, **{p.asked.name: p for p in study.asked_otherwise}}
@@ -48,16 +56,43 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int) -> ModelEf
     everyone = np.ones(len(sample), dtype=bool)
     chosen = choose(known, sample.first, sample.last, where=everyone, count=count, settings=settings, relation=relation)
     sources = sources_of(sample.cls[relation], chosen, pool, draws, sum(_sizes(stack)), settings, relation)
-    effects: dict[str, list[list[np.ndarray]]] = {"mean": [], "resample": []}
+    if first_order is None:
+        n_passes = len(chosen) * len(facts) * (1 + draws) * sum(_sizes(stack))
+        first_order = is_first_order(settings, n_passes * _operations(study), study.recall.model.device.type)
+    cases = []
     for name, prompts in facts.items():
         ablation = _Ablations(study, _of(templates[name], sample.names), prompts)
-        columns = [
-            ablation.effects(rows[name].get(sample.names[i]), source) for i, source in zip(chosen, sources, strict=True)
-        ]
-        for how in effects:
-            effects[how].append([column[how] for column in columns])
-    stacked = {how: np.array(columns).transpose(1, 0, 2) for how, columns in effects.items()}
-    return ModelEffects(relations=tuple(facts), effects={how: x for how, x in stacked.items() if np.isfinite(x).any()})
+        cases.append([(ablation, rows[name].get(sample.names[i]), s) for i, s in zip(chosen, sources, strict=True)])
+
+    def over(measure: Callable[[_Ablations, int, Int[np.ndarray, "draw neuron"]], np.ndarray], n: int) -> Effects:
+        missing = np.full(n, np.nan)
+        return np.array([[missing if row is None else measure(a, row, s) for a, row, s in case] for case in cases])
+
+    def effects(how: str) -> Effects:
+        if first_order:
+            return over(lambda a, row, s: a.first_order(row, a.values(how, s)), n_neurons).transpose(1, 0, 2)
+        return over(lambda a, row, s: a.exact(row, a.values(how, s)), n_neurons).transpose(1, 0, 2)
+
+    def exact(only: Int[np.ndarray, " chosen"]) -> Effects:
+        return over(lambda a, row, s: a.exact(row, a.values("mean", s), only), len(only)).transpose(1, 0, 2)
+
+    n_neurons = sum(_sizes(stack))
+    found = {how: effects(how) for how in ("mean", "resample")}
+    first = found["mean"] if first_order else over(lambda a, r, s: a.first_order(r, a.values("mean", s)), n_neurons)
+    return ModelEffects(
+        relations=tuple(facts),
+        effects={how: x for how, x in found.items() if np.isfinite(x).any()},
+        first=first if first_order else first.transpose(1, 0, 2),
+        exact=exact if first_order else lambda only: found["mean"][:, :, only],
+    )
+
+
+def _operations(study: Study) -> float:
+    """Of one pass for one neuron, about: the positions behind the name through the blocks behind the window."""
+    recall, model = study.recall, study.recall.model
+    positions = int((recall.full.end - recall.full.subject_last).max()) + 1
+    share = (model.n_layers - study.circuit.window.start) / model.n_layers
+    return 2.0 * model.n_parameters * share * positions
 
 
 def _sizes(stack: Stack) -> list[int]:
@@ -94,49 +129,81 @@ class _Ablations:
         self.posts = list(everyone.read(reads).values())
         self.starts = np.cumsum([0, *_sizes(stack)])
 
-    def effects(self, row: int | None, source: Int[np.ndarray, "draw neuron"]) -> dict[str, np.ndarray]:
-        """By ablation, log p(answer | neuron replaced) − log p(answer) for every neuron; NaN where there is no fact.
-
-        `row` is the fact among those the model answers rightly.
-        """
-        if row is None:
-            missing = np.full(self.starts[-1], np.nan)
-            return {"mean": missing, "resample": missing}
+    def values(self, how: str, source: Int[np.ndarray, "draw neuron"]) -> list[Float[Tensor, "draw neuron"]]:
+        """What replaces each neuron, per layer: the mean over the candidates, or the drawn candidates' values."""
+        if how == "mean":
+            return [post.mean(0, keepdim=True) for post in self.posts]
         sources = [torch.as_tensor(source[:, a:b]) for a, b in pairwise(self.starts)]
-        drawn = [
+        return [
             post[s.to(post.device), torch.arange(post.shape[1], device=post.device)]
             for post, s in zip(self.posts, sources, strict=True)
         ]
-        means = [post.mean(0, keepdim=True) for post in self.posts]
-        return {"mean": self._replaced(row, means), "resample": self._replaced(row, drawn)}
 
-    def _replaced(self, row: int, values: Sequence[Float[Tensor, "draw neuron"]]) -> Float[np.ndarray, " neuron"]:
-        """The mean over draws; many copies of the prompt run at once, each with another neuron replaced."""
-        batch, one = self.facts, torch.tensor([row])
-        recording, at = self.model.record(batch.tokens[one], batch.mask[one]), batch.subject_last[one]
-        answer = int(batch.answers[row])
+    def exact(
+        self, row: int, values: Sequence[Float[Tensor, "draw neuron"]], only: Int[np.ndarray, " chosen"] | None = None
+    ) -> Float[np.ndarray, " chosen"]:
+        """log p(answer | neuron replaced) − log p(answer) per neuron, the mean over draws; NaN without a draw.
 
-        def run(copies: int, layer: int | None, edit: list[Edit], read: Read) -> Tensor:
-            repeated = recording.take(torch.zeros(copies, dtype=torch.long))
-            return self.model.replay(repeated, layer or 0, read=[read], edit=edit)[read.site]
-
-        def log_p(copies: int, layer: int | None, edit: list[Edit]) -> np.ndarray:
-            logits = run(copies, layer, edit, Read(site=Site("logits"), position=batch.end[one].expand(copies)))
-            return np.asarray(torch.log_softmax(logits.double(), -1)[:, answer].cpu().numpy())
-
-        clean, parts = log_p(1, self.sites[0].layer, [])[0], []
-        for site, value in zip(self.sites, values, strict=True):
-            post = run(1, site.layer, [], Read(site=site, position=at))
-            n_draws, n = value.shape
-            found = np.empty(n_draws * n)
-            for start in range(0, len(found), batch.batch_size):
-                place = torch.arange(start, min(start + batch.batch_size, len(found)), device=post.device)
-                put = post.expand(len(place), -1).clone()
-                put[torch.arange(len(place), device=post.device), place % n] = value.flatten()[place].to(post.dtype)
-                edit = Edit(site=site, value=put, position=at.expand(len(place)))
-                found[start : start + len(place)] = log_p(len(place), site.layer, [edit])
-            parts.append(found.reshape(n_draws, n).mean(0) - clean if n_draws else np.full(n, np.nan))
+        `row` is the fact among those the model answers rightly; `only` numbers neurons through all layers. Many copies
+        of the prompt run at once, each with another neuron replaced.
+        """
+        asked, parts = self._asked(row), []
+        clean = float(answer_log_prob(asked.logits, asked.answer))
+        for site, value, (a, b) in zip(self.sites, values, pairwise(self.starts), strict=True):
+            wanted = np.arange(b - a) if only is None else only[(only >= a) & (only < b)] - a
+            n_draws, neurons = len(value), torch.as_tensor(wanted)
+            assert site.layer is not None
+            log_p = ablate_neurons(
+                self.model,
+                asked.recording,
+                layer=site.layer,
+                neurons=neurons.repeat(n_draws),
+                value=value[:, neurons.to(value.device)].reshape(-1, 1),
+                position=asked.position,
+                end=asked.end,
+                answer=asked.answer,
+                rows_at_once=self.facts.rows_at_once,
+            )
+            found = log_p.double().cpu().numpy().reshape(n_draws, len(wanted))
+            parts.append(found.mean(0) - clean if n_draws else np.full(len(wanted), np.nan))
         return np.concatenate(parts)
+
+    def first_order(self, row: int, values: Sequence[Float[Tensor, "draw neuron"]]) -> Float[np.ndarray, " neuron"]:
+        """∂ log p(answer) / ∂ activation × (replacement − activation), the mean over draws; NaN without a draw."""
+        asked = self._asked(row)
+
+        def objective(logits: Tensor) -> Tensor:
+            return answer_log_prob(logits, asked.answer)
+
+        found = slopes(self.model, asked.recording, self.sites, objective, position=asked.position, end=asked.end)
+        means = [value.mean(0, keepdim=True) for value in values]
+        effects = [found[site].effect(mean)[0] for site, mean in zip(self.sites, means, strict=True)]
+        return np.asarray(torch.cat(effects).double().cpu().numpy())
+
+    def _asked(self, row: int) -> _Asked:
+        """The prompt of one fact, without the padding behind its question."""
+        facts, one = self.facts, torch.tensor([row])
+        end, length = facts.end[one], int(facts.end[row]) + 1
+        recording = self.model.record(facts.tokens[one, :length], facts.mask[one, :length])
+        logits = self.model.replay(recording, self.model.n_layers, read=[Site("logits").at(end)]).logits
+        return _Asked(
+            recording=recording,
+            logits=logits,
+            position=facts.subject_last[one],
+            end=end,
+            answer=facts.answers[one.to(facts.answers.device)],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Asked:
+    """One fact's clean pass, with the positions and the answer's token as tensors of one row."""
+
+    recording: Recording
+    logits: Float[Tensor, "1 vocab"]
+    position: Int[Tensor, " 1"]
+    end: Int[Tensor, " 1"]
+    answer: Int[Tensor, " 1"]
 
 
 def _askable(entities: Entities, templates: Mapping[str, RelationPrompts]) -> Entities:

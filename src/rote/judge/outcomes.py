@@ -191,6 +191,9 @@ def _outcome(cell: Cell, ruling: Ruling, with_: Side | None = None, without: Sid
     )
 
 
+REHEARSAL = "this is a rehearsal, in which every fact counts as known: no verdict can be taken from it"
+
+
 def outcome_frame(outcomes: Iterable[Outcome | Mapping[str, Any]]) -> pd.DataFrame:
     """Outcomes as a DataFrame, one row each, with the columns of the public format also when there is none."""
     rows = [outcome.as_dict if isinstance(outcome, Outcome) else dict(outcome) for outcome in outcomes]
@@ -212,4 +215,7 @@ def judge_tables(run: RunFolder) -> tuple[Outcome, ...]:
     """The outcomes of a finished run, nothing written."""
     line_up = ("lineup", "controls") in run.tables()
     controls = run.table("lineup", "controls") if line_up else pd.DataFrame(columns=list(CONTROL_FIELDS))
-    return verdicts(run.summary, run.absent, controls)
+    found = verdicts(run.summary, run.absent, controls)
+    if run.study.get("rehearsal"):
+        return tuple(replace(outcome, verdict="not applicable", t=None, reason=REHEARSAL) for outcome in found)
+    return found

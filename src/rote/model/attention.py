@@ -6,7 +6,7 @@ without one, transformers passes no causal mask to an implementation that it doe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -23,7 +23,11 @@ NAME = "rote"
 
 # (site name, layer, activation) -> activation; called for q, k, v, scores and pattern
 Tap = Callable[[str, int, Tensor], Tensor]
+# keys and values of one layer as they come in: (row, key–value head, position, d_head)
+KeyValue = tuple[Tensor, Tensor]
 _TAP: ContextVar[Tap | None] = ContextVar("rote_attention_tap", default=None)
+_KEPT: ContextVar[dict[int, KeyValue] | None] = ContextVar("rote_attention_kept", default=None)
+_PREFIX: ContextVar[Mapping[int, KeyValue] | None] = ContextVar("rote_attention_prefix", default=None)
 
 
 @contextmanager
@@ -36,6 +40,26 @@ def tapped(tap: Tap) -> Iterator[None]:
         _TAP.reset(token)
 
 
+@contextmanager
+def keeping(kept: dict[int, KeyValue]) -> Iterator[None]:
+    """Within this context, the keys and values that every layer gets are put into `kept`, by layer."""
+    token = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+@contextmanager
+def prefixed(prefix: Mapping[int, KeyValue]) -> Iterator[None]:
+    """Within this context, every layer's queries also see these keys and values, before its own positions."""
+    token = _PREFIX.set(prefix)
+    try:
+        yield
+    finally:
+        _PREFIX.reset(token)
+
+
 def attention(
     module: nn.Module,
     query: Float[Tensor, "row head query d_head"],
@@ -46,11 +70,17 @@ def attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Float[Tensor, "row query head d_head"], Float[Tensor, "row head query key"]]:
-    """softmax(softcap(q·kᵀ·scaling) + mask)·v, with keys and values repeated to the query heads."""
-    groups = query.shape[1] // key.shape[1]
-    if groups > 1:
-        key, value = _repeated(key, groups), _repeated(value, groups)
+    """softmax(softcap(q·kᵀ·scaling) + mask)·v, with keys and values repeated to the query heads.
+
+    Where a prefix of earlier positions is given, the mask's last dimension runs over it too; `k` and `v` are shown
+    without it, `scores` and `pattern` with it.
+    """
+    kept, groups = _KEPT.get(), query.shape[1] // key.shape[1]
+    if kept is not None:
+        kept[int(module.layer_idx)] = key, value  # type: ignore[arg-type]
+    key, value = _to_query_heads(key, groups), _to_query_heads(value, groups)
     query, key, value = (_show(n, module, x) for n, x in (("q", query), ("k", key), ("v", value)))
+    key, value = _after_prefix(module, key, value, groups)
     scores = torch.matmul(query, key.transpose(-1, -2)) * (scaling or query.shape[-1] ** -0.5)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
@@ -62,6 +92,19 @@ def attention(
     return torch.matmul(pattern, value).transpose(1, 2).contiguous(), pattern
 
 
+def _to_query_heads(x: Tensor, groups: int) -> Tensor:
+    return _repeated(x, groups) if groups > 1 else x
+
+
+def _after_prefix(module: nn.Module, key: Tensor, value: Tensor, groups: int) -> KeyValue:
+    prefix = _PREFIX.get()
+    if prefix is None:
+        return key, value
+    keys, values = prefix[int(module.layer_idx)]  # type: ignore[arg-type]
+    keys, values = _to_query_heads(keys, groups), _to_query_heads(values, groups)
+    return torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+
+
 def _show(name: str, module: nn.Module, x: Tensor) -> Tensor:
     tap = _TAP.get()
     if tap is None:
@@ -71,6 +114,8 @@ def _show(name: str, module: nn.Module, x: Tensor) -> Tensor:
         return tap(name, layer, x)
     seen = x.transpose(1, 2)
     changed = tap(name, layer, seen)
+    if torch.is_grad_enabled():  # slopes are of what the tap has seen
+        return changed.transpose(1, 2)
     if changed is seen or torch.equal(changed, seen):  # the product's last bits depend on how x lies in memory
         return x
     return changed.transpose(1, 2)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rote.errors import InputError
 from rote.model.precision import masked_score
-from rote.model.sites import ATTENTION_SQUARES, PER_HEAD, Site, SiteLike, parse_site
+from rote.model.sites import ATTENTION_SQUARES, PER_HEAD, Site, SiteLike, after, parse_site
 
 NEURONS = ("mlp_pre", "mlp_post")
 
@@ -77,6 +77,12 @@ class Edit:
             position=None if self.position is None else self.position[rows],
             key_position=None if self.key_position is None else self.key_position[rows],
         )
+
+    def counted_from(self, first: int) -> Edit:
+        """The same edit where only the positions from `first` on are run; keys are still counted from the start."""
+        if self.position is None:
+            raise InputError(f"the edit at {self.site} names no position, so every position has to be run again")
+        return replace(self, position=after(self.position, first, f"the edit at {self.site}"))
 
     def apply(self, x: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
         """A changed copy of the site's activation (heads, where there are any, as `Site` says)."""
@@ -151,6 +157,9 @@ class FunctionEdit:
 
     def take(self, rows: Int[Tensor, " new_row"]) -> FunctionEdit:
         return self
+
+    def counted_from(self, first: int) -> FunctionEdit:
+        raise InputError(f"the edit at {self.site} is a function of every position, so all have to be run again")
 
     def apply(self, x: Tensor) -> Tensor:
         return self.function(x)

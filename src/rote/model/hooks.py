@@ -15,7 +15,7 @@ from rote.errors import InputError, MeasurementError
 from rote.model import attention
 from rote.model.edits import AnyEdit
 from rote.model.families import Family
-from rote.model.sites import SHAPES, Read, Site
+from rote.model.sites import ATTENTION_SQUARES, SHAPES, Read, Site
 
 _IN_ATTENTION = ("q", "k", "v", "scores", "pattern")
 
@@ -140,13 +140,15 @@ class Session:
 
     def visit(self, site: Site, x: Tensor) -> Tensor:
         """Apply the edits of a site, in their order, then read the result."""
+        if torch.is_grad_enabled():
+            x = x.view_as(x)  # a node of its own: one tensor may enter two modules, and slopes are of one of them
         for edit in self.edits:
             if edit.site == site:
                 x = edit.apply(x)
         for read in self.reads:
             if read.site == site:
-                check_finite(site, x)
-                value = x if read.position is None else gather(x, read.position)
+                value = gather(site, x, read.position)
+                check_finite(site, value)
                 self.read_values[site] = value if self.wiring.device is None else value.to(self.wiring.device)
         return x
 
@@ -193,15 +195,23 @@ class NonFinite(MeasurementError):
 
 def check_finite(site: Site, x: Tensor) -> None:
     """NonFinite, with the site's name, for NaN or infinity; forbidden scores are infinite on purpose."""
-    if site.name == "scores" or torch.isfinite(x).all():
+    if site.name == "scores" or _finite(x):
         return
     raise NonFinite(site, int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0]) if x.dim() > 1 else None)
 
 
-def gather(x: Tensor, position: Tensor) -> Tensor:
-    """One position of each row, or several."""
-    rows = torch.arange(x.shape[0], device=x.device)
-    return x[rows if position.dim() == 1 else rows[:, None], position.to(x.device)]
+def _finite(x: Tensor) -> bool:
+    """By the extremes, which NaN and infinity pass through: one look at the memory and no copy of its size."""
+    return not x.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(x.detach()))).all())
+
+
+def gather(site: Site, x: Tensor, position: Tensor | None) -> Tensor:
+    """One position of each row, or several (None: all); of the queries, where a site is queries by keys."""
+    if position is None:
+        return x
+    rows, at = torch.arange(x.shape[0], device=x.device), position.to(x.device)
+    rows = rows if at.dim() == 1 else rows[:, None]
+    return x[rows, :, at] if site.name in ATTENTION_SQUARES else x[rows, at]
 
 
 def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> list[RemovableHandle]:
@@ -263,5 +273,7 @@ def _shown(point: Point, x: Tensor, visit: Callable[[Tensor], Tensor]) -> Tensor
         changed = visit(site)
         if changed is site:
             return x
+        if torch.is_grad_enabled():  # slopes are of the product
+            return changed / point.scale
         return torch.where(changed == site, x, changed / point.scale)  # what is left as it was stays so bit for bit
     return visit(x)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from rote.model.edits import EditLike, parse_edit
 from rote.model.families import Family
 from rote.model.hooks import Session, Stop, Wiring, check_finite, gather
 from rote.model.placing import placed
-from rote.model.precision import wide
+from rote.model.precision import Float32Products, slow_bfloat16, wide
+from rote.model.recording import Recording
 from rote.model.sites import Read, Site, SiteLike, parse_read, parse_site
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
 
@@ -47,41 +49,11 @@ class Activations(Mapping[Site, Tensor]):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Recording:
-    """A forward pass kept for replay: the residual stream before every block and each block's arguments."""
-
-    resid_pre: tuple[Float[Tensor, "row pos d_model"], ...]
-    arguments: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
-
-    @property
-    def n_rows(self) -> int:
-        return int(self.resid_pre[0].shape[0])
-
-    def take(self, rows: Int[Tensor, " new_row"]) -> Recording:
-        """The recording of a selection, or a repetition, of its rows."""
-        return Recording(
-            resid_pre=tuple(x[rows] for x in self.resid_pre),
-            arguments=tuple((_rows(a, rows, self.n_rows), _rows(k, rows, self.n_rows)) for a, k in self.arguments),
-        )
-
-
-def _rows(value: Any, rows: Tensor, n: int) -> Any:
-    """Index whatever runs over the rows, in nested tuples and dicts; what broadcasts over rows stays."""
-    if isinstance(value, Tensor):
-        return value[rows] if value.dim() > 0 and value.shape[0] == n and n > 1 else value
-    if isinstance(value, (tuple, list)):
-        return type(value)(_rows(item, rows, n) for item in value)
-    if isinstance(value, dict):
-        return {key: _rows(item, rows, n) for key, item in value.items()}
-    return value
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
     """A Hugging Face causal language model as it is: no weight is copied, folded or rewritten.
 
     Shapes are read from the configuration. `parallel` tells whether attention and MLP of a block read the
-    same residual stream (GPT-NeoX, GPT-J) or one after the other.
+    same residual stream (GPT-NeoX, GPT-J) or one after the other. `float32_products`: see `with_fast_products`.
     """
 
     module: nn.Module
@@ -89,6 +61,7 @@ class Model:
     family: Family
     name: str
     revision: str | None = None
+    float32_products: bool = False
     spec: Any = None  # the ModelSpec that loads it again, None for a module that was given
 
     # ------------------------------------------------------------------ shapes
@@ -142,6 +115,13 @@ class Model:
     @property
     def n_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def with_fast_products(self) -> Model:
+        """The model as a study runs it: bfloat16 products in float32 on a CPU that has no instructions for them.
+
+        The module is the same one; its logits then differ from Hugging Face's in the order of sums.
+        """
+        return replace(self, float32_products=True) if slow_bfloat16(self.device, self.dtype) else self
 
     @property
     def wiring(self) -> Wiring:
@@ -203,47 +183,77 @@ class Model:
         """A clean forward pass, kept so that blocks can be run again from any of them; `positions` as in `run`."""
         residuals: list[Tensor] = []
         arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        kept: dict[int, attention.KeyValue] = {}
+        last: list[Tensor] = []
 
         def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             rest = dict(kwargs)
             residuals.append(args[0] if args else rest.pop("hidden_states"))
             arguments.append((args[1:], rest))
 
-        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in self.wiring.blocks]
+        def stop(module: nn.Module, args: Any, output: Any) -> None:
+            last.append(_first(output))
+            raise Stop
+
+        blocks = self.wiring.blocks
+        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
+        handles.append(blocks[-1].register_forward_hook(stop))
         try:
-            with torch.no_grad(), self._serving():
+            with torch.no_grad(), self._serving(), attention.keeping(kept), suppress(Stop):
                 self._final(tokens, mask, positions)
         finally:
             for handle in handles:
                 handle.remove()
-        return Recording(resid_pre=tuple(residuals), arguments=tuple(arguments))
+        return Recording(
+            resid_pre=tuple(residuals),
+            resid_post=last[0],
+            keys_values=tuple(kept[layer] for layer in range(len(blocks))),
+            arguments=tuple(arguments),
+        )
 
     def replay(
         self,
         recording: Recording,
         start: int,
         *,
-        resid: Float[Tensor, "row pos d_model"] | None = None,
+        first: int = 0,
+        rows: Int[Tensor, " row"] | None = None,
+        resid: Float[Tensor, "row suffix d_model"] | None = None,
         read: Sequence[Read | SiteLike] = ("logits",),
         edit: Sequence[EditLike] = (),
+        keep_graph: bool = False,
     ) -> Activations:
-        """Run blocks `start`.. again, from the recorded residual stream or from `resid`, with edits."""
-        session = self._session(read, edit)
+        """Run blocks `start`.. again, from the recorded residual stream or from `resid`, with edits.
+
+        `first`: only positions from there on run; attention takes the keys and values of the earlier ones from the
+        recording. Positions of reads and edits still count from the prompt's start, every edit has to name its own,
+        and a read without one holds the positions from `first` on. `rows`: the recording's rows to run, repeated or
+        not, in the order of `resid`, reads and edits. `start` may be the number of blocks: then only the final norm
+        runs. `keep_graph`: keep what autograd needs, for slopes with respect to `resid` or an edit's value.
+        """
+        session = self._session(read, edit, first)
         _check_start(session, start, self.n_layers)
+        if not 0 <= first < recording.n_positions:
+            raise InputError(f"replay cannot start at position {first}; it has 0 to {recording.n_positions - 1}")
         logits = _logits_read(session)
         last = None if logits else self._last_block(session)
-        x = recording.resid_pre[start] if resid is None else resid
-        with torch.no_grad(), self._serving(), session.hooked():
+        x = recording.resid(start, rows, first) if resid is None else resid
+        with torch.set_grad_enabled(keep_graph), self._serving(), session.hooked():
             for layer in range(start, self.n_layers if last is None else last + 1):
-                args, kwargs = recording.arguments[layer]
-                x = _first(self.wiring.blocks[layer](x, *args, **kwargs))
+                x = self._block(layer, x, recording, rows, first)
             if last is None:
                 final = self.wiring.final_norm(x)
                 if logits:
                     self._read_logits(session, final, logits)
         return Activations(session.read_values)
 
-    def _session(self, read: Sequence[Read | SiteLike], edit: Sequence[EditLike]) -> Session:
+    def _block(self, layer: int, x: Tensor, recording: Recording, rows: Tensor | None, first: int) -> Tensor:
+        args, kwargs = recording.call(layer, rows, first)
+        before = attention.prefixed({layer: recording.prefix(layer, rows, first)}) if first else nullcontext()
+        with before:
+            return _first(self.wiring.blocks[layer](x, *args, **kwargs))
+
+    def _session(self, read: Sequence[Read | SiteLike], edit: Sequence[EditLike], first: int = 0) -> Session:
         reads, edits = [parse_read(r) for r in read], [parse_edit(e) for e in edit]
         if any(e.site.name == "logits" for e in edits):
             raise InputError("logits can be read but not edited; edit `final` or change the logits you were given")
@@ -251,6 +261,8 @@ class Model:
         for r in reads:
             if places.setdefault(r.site, r.position) is not r.position:
                 raise InputError(f"{r.site} is read more than once in one pass, at different positions; read all of it")
+        if first:
+            reads, edits = [r.counted_from(first) for r in reads], [e.counted_from(first) for e in edits]
         return Session(wiring=self.wiring, reads=reads, edits=edits)
 
     def _last_block(self, session: Session) -> int | None:
@@ -285,9 +297,7 @@ class Model:
 
     def _read_logits(self, session: Session, final: Tensor, reads: Iterable[Read]) -> None:
         for read in reads:
-            x = final
-            if read.position is not None:
-                x = gather(x, read.position)
+            x = gather(read.site, final, read.position)
             session.read_values[read.site] = self.unembed(x).to(self.device)
             check_finite(read.site, session.read_values[read.site])
 
@@ -299,7 +309,8 @@ class Model:
         config._attn_implementation = attention.NAME
         self.module.eval()
         try:
-            yield
+            with Float32Products() if self.float32_products else nullcontext():
+                yield
         finally:
             config._attn_implementation = before
             for module in training:
@@ -365,6 +376,17 @@ class Model:
         block = self.wiring.blocks[layer]
         return weights.Source(block=block, family=self.family, device=self.device, scale=self.residual_scale)
 
+    @torch.no_grad()
+    def mlp_added(self, layer: int, reads: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+        """What a block's MLP adds to the residual stream for what it reads (site `mlp_in`), by its own modules."""
+        family, block = self.family, self.wiring.blocks[layer]
+        inside = (family.mlp,) if family.mlp != family.mlp_out else (family.mlp_in, family.activation, family.mlp_out)
+        x = reads.to(self.device, self.dtype)[:, None]
+        for path in (family.mlp_norm, *inside, family.mlp_out_norm):
+            x = x if path is None else _first(attrgetter(path)(block)(x))
+            x = x * self.residual_scale if path == inside[-1] else x
+        return x[:, 0].to(self.device)
+
     @property
     def attn_contribution(self) -> str:
         """The site at which attention's output is added to the residual stream."""
@@ -387,8 +409,11 @@ def _logits_read(session: Session) -> list[Read]:
 
 
 def _check_start(session: Session, start: int, n_layers: int) -> None:
-    if not 0 <= start < n_layers:
-        raise InputError(f"replay cannot start at block {start}; this model has blocks 0 to {n_layers - 1}")
+    if not 0 <= start <= n_layers:
+        raise InputError(
+            f"replay cannot start at block {start}; this model has blocks 0 to {n_layers - 1} "
+            f"(and {n_layers}, after the last)"
+        )
     sites = [site for site in session.sites if site.name not in ("final", "logits")]
     early = [str(site) for site in sites if (site.layer or 0) < start]
     if early:

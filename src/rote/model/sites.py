@@ -98,6 +98,18 @@ class Read:
     site: Site
     position: Int[Tensor, " row"] | Int[Tensor, "row place"] | None = None
 
+    def counted_from(self, first: int) -> Read:
+        """The same read where only the positions from `first` on are run."""
+        if self.position is None:
+            return self
+        return Read(site=self.site, position=after(self.position, first, f"the read at {self.site}"))
+
+
+def after(position: Int[Tensor, " row"], first: int, what: str) -> Int[Tensor, " row"]:
+    if position.numel() and int(position.min()) < first:
+        raise InputError(f"{what} is at position {int(position.min())}, but only those from {first} on are run again")
+    return position - first
+
 
 SiteLike = Site | str | tuple[str, int]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rote.report.circuit_found import circuit_found, relations_found
-from rote.report.document import Column, Document, Paragraph, Section, Table
+from rote.report.document import Column, Document, Lead, Paragraph, Section, Table
 from rote.report.lead import lead_of
 from rote.report.lineup_section import judgements, line_up_section
 from rote.report.sections import experiment_sections
@@ -39,6 +39,8 @@ def build_document(view: View) -> Document:
         )
         for relation in relations[:_MAX_LEADS]
     )
+    if view.study.get("rehearsal"):
+        leads = (_rehearsal(view),)
     line_up = line_up_section(view)
     model = str(view.study.get("model", "")) or "a language model"
     short = model.rstrip("/").rsplit("/", 1)[-1]
@@ -54,6 +56,17 @@ def build_document(view: View) -> Document:
         sections=(*experiment_sections(view), _how(view.study)),
         footer=_FOOTER if facts else FOOTER,
         front=(line_up,) if line_up else (),
+    )
+
+
+def _rehearsal(view: View) -> Lead:
+    """Nothing that a rehearsal measured is a finding, so the first screen gives none."""
+    return Lead(
+        headline="This is a rehearsal: every fact counts as known, and nothing here is a finding.",
+        sentences=(
+            "It shows how long each part of a study takes and what memory it needs, for instance on random weights.",
+            f"{len(view.measured):,} values were computed as in a study; no verdict can be taken from any of them.",
+        ),
     )
 
 

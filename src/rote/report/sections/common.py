@@ -76,6 +76,18 @@ def table(caption: str, rows: Sequence[Measured], *cells: Cell) -> Table:
     )
 
 
+def first_order_table(rows: Sequence[Measured], *cells: Cell) -> tuple[Table, ...]:
+    """First-order effects against exact ones; nothing where there are none."""
+    words = {"random": "at random", "top": "largest effects"}
+    every = (
+        *cells,
+        ("chosen", lambda r: words.get(r.condition or "", ""), False),
+        ("correlation", lambda r: f"{r.value:.3f}", True),
+        ("how many", lambda r: r.count, True),
+    )
+    return (table("Gradient × change against exact effects", rows, *every),) if rows else ()
+
+
 def shared_n(rows: Iterable[Measured]) -> tuple[str, Callable[[Measured | None], str]]:
     """What to add to a caption where all rows share one n, and how to write a cell then and otherwise."""
     counts = {row.n for row in rows}

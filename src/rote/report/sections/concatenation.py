@@ -6,6 +6,7 @@ from rote.report.document import Axis, BarChart, Block, Figure, Part, Series, XY
 from rote.report.sections.common import (
     ABLATION_WORDS,
     VALUE,
+    first_order_table,
     largest,
     layer_axis,
     layer_table,
@@ -64,6 +65,7 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         top = largest(heads, _BARS)
         caption = f"Total effect in logits: {shown_of(len(top), len(heads), 'heads')}"
         found.append(table(caption, top, ("head", lambda r: r.name, False), *VALUE))
+        found.extend(first_order_table(view.rows(EXPERIMENT, "first_order_correlation", relation=relation)))
     return tuple(found)
 
 

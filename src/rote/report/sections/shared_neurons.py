@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rote.report.document import Axis, Block, Column, Figure, Heatmap, Part, Table
-from rote.report.sections.common import VALUE, Cell, per_relation, table
+from rote.report.sections.common import VALUE, Cell, first_order_table, per_relation, table
 from rote.report.sections.layer_probes import STACKS
 from rote.report.view import Measured, View
 
@@ -39,12 +39,8 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
             ("ablation", lambda r: "resample" if _resampled(r) else "mean", False),
         )
         found.append(table("Size of the correlation, whatever its sign", rows, *cells, *VALUE))
-    agreement = _studied(view, relation, "first_order_agreement")
-    if agreement:
-        stack: Cell = ("stack", lambda r: STACKS[r.stack or ""], False)
-        count: Cell = ("neurons", VALUE[2][1], True)
-        value: Cell = ("correlation", lambda r: f"{r.value:.3f}", True)
-        found.append(table("Gradient × change against exact ablation", agreement, stack, value, count))
+    stack: Cell = ("stack", lambda r: STACKS[r.stack or ""], False)
+    found.extend(first_order_table(_studied(view, relation, "first_order_correlation"), stack))
     return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rote.report.document import Axis, BarChart, Block, Figure, Part, Series
-from rote.report.sections.common import VALUE, largest, per_relation, shown_of, table
+from rote.report.sections.common import VALUE, first_order_table, largest, per_relation, shown_of, table
 from rote.report.view import Measured, View, source_name
 
 EXPERIMENT = "value_inputs"
@@ -28,7 +28,9 @@ def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
         charts=charts,
     )
     cells = (("node", _node, False), ("into head", lambda r: r.name, False))
-    return (figure, table(f"Effect in logits: {shown_of(len(top), len(rows), 'paths')}", top, *cells, *VALUE))
+    shown = table(f"Effect in logits: {shown_of(len(top), len(rows), 'paths')}", top, *cells, *VALUE)
+    agreement = view.rows(EXPERIMENT, "first_order_correlation", relation=relation)
+    return (figure, shown, *first_order_table(agreement, ("into head", lambda r: r.name, False)))
 
 
 def _node(row: Measured) -> str:

@@ -1,0 +1,84 @@
+"""`Recording`: a clean forward pass, kept so that blocks can be run again, also from some position on only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from rote.model.attention import KeyValue
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """The residual stream before every block and after the last, each block's keys, values and call arguments."""
+
+    resid_pre: tuple[Float[Tensor, "row pos d_model"], ...]
+    resid_post: Float[Tensor, "row pos d_model"]
+    keys_values: tuple[KeyValue, ...]  # each (row, key–value head, pos, d_head), as they enter the dot product
+    arguments: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.resid_post.shape[0])
+
+    @property
+    def n_positions(self) -> int:
+        return int(self.resid_post.shape[1])
+
+    def take(self, rows: Int[Tensor, " new_row"]) -> Recording:
+        """The recording of a selection, or a repetition, of its rows."""
+        return Recording(
+            resid_pre=tuple(x[rows] for x in self.resid_pre),
+            resid_post=self.resid_post[rows],
+            keys_values=tuple((k[rows], v[rows]) for k, v in self.keys_values),
+            arguments=tuple((_rows(a, rows, self.n_rows), _rows(k, rows, self.n_rows)) for a, k in self.arguments),
+        )
+
+    def resid(self, layer: int, rows: Tensor | None, first: int) -> Float[Tensor, "new_row suffix d_model"]:
+        """The residual stream before a block (`n_layers`: after the last) of some rows, from position `first` on."""
+        x = (*self.resid_pre, self.resid_post)[layer][:, first:]
+        return x if rows is None else x[rows.to(x.device)]
+
+    def prefix(self, layer: int, rows: Tensor | None, first: int) -> KeyValue:
+        """A block's keys and values of some rows at the positions before `first`."""
+        key, value = (x[:, :, :first] for x in self.keys_values[layer])
+        return (key, value) if rows is None else (key[rows.to(key.device)], value[rows.to(value.device)])
+
+    def call(self, layer: int, rows: Tensor | None, first: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """A block's further arguments for some rows and the positions from `first` on."""
+        arguments: Any = self.arguments[layer]
+        if first:
+            arguments = _from_position(arguments, first, self.n_positions)
+        return arguments if rows is None else _rows(arguments, rows, self.n_rows)  # type: ignore[no-any-return]
+
+
+def _rows(value: Any, rows: Tensor, n: int) -> Any:
+    """Index whatever runs over the rows, in nested tuples and dicts; what broadcasts over rows stays."""
+    if isinstance(value, Tensor):
+        return value[rows.to(value.device)] if value.dim() > 1 and value.shape[0] == n and n > 1 else value
+    if isinstance(value, (tuple, list)):
+        return type(value)(_rows(item, rows, n) for item in value)
+    if isinstance(value, dict):
+        return {key: _rows(item, rows, n) for key, item in value.items()}
+    return value
+
+
+def _from_position(value: Any, first: int, n: int) -> Any:
+    """Cut whatever runs over the queries' positions, in nested tuples and dicts.
+
+    Masks are (row, 1, query, key) and keep all keys; tables of rotary angles and position numbers have their
+    positions behind the rows, plain lists of positions in front.
+    """
+    if isinstance(value, Tensor):
+        dim = {4: 2, 3: 1, 2: 1, 1: 0}.get(value.dim())
+        if dim is None or value.shape[dim] != n:
+            return value
+        return value.narrow(dim, first, n - first)
+    if isinstance(value, (tuple, list)):
+        return type(value)(_from_position(item, first, n) for item in value)
+    if isinstance(value, dict):
+        return {key: _from_position(item, first, n) for key, item in value.items()}
+    return value
