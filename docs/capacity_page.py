@@ -31,12 +31,17 @@ def filled(page: str, view: View, seconds: float) -> str:
 
 def _lines(view: View, seconds: float) -> list[str]:
     grid = {k: v for k, v in view.study["settings"].items() if k != "seed"}
-    lines = [f"**{organism_capacity.sentence(view)}**", "", "![Facts held and bits per parameter](figures/organism_capacity.svg)", ""]
+    lines = [
+        f"**{organism_capacity.sentence(view)}**",
+        "",
+        "![Facts held and bits per parameter](figures/organism_capacity.svg)",
+        "",
+    ]
     for block in organism_capacity.blocks(view):
         if isinstance(block, Table):
             lines += [f"{block.caption}:", "", *_table(block), ""]
     settings = ", ".join(f"`{name}` {json.dumps(value)}" for name, value in grid.items())
-    return [*lines, f"Grid: {settings}; seed {view.study['seed']}; {seconds:,.0f} seconds of training on one core."]
+    return [*lines, f"Grid: {settings}; seed {view.study['seed']}; {seconds:,.0f} seconds of wall clock."]
 
 
 def _table(table: Table) -> list[str]:
@@ -50,7 +55,11 @@ def drawn(charts: tuple[XYChart, ...]) -> str:
     parts = [_chart(chart, i * WIDTH) for i, chart in enumerate(charts)]
     size = f'width="{WIDTH * len(charts)}" height="{HEIGHT}" viewBox="0 0 {WIDTH * len(charts)} {HEIGHT}"'
     font = 'font-family="system-ui, sans-serif" font-size="12" fill="#1f2937"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>\n<rect width="100%" height="100%" fill="#ffffff"/>\n' + "\n".join(parts) + "\n</svg>\n"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>\n<rect width="100%" height="100%" fill="#ffffff"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
 
 
 def _chart(chart: XYChart, offset: float) -> str:
@@ -73,10 +82,14 @@ def _chart(chart: XYChart, offset: float) -> str:
     for v, label in chart.x.ticks:
         if x[0] <= v <= x[1]:
             lines.append(f'<text x="{px(v):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{label}</text>')
-    lines.append(f'<text x="{(px(x[0]) + px(x[1])) / 2:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{chart.x.title}</text>')
+    lines.append(
+        f'<text x="{(px(x[0]) + px(x[1])) / 2:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{chart.x.title}</text>'
+    )
     for i, series in enumerate(chart.series):
         lines += _series(series, px, py)
-        lines.append(f'<text x="{offset + LEFT + 8}" y="{TOP + 14 + 16 * i}" fill="{PALETTE[series.color]}">{series.name}</text>')
+        lines.append(
+            f'<text x="{offset + WIDTH - RIGHT - 8}" y="{HEIGHT - BOTTOM - 42 + 16 * i}" text-anchor="end" fill="{PALETTE[series.color]}">{series.name}</text>'
+        )
     return "\n".join(lines)
 
 
@@ -95,8 +108,8 @@ def _series(series: Series, px: object, py: object) -> list[str]:
 
 def _round_steps(top: float) -> list[float]:
     step = 10 ** math.floor(math.log10(top))
-    step = next(s for s in (step / 5, step / 2, step) if top / s <= 6)
-    return [i * step for i in range(int(top / step) + 1)]
+    step = next(s for s in (step / 5, step / 2, step, 2 * step) if top / s <= 6)
+    return [round(i * step, 6) for i in range(int(top / step) + 1)]
 
 
 def main(folder: str) -> None:
