@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from rote.execute import Event, Executor, Finished, Inline, OnEvent, Planned, Waiting, ignore
+from rote.execute import Executor, Inline, OnEvent, Waiting, ignore
 from rote.experiments.organism_capacity import NAME, member_record, over_organisms
 from rote.model.memory import keep_freed_memory
 from rote.organisms.capacity import CapacityGrid, OrganismSize, train_on_facts
 from rote.provenance import source_hash
 from rote.records import Record, RunFolder, Shard
 from rote.results import Run
+from rote.stages import Stages
 
 QUICK = CapacityGrid(widths=(8, 12, 16, 20), n_facts=(1024, 4096), n_seeds=1)
 
@@ -39,31 +40,27 @@ def study_capacity(
     run = RunFolder.open(
         folder, describe_capacity(grid), fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
     )
-    with run:
-        return _measured(grid, run, executor or Inline(), on_event)
+    stages = Stages(run=run, on_event=on_event)
+    with stages.recorded():
+        return _measured(grid, stages, executor or Inline())
 
 
-def _measured(grid: CapacityGrid, run: RunFolder, executor: Executor, on_event: OnEvent) -> Run:
-    shards = {_shard(size): size for size in grid.members}
-    left = [shard for shard in shards if not run.done(shard)]
-
-    def told(event: Event) -> None:
-        if isinstance(event, Finished) and isinstance(event.shard, Shard):
-            run.add_timing(event.shard, event.seconds)
-        on_event(event)
+def _measured(grid: CapacityGrid, stages: Stages, executor: Executor) -> Run:
+    shards, whole = {_shard(size): size for size in grid.members}, Shard(NAME)
 
     def work(_: None, shard: Shard) -> Record:
         return member_record(shards[shard], train_on_facts(grid, shards[shard]))
 
-    if left:
-        on_event(Planned(stage="training", shards=left, ahead=()))
-    for shard, record in executor.execute(lambda: None, work, left, on_event=told):
-        run.write(shard, record)
-    whole = Shard(NAME)
-    if not run.done(whole):
-        run.write(whole, over_organisms(grid, [run.read(shard) for shard in shards]))
-    run.assemble([*shards, whole])
-    result = Run(records=run)
+    stages.record(
+        "training",
+        list(shards),
+        lambda left: executor.execute(lambda: None, work, left, on_event=stages.told),
+        ahead=[whole],
+    )
+    stages.finish_here("comparing", [whole], lambda _: over_organisms(grid, stages.records(list(shards))))
+    stages.close("tables and report")
+    stages.run.assemble([*shards, whole])
+    result = Run(records=stages.run)
     result.report()
     return result
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rote.cli_runs import Opening, resumable
+
 if TYPE_CHECKING:
-    from rote.execute import OnEvent
     from rote.results import Run
 
 toy = typer.Typer(
@@ -18,7 +19,11 @@ toy = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over: discard what a run left in the run folder.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; says first what it would discard, and asks.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="With --fresh: discard without asking; needed where nobody can answer.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 
@@ -35,6 +40,8 @@ def memorisation(
     seeds: Annotated[int | None, typer.Option(help="Networks per task of the first configuration.")] = None,
     seed: Seed = 0,
     fresh: Fresh = False,
+    yes: Yes = False,
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """Is there anything to interpret inside pure memorisation? Are neurons like weak classifiers? (under 5 minutes)"""
@@ -49,7 +56,7 @@ def memorisation(
         "n_seeds": seeds,
     }
     settings = replace(MemorisationSettings(seed=seed), **_given(changes))
-    _run(lambda on_event: memorise(settings, folder=out, fresh=fresh, on_event=on_event), quiet)
+    _run(memorise, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), quiet)
 
 
 @toy.command()
@@ -64,6 +71,8 @@ def capacity(
     steps: Annotated[int | None, typer.Option(help="Steps of training behind every answer of the bisection.")] = None,
     seed: Seed = 0,
     fresh: Fresh = False,
+    yes: Yes = False,
+    wait: Wait = False,
     quiet: Quiet = False,
 ) -> None:
     """How many facts does an MLP store, and does that grow faster than its neurons? By bisection over a grid."""
@@ -80,7 +89,7 @@ def capacity(
     }
     grid = CapacitySettings.quick(seed=seed) if quick else CapacitySettings(seed=seed)
     settings = replace(grid, **_given(changes))
-    _run(lambda on_event: measure_capacity(settings, folder=out, fresh=fresh, on_event=on_event), quiet)
+    _run(measure_capacity, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), quiet)
 
 
 def _given(changes: dict[str, Any]) -> dict[str, Any]:
@@ -101,16 +110,13 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         raise SettingsError(f"{option} is {text!r}; expected whole numbers separated by commas") from error
 
 
-def _run(work: Callable[[OnEvent], Run], quiet: bool) -> None:
-    from rote.execute import Finished, ignore
+def _run(work: Callable[..., Run], settings: Any, opening: Opening, quiet: bool) -> None:
+    from rote.progress import Narrator
     from rote.report import lead_text
 
-    def tell(event: object) -> None:
-        if isinstance(event, Finished):
-            shard: Any = event.shard
-            typer.echo(f"{event.seconds:7.1f} s   {shard.item}", err=True)
-
-    run = work(ignore if quiet else tell)
+    opening.agreed()
+    with resumable(opening.out), Narrator(quiet=quiet) as narrator:
+        run = work(settings, folder=opening.out, fresh=opening.fresh, wait=opening.wait, on_event=narrator)
     if not quiet:
         typer.echo("\n" + lead_text(run.path) + "\n")
     typer.echo(f"report: {run.path / 'report.html'}")

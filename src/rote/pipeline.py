@@ -7,36 +7,30 @@ records, so that an interrupted study goes on where it was and ends in the same 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
-from os import getpid
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from rote.agenda import Agenda, Found
 from rote.circuit import Circuit, Recall, ask, search
-from rote.errors import MeasurementError, ModelRefused, NotApplicable
+from rote.errors import ModelRefused, NotApplicable
 from rote.execute import Executor, Inline, OnEvent
-from rote.execute.abstract import Event, Finished, Lost, Planned, Started, Waiting, ignore
+from rote.execute.abstract import Waiting, ignore
 from rote.experiments import EXPERIMENTS, Experiment
 from rote.facts import FactTable, read_facts
 from rote.lineup import CONTROLS, Control
 from rote.model import Model, ModelSpec
 from rote.model.memory import keep_freed_memory
-from rote.records import Record, RunFolder, RunLog, Shard
-from rote.records.log import story
+from rote.records import Record, RunFolder, Shard
 from rote.results import Run
 from rote.settings import Settings
+from rote.stages import Stages
 from rote.text import Text, read_text
 from rote.work import Step, Work, ask_all, planned, prepare, require_facts
-
-_log = logging.getLogger(__name__)
 
 
 def study(
@@ -89,12 +83,14 @@ def study(
         run = RunFolder.open(
             folder, described, fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
         )
-        stages = _Stages(run=run, executor=workers, setup=setup, agenda=agenda, described=described, on_event=on_event)
-        with run, RunLog(run.log), _logged(run, stages):
+        stages = _OnWorkers(
+            run=run, executor=workers, setup=setup, agenda=agenda, described=described, on_event=on_event
+        )
+        with stages.recorded():
             return _finish(run, agenda, stages)
 
 
-def _finish(run: RunFolder, agenda: Agenda, stages: _Stages) -> Run:
+def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers) -> Run:
     # ask: which facts the model knows
     stages.finish("asking in slices", agenda.slices, Work.slice_of_facts, ahead=agenda.asking)
     agenda.take_slices(stages.records(agenda.slices))
@@ -175,105 +171,21 @@ def _setup(
 
 
 @dataclass(kw_only=True)
-class _Stages:
-    """Runs shards that are not done yet, records each as soon as it is there."""
+class _OnWorkers(Stages):
+    """A study's stages: on workers that hold the model, and are handed what earlier stages have found."""
 
-    run: RunFolder
     executor: Executor
     setup: Callable[[], Work]
     agenda: Agenda
     described: dict[str, Any]
-    on_event: OnEvent
-    in_flight: list[object] = field(default_factory=list)
-    worked: bool = False
 
     def finish(
         self, stage: str, shards: Sequence[Shard], do: Callable[[Work, Shard], Record], *, ahead: Sequence[Shard] = ()
     ) -> None:
-        """On the workers, which are handed what the stages before have found."""
         step = Step(do=do, found=self.agenda.found, described=self.described)
-        self._finish(
-            stage, shards, ahead, lambda left: self.executor.execute(self.setup, step, left, on_event=self._told)
+        self.record(
+            stage,
+            shards,
+            lambda left: self.executor.execute(self.setup, step, left, on_event=self.told),
+            ahead=ahead,
         )
-
-    def finish_here(self, stage: str, shards: Sequence[Shard], do: Callable[[Shard], Record]) -> None:
-        """In this process, where records are; for what needs no model."""
-        here = Inline()
-        self._finish(
-            stage, shards, (), lambda left: here.execute(lambda: None, lambda _, s: do(s), left, on_event=self._told)
-        )
-
-    def _finish(
-        self,
-        stage: str,
-        shards: Sequence[Shard],
-        ahead: Sequence[Shard],
-        results: Callable[[list[Shard]], Iterator[tuple[Shard, Record]]],
-    ) -> None:
-        left = [shard for shard in shards if not self.run.done(shard)]
-        if left:
-            self.worked = True
-            story.info("%s: %d of %d to do", stage, len(left), len(shards))
-            self.on_event(Planned(stage=stage, shards=left, ahead=ahead))
-        for shard, record in results(left):
-            self.run.write(shard, record)
-            self.in_flight.remove(shard)
-
-    @property
-    def at(self) -> str:
-        """The shards in flight, in words."""
-        return ", ".join(map(str, self.in_flight)) or "no shard"
-
-    def close(self, stage: str) -> None:
-        """The last stage has no shards of its own."""
-        story.info(stage)
-        if self.worked:
-            self.on_event(Planned(stage=stage, shards=()))
-
-    def records(self, shards: Sequence[Shard]) -> list[Record]:
-        """What finished shards yielded, as it was stored."""
-        return [self.run.read(shard) for shard in shards]
-
-    def _told(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self.in_flight.append(event.shard)
-        if isinstance(event, Lost):
-            _log.warning("%s lost its worker and begins again (%s)", event.shard or "a setup", event.reason)
-            self.in_flight = [shard for shard in self.in_flight if shard != event.shard]
-        if isinstance(event, Finished) and isinstance(event.shard, Shard):
-            story.info("%s took %.3f s", event.shard, event.seconds)
-            self.run.add_timing(event.shard, event.seconds)
-        self.on_event(event)
-
-
-@contextmanager
-def _logged(run: RunFolder, stages: _Stages) -> Iterator[None]:
-    """How the study began and ended, in its log; out of memory becomes an error that says what can be done."""
-    for notice in run.notices:
-        _log.warning(notice)
-    if run.discarded:
-        story.info("started over, discarded %d files: %s", len(run.discarded), ", ".join(run.discarded))
-    versions = ", ".join(f"{name} {number}" for name, number in run.study["versions"].items())
-    story.info("study %s of %s begins in process %d (%s)", run.fingerprint[:12], run.study["model"], getpid(), versions)
-    try:
-        yield
-    except KeyboardInterrupt:
-        story.warning("interrupted at %s; the same study goes on from there", stages.at)
-        raise
-    except (MemoryError, RuntimeError) as error:
-        story.exception("ended at %s", stages.at)
-        if not _out_of_memory(error):
-            raise
-        raise MeasurementError(
-            f"out of memory at {stages.at}: {(str(error).splitlines() or ['MemoryError'])[0]} "
-            "What is finished is stored, and the same command goes on from there with more memory or nothing beside "
-            "it. A smaller batch_size needs less but makes another study, in another folder."
-        ) from error
-    except BaseException:
-        story.exception("ended at %s", stages.at)
-        raise
-    story.info("study %s is finished", run.fingerprint[:12])
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +16,12 @@ from typing import Any
 import torch
 
 from rote import errors
-from rote.execute import Inline, OnEvent
-from rote.execute.abstract import Event, Finished, ignore
+from rote.execute import OnEvent
+from rote.execute.abstract import ignore
 from rote.model.memory import keep_freed_memory
-from rote.records import Record, RunFolder, Shard
+from rote.records import RunFolder, Shard
 from rote.results import Run
+from rote.stages import Stages
 from rote.toys.capacity_run import CapacitySettings, CapacityWork
 from rote.toys.memorisation_run import MemorisationSettings, MemorisationWork
 
@@ -40,38 +41,58 @@ _OF_ONE_TOY = {
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
 
 
-def memorise(
-    settings: MemorisationSettings | None = None,
-    *,
-    folder: str | Path,
-    fresh: bool = False,
-    on_event: OnEvent = ignore,
-) -> Run:
-    """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`."""
+def memorise(settings: MemorisationSettings | None = None, *, folder: str | Path, **opening: Any) -> Run:
+    """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`; `opening` as in `_toy`."""
     work = MemorisationWork(settings or MemorisationSettings())
-    with _one_thread(), _opened("memorisation", work.settings.as_dict(), folder, fresh) as run:
-        stages = _Stages(run, on_event)
-        stages.finish(work.networks, work.measure)
-        stages.finish(work.pictures, work.draw)
-        stages.finish(work.over_all, lambda _: work.pooled([run.read(shard) for shard in work.networks]))
-        return stages.reported([*work.networks, *work.pictures, *work.over_all])
+    with _toy("memorisation", work.settings.as_dict(), folder, **opening) as stages:
+        stages.finish_here("training", work.networks, work.measure, ahead=[*work.pictures, *work.over_all])
+        stages.finish_here("drawing", work.pictures, work.draw, ahead=work.over_all)
+        stages.finish_here("comparing", work.over_all, lambda _: work.pooled(stages.records(work.networks)))
+        return _reported(stages, [*work.networks, *work.pictures, *work.over_all])
 
 
-def measure_capacity(
-    settings: CapacitySettings | None = None,
-    *,
-    folder: str | Path,
-    fresh: bool = False,
-    on_event: OnEvent = ignore,
-) -> Run:
-    """The most facts that networks of a grid store: `rote toy capacity`."""
+def measure_capacity(settings: CapacitySettings | None = None, *, folder: str | Path, **opening: Any) -> Run:
+    """The most facts that networks of a grid store: `rote toy capacity`; `opening` as in `_toy`."""
     work = CapacityWork(settings or CapacitySettings())
-    with _one_thread(), _opened("capacity", work.settings.as_dict(), folder, fresh) as run:
-        stages = _Stages(run, on_event)
-        stages.finish(work.networks, work.measure)
-        stages.finish(work.by_hand, work.build_by_hand)
-        stages.finish(work.over_all, lambda _: work.exponents([run.read(shard) for shard in work.networks]))
-        return stages.reported([*work.networks, *work.by_hand, *work.over_all])
+    with _toy("capacity", work.settings.as_dict(), folder, **opening) as stages:
+        stages.finish_here("training", work.networks, work.measure, ahead=[*work.by_hand, *work.over_all])
+        stages.finish_here("building by hand", work.by_hand, work.build_by_hand, ahead=work.over_all)
+        stages.finish_here("comparing", work.over_all, lambda _: work.exponents(stages.records(work.networks)))
+        return _reported(stages, [*work.networks, *work.by_hand, *work.over_all])
+
+
+@contextmanager
+def _toy(
+    toy: str,
+    settings: dict[str, Any],
+    folder: str | Path,
+    *,
+    fresh: bool = False,
+    wait: bool = False,
+    on_event: OnEvent = ignore,
+) -> Iterator[Stages]:
+    """The stages of a toy's run; fresh: start over; wait: where another process writes the folder, for its end."""
+    keep_freed_memory()
+    with _one_thread():
+        run = RunFolder.open(
+            folder,
+            describe(toy, settings),
+            fresh=fresh,
+            wait=wait,
+            on_wait=lambda reason: on_event(Waiting(reason=reason)),
+        )
+        stages = Stages(run=run, on_event=on_event)
+        with stages.recorded():
+            yield stages
+
+
+def _reported(stages: Stages, order: Sequence[Shard]) -> Run:
+    """Make the tables and the report; no hypothesis about a language model is judged by a toy."""
+    stages.close("tables and report")
+    stages.run.assemble(order)
+    run = Run(records=stages.run)
+    run.report()
+    return run
 
 
 def describe(toy: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -115,27 +136,3 @@ def _opened(toy: str, settings: dict[str, Any], folder: str | Path, fresh: bool)
     """The run folder, locked until its `with` ends."""
     keep_freed_memory()
     return RunFolder.open(folder, describe(toy, settings), fresh=fresh)
-
-
-class _Stages:
-    """Runs shards that are not done yet, records each as soon as it is there."""
-
-    def __init__(self, run: RunFolder, on_event: OnEvent) -> None:
-        self.run, self.on_event = run, on_event
-
-    def finish(self, shards: Sequence[Shard], work: Callable[[Shard], Record]) -> None:
-        left = [shard for shard in shards if not self.run.done(shard)]
-        for shard, record in Inline().execute(lambda: None, lambda _, s: work(s), left, on_event=self._told):
-            self.run.write(shard, record)
-
-    def reported(self, order: Sequence[Shard]) -> Run:
-        """Make the tables and the report; no hypothesis about a language model is judged by a toy."""
-        self.run.assemble(order)
-        run = Run(records=self.run)
-        run.report()
-        return run
-
-    def _told(self, event: Event) -> None:
-        if isinstance(event, Finished) and isinstance(event.shard, Shard):
-            self.run.add_timing(event.shard, event.seconds)
-        self.on_event(event)

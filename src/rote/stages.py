@@ -1,0 +1,127 @@
+"""The stages of a run: what is not done yet is done, recorded as soon as it is there, and told in the run's log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import getpid
+
+import torch
+
+from rote.errors import MeasurementError
+from rote.execute import Inline, OnEvent
+from rote.execute.abstract import Event, Finished, Lost, Planned, Started, ignore
+from rote.records import Record, RunFolder, RunLog, Shard
+from rote.records.log import story
+
+_log = logging.getLogger(__name__)
+Results = Callable[[list[Shard]], Iterator[tuple[Shard, Record]]]
+
+
+@dataclass(kw_only=True)
+class Stages:
+    """Each stage is a list of shards; a stage finds those of the stages before among the records."""
+
+    run: RunFolder
+    on_event: OnEvent = ignore
+    in_flight: list[object] = field(default_factory=list)
+    worked: bool = False
+
+    def record(self, stage: str, shards: Sequence[Shard], results: Results, *, ahead: Sequence[Shard] = ()) -> None:
+        """Record what `results` yields for the shards that are left; it has to tell its events to `told`.
+
+        ahead: shards of later stages, for the estimate of the time that is left.
+        """
+        left = [shard for shard in shards if not self.run.done(shard)]
+        if left:
+            self.worked = True
+            story.info("%s: %d of %d to do", stage, len(left), len(shards))
+            self.on_event(Planned(stage=stage, shards=left, ahead=ahead))
+        for shard, record in results(left):
+            self.run.write(shard, record)
+            self.in_flight.remove(shard)
+
+    def finish_here(
+        self, stage: str, shards: Sequence[Shard], do: Callable[[Shard], Record], *, ahead: Sequence[Shard] = ()
+    ) -> None:
+        """In this process, where records are."""
+        here = Inline()
+        self.record(
+            stage,
+            shards,
+            lambda left: here.execute(lambda: None, lambda _, s: do(s), left, on_event=self.told),
+            ahead=ahead,
+        )
+
+    def close(self, stage: str) -> None:
+        """The last stage has no shards of its own."""
+        story.info(stage)
+        if self.worked:
+            self.on_event(Planned(stage=stage, shards=()))
+
+    def records(self, shards: Sequence[Shard]) -> list[Record]:
+        """What finished shards yielded, as it was stored."""
+        return [self.run.read(shard) for shard in shards]
+
+    def told(self, event: Event) -> None:
+        """Keep the books of shards in flight and of seconds, and pass the event on."""
+        if isinstance(event, Started):
+            self.in_flight.append(event.shard)
+        if isinstance(event, Lost):
+            _log.warning("%s lost its worker and begins again (%s)", event.shard or "a setup", event.reason)
+            self.in_flight = [shard for shard in self.in_flight if shard != event.shard]
+        if isinstance(event, Finished) and isinstance(event.shard, Shard):
+            story.info("%s took %.3f s", event.shard, event.seconds)
+            self.run.add_timing(event.shard, event.seconds)
+        self.on_event(event)
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """The run's lock is held and its log is written until the end, however that comes."""
+        with self.run, RunLog(self.run.log):
+            self._tell_of_beginning()
+            with self._told_of_end():
+                yield
+
+    def _tell_of_beginning(self) -> None:
+        run = self.run
+        for notice in run.notices:
+            _log.warning(notice)
+        if run.discarded:
+            story.info("started over, discarded %d files: %s", len(run.discarded), ", ".join(run.discarded))
+        versions = ", ".join(f"{name} {number}" for name, number in run.study["versions"].items())
+        about = run.study.get("model") or run.study.get("toy")
+        story.info("study %s of %s begins in process %d (%s)", run.fingerprint[:12], about, getpid(), versions)
+
+    @contextmanager
+    def _told_of_end(self) -> Iterator[None]:
+        """Out of memory becomes an error that says what can be done."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            story.warning("interrupted at %s; the same study goes on from there", self._at)
+            raise
+        except (MemoryError, RuntimeError) as error:
+            story.exception("ended at %s", self._at)
+            if not _out_of_memory(error):
+                raise
+            raise MeasurementError(
+                f"out of memory at {self._at}: {(str(error).splitlines() or ['MemoryError'])[0]} "
+                "What is finished is stored, and the same command goes on from there with more memory or nothing "
+                "beside it. A smaller batch_size needs less but makes another study, in another folder."
+            ) from error
+        except BaseException:
+            story.exception("ended at %s", self._at)
+            raise
+        story.info("study %s is finished", self.run.fingerprint[:12])
+
+    @property
+    def _at(self) -> str:
+        """The shards in flight, in words."""
+        return ", ".join(map(str, self.in_flight)) or "no shard"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
