@@ -61,6 +61,7 @@ def capacity(
     layers: Annotated[str | None, typer.Option(help="Numbers of MLP layers, such as 1,2.")] = None,
     classes: Annotated[str | None, typer.Option(help="Numbers of classes, such as 2,16.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Networks of each configuration.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of training behind every answer of the bisection.")] = None,
     seed: Seed = 0,
     fresh: Fresh = False,
     quiet: Quiet = False,
@@ -75,6 +76,7 @@ def capacity(
         "layers": _numbers("--layers", layers),
         "classes": _numbers("--classes", classes),
         "n_seeds": seeds,
+        "steps": steps,
     }
     grid = CapacitySettings.quick(seed=seed) if quick else CapacitySettings(seed=seed)
     settings = replace(grid, **_given(changes))

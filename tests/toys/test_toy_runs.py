@@ -182,7 +182,7 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
         "--layers",
         "1",
     ]
-    arguments += ["--classes", "2", "--seeds", "1", "--quiet"]
+    arguments += ["--classes", "2", "--seeds", "1", "--steps", "20", "--quiet"]
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"

@@ -105,7 +105,7 @@ def _bits(view: View, facts: tuple[Measured, ...]) -> Figure:
             )
         )
     places = [place for s in drawn for place in s.x]
-    top = max(2.6, *(v for s in drawn for v in s.high if v is not None))
+    top = max([2.6, *(v for s in drawn for v in (*s.high, *s.y) if v is not None)])
     chart = XYChart(
         title="",
         x=log_axis("facts stored", places),
