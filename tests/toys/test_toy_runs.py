@@ -186,7 +186,7 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"
-    assert len(open_run(tmp_path / "run").table("capacity", "networks")) == 2  # and one with trained embeddings
+    assert len(open_run(tmp_path / "run").table("capacity", "networks")) == 3  # and two with trained embeddings
     refused = CliRunner().invoke(app, ["toy", "capacity", "--neurons", "many", "--out", str(tmp_path / "no")])
     assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
 
