@@ -17,7 +17,7 @@ import torch
 
 from rote import errors
 from rote.execute import OnEvent
-from rote.execute.abstract import ignore
+from rote.execute.abstract import Waiting, ignore
 from rote.model.memory import keep_freed_memory
 from rote.records import RunFolder, Shard
 from rote.results import Run
