@@ -11,10 +11,13 @@ from torch import Tensor
 
 from benchmarks.measures import PathMetrics, gathered, log_prob
 from benchmarks.shapes import tokenizer
-from benchmarks.tools.tool import NAMES_BATCH, Neuron, Place, Results, Tool, batches
+from benchmarks.tools.tool import Neuron, Place, Results, Tool, batches
 from benchmarks.workloads import BATCH, END
 from rote import load_model
-from rote.model import Edit, Site
+from rote.model import Site, ablate_neurons, path_shift, replay_after
+
+ROWS = 256  # pairs of neuron and prompt in one pass
+IN_AND_OUT = ("mlp_out", "mlp_in")  # of a path's first and second MLP
 
 
 class Rote(Tool):
@@ -30,15 +33,25 @@ class Rote(Tool):
 
     def neurons(self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]) -> Results:
         ids = torch.as_tensor(tokens)
-        recording, at = self.model.record(ids), _same(position, ids)
-        end = Site("logits").at(_same(END, ids))
-        clean = log_prob(self.model.replay(recording, self.model.n_layers - 1, read=[end]).logits, answers)
-        effects = []
-        for layer, neuron, value in neurons:
-            edit = Edit(site=Site("mlp_post", layer), neuron=neuron, position=at, value=torch.tensor(value))
-            logits = self.model.replay(recording, layer, read=[end], edit=[edit]).logits
-            effects.append(log_prob(logits, answers) - clean)
-        return {"effect": torch.stack(effects)}
+        recording, at, end = self.model.record(ids), _same(position, ids), _same(END, ids)
+        answer, effect = torch.as_tensor(answers), torch.empty(len(neurons), len(ids), dtype=torch.float64)
+        last = self.model.replay(recording, self.model.n_layers - 1, first=END, read=[Site("logits").at(end)])
+        clean = log_prob(last.logits, answers)
+        for layer in sorted({layer for layer, _, _ in neurons}):
+            mine = [i for i, (where, _, _) in enumerate(neurons) if where == layer]
+            ablated = ablate_neurons(
+                self.model,
+                recording,
+                layer=layer,
+                neurons=torch.tensor([neurons[i][1] for i in mine]),
+                value=torch.tensor([[neurons[i][2]] for i in mine]),
+                position=at,
+                end=end,
+                answer=answer,
+                rows_at_once=ROWS,
+            )
+            effect[mine] = ablated.double() - clean
+        return {"effect": effect}
 
     def paths(
         self,
@@ -53,23 +66,23 @@ class Rote(Tool):
     ) -> Results:
         parts = [(rows, torch.as_tensor(tokens[rows])) for rows in batches(len(tokens), BATCH)]
         recordings = [self.model.record(ids) for _, ids in parts]
-        outs, resid = {i: Site("mlp_out", i) for i, _ in pairs}, Site("resid_post", last)
-        first, seen, measures = min(outs), [], []
+        outs, ins = ({i: Site(name, i) for i in sorted(set(k))} for name, k in zip(IN_AND_OUT, zip(*pairs), strict=True))
+        resid, seen, measures = Site("resid_post", last), [], []
         for (rows, ids), recording in zip(parts, recordings, strict=True):
             at, end = _same(position, ids), Site("logits").at(_same(END, ids))
-            acts = self.model.replay(recording, first, read=[*(site.at(at) for site in outs.values()), end])
+            reads = [*(site.at(at) for site in (*outs.values(), *ins.values())), end]
+            acts = self.model.replay(recording, min(outs), first=position, read=reads)
             seen.append(acts)
             measures.append(PathMetrics.of(acts.logits, cls[rows], class_tokens, readout))
-        outputs = {i: torch.cat([acts[site] for acts in seen]) for i, site in outs.items()}
+        means = {i: torch.cat([acts[site] for acts in seen]).mean(0) for i, site in outs.items()}
         found: list[list[dict[str, Tensor]]] = []
         for i, j in pairs:
             found.append([])
-            shift = outputs[i].mean(0) - outputs[i]
-            for (rows, ids), recording, measure in zip(parts, recordings, measures, strict=True):
+            for (_, ids), recording, acts, measure in zip(parts, recordings, seen, measures, strict=True):
                 at, end = _same(position, ids), Site("logits").at(_same(END, ids))
-                edit = Edit(site=Site("mlp_in", j), change="add", value=shift[rows], position=at)
-                acts = self.model.replay(recording, j, read=[resid.at(at), end], edit=[edit])
-                found[-1].append(measure(acts.logits, acts[resid]))
+                shift = path_shift(self.model, j, reads=acts[ins[j]], change=means[i] - acts[outs[i]])
+                after = replay_after(self.model, recording, j, shift, position=at, read=[resid.at(at), end])
+                found[-1].append(measure(after.logits, after[resid]))
         return gathered(found)
 
     def heads(self, *, tokens: np.ndarray) -> Results:
@@ -85,25 +98,43 @@ class Rote(Tool):
     def patching(
         self, *, clean: np.ndarray, corrupted: np.ndarray, answers: np.ndarray, places: Sequence[Place]
     ) -> Results:
+        """All heads of a layer at one position in one pass: in parallel blocks, a head writes its change to the stream."""
         sites = [Site("z", layer) for layer in range(self.model.n_layers)]
-        z = self.model.run(torch.as_tensor(clean), read=sites)
         ids = torch.as_tensor(corrupted)
-        recording, end = self.model.record(ids), Site("logits").at(_same(END, ids))
-        before = log_prob(self.model.replay(recording, self.model.n_layers - 1, read=[end]).logits, answers)
-        effects = []
-        for layer, head, position in places:
-            value, at = z[sites[layer]][:, position, head], _same(position, ids)
-            edit = Edit(site=sites[layer], head=head, position=at, value=value)
-            logits = self.model.replay(recording, layer, read=[end], edit=[edit]).logits
-            effects.append((log_prob(logits, answers) - before).mean())
-        return {"effect": torch.stack(effects)}
+        recording = self.model.record(ids)
+        z, end = self.model.run(torch.as_tensor(clean), read=sites), _same(END, ids)
+        acts = self.model.replay(recording, 0, read=[*sites, Site("logits").at(end)])
+        before, effect = log_prob(acts.logits, answers), torch.empty(len(places), dtype=torch.float64)
+        grouped: dict[tuple[int, int], list[int]] = {}
+        for i, (layer, _, position) in enumerate(places):
+            grouped.setdefault((layer, position), []).append(i)
+        for (layer, position), mine in grouped.items():
+            change = (z[sites[layer]] - acts[sites[layer]])[:, position]  # [prompt, head, d_head]
+            heads = [places[i][1] for i in mine]
+            shift = torch.cat([change[:, head] @ self.model.head(layer, head).w_o for head in heads])
+            rows = torch.arange(len(ids)).repeat(len(mine))
+            read = [Site("logits").at(end[rows])]
+            at = torch.full((len(rows),), position)
+            after = replay_after(self.model, recording, layer, shift, position=at, rows=rows, read=read)
+            changed = log_prob(after.logits, np.tile(answers, len(mine))).unflatten(0, (len(mine), -1))
+            effect[mine] = (changed - before).mean(1)
+        return {"effect": effect}
 
     def names(self, *, tokens: np.ndarray, layers: Sequence[int], position: int) -> Results:
+        """Names with one first token share all but their last position: it is run once, then only the last."""
         sites = [Site("mlp_post", layer) for layer in layers]
+        starts, start = np.unique(tokens[:, :position], axis=0, return_inverse=True)
+        lasts, last = np.unique(tokens[:, position], return_inverse=True)
+        anything = np.full((len(starts), 1), lasts[0])
+        recording = self.model.record(torch.as_tensor(np.hstack([starts, anything])))
+        with_first = np.hstack([np.repeat(starts[:1], len(lasts), axis=0), lasts[:, None]])
+        ids = torch.as_tensor(with_first)
+        embed = self.model.run(ids, read=[Site("embed").at(_same(position, ids))])["embed"]
         kept: list[list[Tensor]] = [[] for _ in layers]
-        for rows in batches(len(tokens), NAMES_BATCH):
-            ids = torch.as_tensor(tokens[rows])
-            acts = self.model.run(ids, read=[site.at(_same(position, ids)) for site in sites])
+        for names in batches(len(tokens), 1024):
+            rows, resid = torch.as_tensor(start.ravel()[names]), embed[torch.as_tensor(last[names])][:, None]
+            reads = [site.at(_same(position, rows)) for site in sites]
+            acts = self.model.replay(recording, 0, first=position, rows=rows, resid=resid, read=reads)
             for parts, site in zip(kept, sites, strict=True):
                 parts.append(acts[site])
         return {"post": torch.stack([torch.cat(parts) for parts in kept])}

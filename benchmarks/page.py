@@ -1,0 +1,183 @@
+"""docs/benchmarks.md, from the template and a run's measurements alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.operations import needed
+from benchmarks.shapes import Shape, shape_named
+from benchmarks.summary import TOLERANCE, doublings, per_unit, ratio, share_of_peak
+from benchmarks.tools import TOOLS, Entry
+from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload
+
+TEMPLATE = Path(__file__).with_name("page.md")
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+
+Data = Mapping[str, Any]
+
+
+def write_page(data: Data, page: Path) -> None:
+    """Fill the template."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text_of(data), encoding="utf-8")
+
+
+def text_of(data: Data) -> str:
+    """The page's text."""
+    plan, peak = data["identity"]["plan"], data["peak"]
+    text = TEMPLATE.read_text(encoding="utf-8").format(
+        complete=_complete(data),
+        machine=machine_in_words(data["machine"]),
+        threads=plan["threads"],
+        batch=BATCH,
+        tolerance=f"{TOLERANCE:g}",
+        peak=f"{peak['operations_per_second'] / 1e9:.0f}",
+        sizes="; ".join(
+            f"{' × '.join(str(n) for n in entry['size'])}: {entry['operations_per_second'] / 1e9:.0f}"
+            for entry in peak["sizes"]
+        ),
+        workloads="\n\n".join(_workload(w, data) for w in WORKLOADS),
+        memory=_memory(data),
+        growth=_growth(data),
+        versions=_versions(data),
+        failures=_failures(data),
+    )
+    return text.rstrip() + "\n"
+
+
+def machine_in_words(machine: Data) -> str:
+    """Processor, cores, memory: no names of hosts."""
+    cores = machine["cores"]
+    count = COUNTS[cores] if cores < len(COUNTS) else str(cores)
+    gib = machine["memory_bytes"] / 2**30
+    plural = "core" if cores == 1 else "cores"
+    return f"{count.capitalize()} {plural} of an {machine['processor']} ({machine['vector_instructions']}), {gib:.0f} GiB"
+
+
+def _complete(data: Data) -> str:
+    how = "All in one run." if data["sessions"] == 1 else f"The run was stopped and gone on with: {data['sessions']} parts."
+    return how if data.get("complete") else f"**Not finished: some measurements are missing.** {how}"
+
+
+def _workload(workload: Workload, data: Data) -> str:
+    lines = [f"## ({workload.letter}) {workload.title[0].upper()}{workload.title[1:]}", ""]
+    if workload.name in ("neurons", "paths"):
+        lines += [f"Edits at position {SUBJECT} of {LENGTH}, answers read at position {END}.", ""]
+    lines += [
+        "| model | tool | units | repetitions | ms per " + workload.unit + " | time over rote's | share of peak | agrees |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in data["identity"]["plan"]["shapes"]:
+        lines += [_cell(workload, shape_named(name), entry, data) for entry in TOOLS]
+    return "\n".join(lines)
+
+
+def _cell(workload: Workload, shape: Shape, entry: Entry, data: Data) -> str:
+    cells = data.get("cells", {}).get(shape.name, {}).get(workload.name, {})
+    mine, rote = cells.get(entry.name, {}), cells.get("rote", {})
+    start = f"| {shape.name} | {entry.title} |"
+    agrees = f"{mine['agreement']:.1e}" if "agreement" in mine else "–"
+    if "failed" in mine:
+        return f"{start} – | – | failed: {_plain(mine['failed'])} | – | – | {agrees} |"
+    if not mine.get("seconds"):
+        reason = data.get("failures", {}).get(entry.name)
+        why = _plain(next(iter(reason.values()))) if reason else "not measured: the time was up"
+        return f"{start} – | – | {why} | – | – | {agrees} |"
+    seconds, n = mine["seconds"], mine["units"]
+    over = "–"
+    if entry.name == "rote":
+        over = "1"
+    elif rote.get("seconds") and "failed" not in rote:
+        over = str(ratio(seconds, n, rote["seconds"], rote["units"]))
+    operations, peak = needed(workload, shape, n), data["peak"]["operations_per_second"]
+    share = f"{share_of_peak(operations, median(seconds), peak):.2f}"
+    return f"{start} {n:,} | {len(seconds)} | {1e3 * per_unit(seconds, n):.3g} | {over} | {share} | {agrees} |"
+
+
+def _plain(text: str) -> str:
+    """One line that breaks no table and shows no path."""
+    words = [word if "/" not in word or word.startswith("http") else Path(word).name for word in text.split()]
+    return " ".join(words).replace("|", "/")[:160]
+
+
+def activation_bytes(shape: Shape, workload: str) -> int:
+    """The budget that is stated beside the model: what a pass over one batch has to hold, in float32.
+
+    (a): one block's activations for one batch (stream, norms, q, k, v, z, scores, both sides of the MLP), and the result.
+    (b): the clean pass of 9 prompts (streams, keys and values of every block), one batch of 256 ablated rows through
+    one block from the edit on, their logits, and as much again for the softmax.
+    """
+    d, m, h = shape.d_model, shape.d_mlp, shape.n_heads
+
+    def block(rows: int, positions: int) -> int:
+        return 4 * rows * positions * (10 * d + 2 * m + 2 * h * LENGTH)
+
+    if workload == "capture":
+        return block(BATCH, LENGTH) + 4 * 317 * d
+    recording = 4 * 9 * LENGTH * shape.n_layers * 3 * d
+    prefix = 4 * 256 * LENGTH * 2 * d
+    return recording + prefix + block(256, LENGTH - SUBJECT) + 3 * 4 * 256 * shape.d_vocab
+
+
+def _memory(data: Data) -> str:
+    found = data.get("memory", {})
+    if not found:
+        return "Not measured."
+    shape = shape_named(next(iter(found.values()))["shape"])
+    model = 4 * shape.n_parameters
+    budget = {name: activation_bytes(shape, name) for name in ("capture", "neurons")}
+    lines = [
+        f"Most bytes resident while the tool works, less those resident before the model was loaded, over the model's own "
+        f"{model / 2**20:.0f} MiB ({shape.name}); *loading* is the most while the model is read. The stated activation "
+        f"budget of rote is {budget['capture'] / 2**20:.0f} MiB in (a), {budget['neurons'] / 2**20:.0f} MiB in (b) "
+        "(`activation_bytes` in `benchmarks/page.py` says of what); columns *less budget* take it off.",
+        "",
+        "| tool | loading | (a) | (a) less budget | (b) | (b) less budget |",
+        "|---|---|---|---|---|---|",
+    ]
+    for entry in TOOLS:
+        if entry.name not in found:
+            reason = data.get("failures", {}).get(entry.name)
+            why = _plain(next(iter(reason.values()))) if reason else "not measured"
+            lines.append(f"| {entry.title} | {why} | – | – | – | – |")
+            continue
+        mine = found[entry.name]
+        used = {k: mine[f"{k}_peak_bytes"] - mine["before_bytes"] for k in ("loading", "capture", "neurons")}
+        figures = [used["loading"], used["capture"], used["capture"] - budget["capture"], used["neurons"]]
+        figures.append(used["neurons"] - budget["neurons"])
+        lines.append(f"| {entry.title} | {' | '.join(f'{x / model:.2f}' for x in figures)} |")
+    return "\n".join(lines)
+
+
+def _growth(data: Data) -> str:
+    found = data.get("growth", {})
+    if not found:
+        return "Not measured."
+    lines = ["| what doubles | amounts | seconds | factor per doubling |", "|---|---|---|---|"]
+    for what, entry in found.items():
+        seconds = [median(times) for times in entry["seconds"]]
+        factors = ", ".join(f"{x:.2f}" for x in doublings(entry["amounts"], seconds))
+        amounts, times = ", ".join(f"{n:,}" for n in entry["amounts"]), ", ".join(f"{s:.2f}" for s in seconds)
+        lines.append(f"| {what} | {amounts} | {times} | {factors} |")
+    return "\n".join(lines)
+
+
+def _versions(data: Data) -> str:
+    lines = ["| tool | packages |", "|---|---|"]
+    for entry in TOOLS:
+        found = data.get("versions", {}).get(entry.name)
+        packages = ", ".join(f"{k} {v}" for k, v in found.items()) if found else "not installed"
+        lines.append(f"| {entry.title} | {packages} |")
+    return "\n".join(lines)
+
+
+def _failures(data: Data) -> str:
+    rows: Sequence[str] = [
+        f"- {name}, {what}: {_plain(reason)}"
+        for name, found in data.get("failures", {}).items()
+        for what, reason in found.items()
+    ]
+    return "\n".join(["## What failed", "", *rows]) if rows else ""
