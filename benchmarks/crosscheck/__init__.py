@@ -1,0 +1,1 @@
+"""The same quantities from rote and from other tools: `make crosscheck`."""
