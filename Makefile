@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install docs precision notebook calibration chaos chaos-ray overhead memorisation clean
+.PHONY: demo test test-slow test-ray check install docs precision bench crosscheck notebook calibration chaos chaos-ray overhead memorisation clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -63,6 +63,12 @@ memorisation: install  ## run both toys in full (about half an hour on one core;
 	$(BIN)/rote toy memorisation --out runs/toy-memorisation
 	$(BIN)/rote toy capacity --out runs/toy-capacity
 	$(BIN)/python docs/memorisation.py runs/toy-memorisation runs/toy-capacity
+
+bench: install  ## rote beside its peers, at most an hour on a quiet machine; goes on where it was; BENCH=--quick to try
+	$(BIN)/python -m benchmarks $(BENCH)
+
+crosscheck: install  ## the same quantities from rote, TransformerLens and nnsight
+	$(BIN)/python -m benchmarks.crosscheck
 
 notebook: install  ## execute the notebooks again, in place
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'

@@ -54,11 +54,17 @@ def machine_in_words(machine: Data) -> str:
     count = COUNTS[cores] if cores < len(COUNTS) else str(cores)
     gib = machine["memory_bytes"] / 2**30
     plural = "core" if cores == 1 else "cores"
-    return f"{count.capitalize()} {plural} of an {machine['processor']} ({machine['vector_instructions']}), {gib:.0f} GiB"
+    return (
+        f"{count.capitalize()} {plural} of an {machine['processor']} ({machine['vector_instructions']}), {gib:.0f} GiB"
+    )
 
 
 def _complete(data: Data) -> str:
-    how = "All in one run." if data["sessions"] == 1 else f"The run was stopped and gone on with: {data['sessions']} parts."
+    how = (
+        "All in one run."
+        if data["sessions"] == 1
+        else f"The run was stopped and gone on with: {data['sessions']} parts."
+    )
     return how if data.get("complete") else f"**Not finished: some measurements are missing.** {how}"
 
 
@@ -67,7 +73,9 @@ def _workload(workload: Workload, data: Data) -> str:
     if workload.name in ("neurons", "paths"):
         lines += [f"Edits at position {SUBJECT} of {LENGTH}, answers read at position {END}.", ""]
     lines += [
-        "| model | tool | units | repetitions | ms per " + workload.unit + " | time over rote's | share of peak | agrees |",
+        "| model | tool | units | repetitions | ms per "
+        + workload.unit
+        + " | time over rote's | share of peak | agrees |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in data["identity"]["plan"]["shapes"]:

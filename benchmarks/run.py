@@ -1,7 +1,7 @@
 """The run: environments, models, peak, memory, growth, then the workloads in turn; every step is kept as it ends.
 
-`python -m benchmarks [--quick]`. A run that was stopped goes on where it was; a tool that fails is shown as failed, with
-its reason, and the others go on.
+`python -m benchmarks [--quick]`. A run that was stopped goes on where it was; a tool that fails is shown as failed,
+with its reason, and the others go on.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ class Bench:
         except (NotInstalled, ToolFailed) as error:
             self._fail(entry, "environment", str(error))
             return False
+        self.state.drop("failures", entry.name)  # what failed in an earlier part is tried again
         return True
 
     def _fail(self, entry: Entry, what: str, reason: str) -> None:
@@ -242,7 +243,9 @@ class Bench:
                     gap = agreement(found, expected)
                 self.state.put(gap, "cells", shape.name, workload.name, entry.name, "agreement")
                 if not gap <= TOLERANCE:
-                    reason = f"its results differ from raw Hugging Face's by {gap:.2g}; at most {TOLERANCE:g} is allowed"
+                    reason = (
+                        f"its results differ from raw Hugging Face's by {gap:.2g}; at most {TOLERANCE:g} is allowed"
+                    )
                     self._refuse(shape, workload, entry, reason)
         for path in paths.values():
             path.unlink(missing_ok=True)
@@ -251,9 +254,7 @@ class Bench:
         self._say(f"{shape.name}: {workload.name} of {entry.name} does not count: {reason[:200]}")
         self.state.put(reason, "cells", shape.name, workload.name, entry.name, "failed")
 
-    def _round(
-        self, shape: Shape, workload: Workload, clients: dict[Entry, Client], number: int, until: float
-    ) -> None:
+    def _round(self, shape: Shape, workload: Workload, clients: dict[Entry, Client], number: int, until: float) -> None:
         """One repetition of every tool in turn, each round beginning with another one."""
         for entry in _turned(list(clients), number):
             cell = ("cells", shape.name, workload.name, entry.name)

@@ -128,8 +128,8 @@ def randomise(module: Any, seed: int) -> None:
     """Weights under which every part matters, unlike those a configuration starts from.
 
     Norms 1 + 0.2·N(0,1), biases 0.1·N(0,1), embeddings N(0,1), matrices N(0,1)/√fan_in, unembedding 2·N(0,1)/√d_model,
-    so that answers differ in likelihood. The neurons' output weights are scaled by exp(N(0,1) − 1) each, since trained models
-    have a few neurons that matter much, and a check of single neurons needs effects above rounding.
+    so that answers differ in likelihood. The neurons' output weights are scaled by exp(N(0,1) − 1) each, since trained
+    models have a few neurons that matter much, and a check of single neurons needs effects above rounding.
     """
     import torch
 

@@ -43,6 +43,12 @@ class State:
     def append(self, value: Any, *keys: str) -> None:
         self.put([*(self.get(*keys) or []), value], *keys)
 
+    def drop(self, *keys: str) -> None:
+        """Forget what is at a path of keys, if anything is."""
+        above = self.get(*keys[:-1])
+        if isinstance(above, dict) and above.pop(keys[-1], None) is not None:
+            self.save()
+
     def save(self) -> None:
         write(self.path, self.data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -38,7 +39,7 @@ def ratio(tool: Sequence[float], tool_units: int, rote: Sequence[float], rote_un
 
 
 def agreement(found: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
-    """Worst max|a − b| / max|b| over a workload's arrays; infinite where shapes, finiteness or too many argmaxes differ."""
+    """Worst max|a − b| / max|b| over a workload's arrays; infinite where shapes or too many argmaxes differ."""
     worst = 0.0
     if sorted(found) != sorted(reference):
         return float("inf")
@@ -71,6 +72,4 @@ def share_of_peak(operations: float, seconds: float, peak: float) -> float:
 def doublings(amounts: Sequence[int], seconds: Sequence[float]) -> list[float]:
     """By what factor the time grows from each amount to the next, per doubling."""
     pairs = list(zip(amounts, seconds, strict=True))
-    return [
-        float((t2 / t1) ** (np.log(2) / np.log(n2 / n1))) for (n1, t1), (n2, t2) in zip(pairs, pairs[1:], strict=False)
-    ]
+    return [float((t2 / t1) ** (np.log(2) / np.log(n2 / n1))) for (n1, t1), (n2, t2) in pairwise(pairs)]

@@ -1,7 +1,7 @@
 """What is compared: tiny models of three families, two prompts each way, and the names of all quantities.
 
-A quantity is a name and an array. Sites are called as rote calls them, `site.layer`; interventions give the logits at the
-prompts' end. `q` and `k` are what enters the dot product, after rotation; `k` and `v` are repeated to the query heads;
+A quantity is a name and an array. Sites are called as rote calls them, `site.layer`; interventions give the logits at
+the prompts' end. `q` and `k` are what enters the dot product, after rotation; `k` and `v` are repeated to the query heads;
 `mlp_in` is the residual stream as the MLP reads it, before its norm; `mlp_pre` is the gate's in a gated MLP.
 """
 
@@ -59,7 +59,8 @@ INTERVENTIONS = {
     "knockout": "layer 1 kept from looking from the end at position 4, all heads",
     "denoising": "head 2 of layer 1 at position 4: the clean prompts' z in the corrupted ones",
     "noising": "the same, the corrupted prompts' z in the clean ones",
-    "direct_effects": "what each head writes at the end, through the final norm with its scale frozen, on the difference of two logits",
+    "direct_effects": "what each head writes at the end, through the final norm with its scale frozen, on the "
+    "difference of two logits",
 }
 
 

@@ -7,7 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.crosscheck.quantities import END, HEAD, LAYER, N_LAYERS, POSITION, SITES, TOKENS, direct_effects, prompts
+from benchmarks.crosscheck.quantities import (
+    END,
+    HEAD,
+    LAYER,
+    N_LAYERS,
+    POSITION,
+    SITES,
+    TOKENS,
+    direct_effects,
+    prompts,
+)
 from benchmarks.shapes import tokenizer
 from rote import load_model
 from rote.model import Edit, Site
@@ -28,9 +38,7 @@ def quantities(tool: str, folder: Path) -> tuple[dict[str, Tensor], list[str]]:
     z, at = Site("z", LAYER), torch.full((len(clean),), POSITION)
     found["head_ablation"] = last(clean, Edit(site=z, head=HEAD, value=torch.zeros(model.d_head)))
     end = torch.full((len(clean),), END)
-    found["knockout"] = last(
-        clean, Edit(site=Site("scores", LAYER), change="forbid", position=end, key_position=at)
-    )
+    found["knockout"] = last(clean, Edit(site=Site("scores", LAYER), change="forbid", position=end, key_position=at))
     for name, to, source in (("denoising", corrupted, clean), ("noising", clean, corrupted)):
         value = model.run(source, read=[z])[z][:, POSITION, HEAD]
         found[name] = last(to, Edit(site=z, head=HEAD, position=at, value=value))
@@ -45,5 +53,3 @@ def quantities(tool: str, folder: Path) -> tuple[dict[str, Tensor], list[str]]:
         centred=norm.kind == "layer",
     )
     return found, []
-
-

@@ -104,9 +104,7 @@ class Hooks(Tool):
             self.layers[i].mlp.register_forward_hook(lambda m, a, out, i=i: outs[i].append(out[:, position].clone()))
             for i in outs
         ]
-        clean = [
-            PathMetrics.of(self._last_logits(ids[rows]), cls[rows], class_tokens, readout) for rows in parts
-        ]
+        clean = [PathMetrics.of(self._last_logits(ids[rows]), cls[rows], class_tokens, readout) for rows in parts]
         for handle in handles:
             handle.remove()
         shift = {i: (y := torch.cat(out)).mean(0) - y for i, out in outs.items()}

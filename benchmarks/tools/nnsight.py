@@ -1,4 +1,4 @@
-"""nnsight 0.8: traces over the Hugging Face model, one per forward pass, ended by `tracer.stop()` where that saves work.
+"""nnsight 0.8: traces over the Hugging Face model, one per pass, ended by `tracer.stop()` where that saves work.
 
 After its README, its documentation of `access-and-modify` and its notes on performance (one trace per pass, not one per
 value). Inputs are edited by assigning to `module.input`.
@@ -44,7 +44,7 @@ class Nnsight(Tool):
     def _last_logits(self, ids: Tensor) -> Tensor:
         with self.model.trace(ids):
             logits = self.model.output.logits[:, -1].save()
-        return logits
+        return logits  # noqa: RET504 (a trace's body runs elsewhere: only a saved name comes out)
 
     def neurons(self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]) -> Results:
         ids = torch.as_tensor(tokens)

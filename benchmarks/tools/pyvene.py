@@ -101,7 +101,10 @@ class Pyvene(Tool):
             for rows, measure in zip(parts, clean, strict=True):
                 put = pyvene.VanillaIntervention(keep_last_dim=True, source_representation=mlp_input[rows][:, None])
                 changed = pyvene.IntervenableModel(
-                    [{"component": "mlp_input", "layer": j, "unit": "pos", "intervention": put}, _read("block_output", last)],
+                    [
+                        {"component": "mlp_input", "layer": j, "unit": "pos", "intervention": put},
+                        _read("block_output", last),
+                    ],
                     model=self.model,
                 )
                 resid, output = self._collect(changed, tokens[rows], position)

@@ -17,7 +17,6 @@ from rote import load_model
 from rote.model import Site, ablate_neurons, path_shift, replay_after
 
 ROWS = 256  # pairs of neuron and prompt in one pass
-IN_AND_OUT = ("mlp_out", "mlp_in")  # of a path's first and second MLP
 
 
 class Rote(Tool):
@@ -66,7 +65,8 @@ class Rote(Tool):
     ) -> Results:
         parts = [(rows, torch.as_tensor(tokens[rows])) for rows in batches(len(tokens), BATCH)]
         recordings = [self.model.record(ids) for _, ids in parts]
-        outs, ins = ({i: Site(name, i) for i in sorted(set(k))} for name, k in zip(IN_AND_OUT, zip(*pairs), strict=True))
+        outs = {i: Site("mlp_out", i) for i in sorted({i for i, _ in pairs})}
+        ins = {j: Site("mlp_in", j) for j in sorted({j for _, j in pairs})}
         resid, seen, measures = Site("resid_post", last), [], []
         for (rows, ids), recording in zip(parts, recordings, strict=True):
             at, end = _same(position, ids), Site("logits").at(_same(END, ids))
@@ -98,7 +98,7 @@ class Rote(Tool):
     def patching(
         self, *, clean: np.ndarray, corrupted: np.ndarray, answers: np.ndarray, places: Sequence[Place]
     ) -> Results:
-        """All heads of a layer at one position in one pass: in parallel blocks, a head writes its change to the stream."""
+        """All heads of a layer at one position in one pass: in parallel blocks, a head's change goes to the stream."""
         sites = [Site("z", layer) for layer in range(self.model.n_layers)]
         ids = torch.as_tensor(corrupted)
         recording = self.model.record(ids)

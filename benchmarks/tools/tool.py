@@ -33,9 +33,7 @@ class Tool(ABC):
         """`resid` [prompt, d_model]: the residual stream after block `layer`, at one position."""
 
     @abstractmethod
-    def neurons(
-        self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]
-    ) -> Results:
+    def neurons(self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]) -> Results:
         """`effect` [neuron, prompt]: log p(answer | neuron set at `position`) − log p(answer)."""
 
     @abstractmethod

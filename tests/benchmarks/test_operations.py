@@ -1,0 +1,71 @@
+"""Operations against a count by hand, multiplication by multiplication, on a model small enough to write down."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from benchmarks import operations
+from benchmarks.shapes import SHAPES, TINY, Shape
+from benchmarks.workloads import LENGTH, SUBJECT, WORKLOADS, inputs, units, workload_named
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+SMALL = Shape(name="small", n_layers=3, d_model=8, n_heads=2, window=(0, 1), blocks_read=2, d_vocab=11)
+
+
+def counted(shape: Shape, rows: int, length: int) -> int:
+    """What torch counts in a whole forward pass with logits everywhere."""
+    model = GPTNeoXForCausalLM._from_config(GPTNeoXConfig(**shape.config()), attn_implementation="eager")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.ones(rows, length, dtype=torch.long), use_cache=False)
+    return counter.get_total_flops()
+
+
+def test_a_forward_pass_counts_as_torch_counts_it() -> None:
+    ours = 3 * operations.block(SMALL, 2 * 5, 5) + operations.unembedding(SMALL, 2 * 5)
+    assert ours == counted(SMALL, 2, 5)
+
+
+def test_one_block_by_hand() -> None:
+    """4 positions, d 8, MLP 32: qkv 4·8·24, out 4·8·8, scores and mixing 4·4·8 each, MLP 2·(4·8·32), twice each."""
+    assert operations.block(SMALL, 4, 4) == 2 * (4 * 8 * 24 + 4 * 8 * 8 + 2 * 4 * 4 * 8 + 2 * 4 * 8 * 32)
+
+
+def test_ablating_a_neuron_needs_later_blocks_and_positions_only() -> None:
+    one, two = (operations.needed(workload_named("neurons"), SMALL, n) for n in (1, 2))
+    later = operations.block(SMALL, 9 * (LENGTH - SUBJECT), LENGTH) + operations.unembedding(SMALL, 9)
+    assert two - one == later  # the second neuron is in layer 1 of 3: one block is left
+    assert one > later  # the first is in layer 0, and the clean pass counts once
+
+
+def test_every_workload_needs_something_that_grows_at_most_linearly() -> None:
+    for workload in WORKLOADS:
+        for shape in SHAPES:
+            n = units(workload, shape, "rote")
+            small, large = (operations.needed(workload, shape, k) for k in (max(1, n // 2), n))
+            assert 0 < small < large
+            assert large <= 2.1 * small, workload.name
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_parameters_are_those_of_the_models(shape: Shape) -> None:
+    published = {"pythia-70m": 70_426_624, "pythia-160m": 162_322_944, "pythia-410m": 405_334_016}
+    assert shape.n_parameters == published[shape.name]
+
+
+def test_fewer_units_are_the_first_of_more() -> None:
+    """So that what is checked on few is what is timed on many."""
+    for name in ("capture", "heads", "paths", "neurons", "names"):
+        few, many = (inputs(workload_named(name), TINY, n) for n in (4, 8))
+        for key, value in few.items():
+            if key in ("tokens", "cls", "neurons"):
+                assert list(map(tuple, value) if key == "neurons" else map(str, value)) == list(
+                    map(tuple, many[key][: len(value)]) if key == "neurons" else map(str, many[key][: len(value)])
+                )
+
+
+def test_patches_cover_the_whole_grid_evenly() -> None:
+    grid = inputs(workload_named("patching"), TINY, 10**6)["places"]
+    assert len(grid) == len(set(grid)) == TINY.n_layers * TINY.n_heads * LENGTH
+    some = inputs(workload_named("patching"), TINY, 12)["places"]
+    assert {layer for layer, _, _ in some} == set(range(TINY.n_layers))
