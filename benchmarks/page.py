@@ -114,7 +114,7 @@ def _plain(text: str) -> str:
 def activation_bytes(shape: Shape, workload: str) -> int:
     """The budget that is stated beside the model: what a pass over one batch has to hold, in float32.
 
-    (a): one block's activations for one batch (stream, norms, q, k, v, z, scores, both sides of the MLP), and the result.
+    (a): one block's activations for one batch (stream, norms, q, k, v, z, scores, both sides of the MLP), the result.
     (b): the clean pass of 9 prompts (streams, keys and values of every block), one batch of 256 ablated rows through
     one block from the edit on, their logits, and as much again for the softmax.
     """
@@ -138,7 +138,7 @@ def _memory(data: Data) -> str:
     model = 4 * shape.n_parameters
     budget = {name: activation_bytes(shape, name) for name in ("capture", "neurons")}
     lines = [
-        f"Most bytes resident while the tool works, less those resident before the model was loaded, over the model's own "
+        f"Most bytes resident while the tool works, less those resident before loading, over the model's own "
         f"{model / 2**20:.0f} MiB ({shape.name}); *loading* is the most while the model is read. The stated activation "
         f"budget of rote is {budget['capture'] / 2**20:.0f} MiB in (a), {budget['neurons'] / 2**20:.0f} MiB in (b) "
         "(`activation_bytes` in `benchmarks/page.py` says of what); columns *less budget* take it off.",

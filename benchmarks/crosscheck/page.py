@@ -17,8 +17,8 @@ HEAD = """# The same numbers from other tools
 
 Written by `make crosscheck`: rote's captures and interventions beside those of other tools, on tiny models of three
 families with random weights, norms and biases that matter, in float32. Each figure is max|a − b| / max|b| with the
-other tool's values as b, the worst over layers; {tolerance} is allowed. The peers run unfolded and uncentred. `–`: there
-is no such place in this family (blocks of gpt_neox are parallel).
+other tool's values as b, the worst over layers; {tolerance} is allowed. The peers run unfolded and uncentred. `–`:
+there is no such place in this family (blocks of gpt_neox are parallel).
 """
 
 

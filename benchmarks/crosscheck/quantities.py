@@ -1,8 +1,8 @@
 """What is compared: tiny models of three families, two prompts each way, and the names of all quantities.
 
 A quantity is a name and an array. Sites are called as rote calls them, `site.layer`; interventions give the logits at
-the prompts' end. `q` and `k` are what enters the dot product, after rotation; `k` and `v` are repeated to the query heads;
-`mlp_in` is the residual stream as the MLP reads it, before its norm; `mlp_pre` is the gate's in a gated MLP.
+the prompts' end. `q` and `k` are what enters the dot product, after rotation; `k` and `v` are repeated to the query
+heads; `mlp_in` is the residual stream as the MLP reads it, before its norm; `mlp_pre` is the gate's in a gated MLP.
 """
 
 from __future__ import annotations

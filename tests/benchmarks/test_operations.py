@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from benchmarks import operations
 from benchmarks.shapes import SHAPES, TINY, Shape
 from benchmarks.workloads import LENGTH, SUBJECT, WORKLOADS, inputs, units, workload_named
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from benchmarks import operations
 
 SMALL = Shape(name="small", n_layers=3, d_model=8, n_heads=2, window=(0, 1), blocks_read=2, d_vocab=11)
 

@@ -1,0 +1,104 @@
+"""The pages from measurements alone: what failed shows its reason, and nothing names this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pytest
+from benchmarks.crosscheck.page import gap, table
+from benchmarks.crosscheck.quantities import CONFIGS, expected
+from benchmarks.page import machine_in_words, text_of
+from benchmarks.run import QUICK
+from benchmarks.tools import TOOLS
+from benchmarks.workloads import WORKLOADS
+
+MACHINE = {"processor": "AMD EPYC", "cores": 2, "threads": 2, "memory_bytes": 24 * 2**30, "vector_instructions": "AVX2"}
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    """Every tool at 10 ms per unit, rote at 2; pyvene not installed; nnsight wrong in one workload."""
+    cells: dict[str, Any] = {}
+    for workload in WORKLOADS:
+        row = {entry.name: _cell(0.02 if entry.name == "rote" else 0.1) for entry in TOOLS if entry.name != "pyvene"}
+        cells[workload.name] = row
+    cells["names"]["nnsight"] = {"agreement": 0.5, "failed": "its results differ from raw Hugging Face's by 0.5"}
+    return {
+        "identity": {"plan": asdict(QUICK), "source": "abc"},
+        "sessions": 1,
+        "complete": True,
+        "machine": MACHINE,
+        "peak": {
+            "operations_per_second": 2e11,
+            "sizes": [{"size": [64, 768, 3072], "operations_per_second": 2e11}],
+        },
+        "versions": {"rote": {"rote": "0.1.0", "torch": "2.13.0"}},
+        "failures": {"pyvene": {"environment": "no wheel for /some/secret/path/torch"}},
+        "memory": {"rote": dict(shape="pythia-70m", before_bytes=0, **_peaks(2**29))},
+        "growth": {"facts": {"amounts": [10, 20], "seconds": [[1.0, 1.0], [1.9, 1.9]], "shape": "pythia-70m"}},
+        "cells": {"pythia-70m": cells},
+    }
+
+
+def _cell(seconds: float) -> dict[str, Any]:
+    return {"agreement": 1e-7, "units": 10, "seconds": [seconds] * 3}
+
+
+def _peaks(size: int) -> dict[str, int]:
+    return {f"{name}_peak_bytes": size for name in ("loading", "capture", "neurons")}
+
+
+def row(text: str, section: str, tool: str) -> str:
+    part = text.split(f"## ({section})")[1].split("\n## ")[0]
+    return next(line for line in part.splitlines() if f"| {tool} |" in line)
+
+
+def test_ratios_stand_beside_every_peer(data: dict[str, Any]) -> None:
+    text = text_of(data)
+    assert "| 5.00 (5.00–5.00) |" in row(text, "b", "nnsight 0.8")
+    assert "| 10 | 3 | 2 | 1 |" in row(text, "b", "rote")
+    assert "1.90" in text.split("## Growth")[1].split("##")[0]
+
+
+def test_what_failed_says_why_and_has_no_time(data: dict[str, Any]) -> None:
+    text = text_of(data)
+    wrong = row(text, "f", "nnsight 0.8")
+    assert "failed: its results differ" in wrong
+    assert " ms" not in wrong
+    assert "5.00" not in wrong
+    assert "no wheel for torch" in row(text, "a", "pyvene")
+    assert "/some/secret" not in text
+
+
+def test_an_unfinished_run_says_so(data: dict[str, Any]) -> None:
+    assert "Not finished" not in text_of(data)
+    assert "Not finished" in text_of({**data, "complete": False})
+    del data["cells"]["pythia-70m"]["capture"]["rote"]
+    assert "the time was up" in row(text_of(data), "a", "rote")
+
+
+def test_the_machine_in_words() -> None:
+    assert machine_in_words(MACHINE) == "Two cores of an AMD EPYC (AVX2), 24 GiB"
+
+
+def answers(change: float) -> dict[str, dict[str, np.ndarray]]:
+    return {family: {name: np.full(3, 1 + change) for name in expected(family)} for family in CONFIGS}
+
+
+def test_the_cross_check_passes_and_fails() -> None:
+    tools = ["nnsight"]
+    assert table({"rote": answers(0), "nnsight": answers(1e-6)}, tools)[1]
+    rows, agrees = table({"rote": answers(0), "nnsight": answers(1e-3)}, tools)
+    assert not agrees
+    assert "**1.0e-03**" in "\n".join(rows)
+    assert not table({"rote": answers(0)}, tools)[1]  # a tool that failed is not agreement
+
+
+def test_a_missing_or_misshapen_quantity_is_no_agreement() -> None:
+    a = {"z.0": np.ones(3)}
+    assert gap(a, a, ["z.0"]) == 0
+    assert gap(a, {}, ["z.0"]) == np.inf
+    assert gap(a, {"z.0": np.ones((3, 1))}, ["z.0"]) == np.inf
+    assert gap(a, {"z.0": np.array([1, 1, np.nan])}, ["z.0"]) == np.inf

@@ -1,0 +1,45 @@
+"""rote's side of every workload agrees with raw hooks, and what does nothing does not pass for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.shapes import TINY, build
+from benchmarks.summary import TOLERANCE, agreement
+from benchmarks.tools import Tool, make
+from benchmarks.workloads import WORKLOADS, Workload, inputs
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tool]:
+    folder = build(TINY, tmp_path_factory.mktemp("models"))
+    found = {name: make(name) for name in ("rote", "hooks")}
+    for tool in found.values():
+        tool.load(folder)
+    return found
+
+
+def results(tool: Tool, workload: Workload, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+    tool.prepare(workload.name)
+    with torch.no_grad():
+        return {k: np.asarray(x) for k, x in getattr(tool, workload.name)(**arguments).items()}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda w: w.name)
+def test_rote_agrees_with_raw_hooks(tools: dict[str, Tool], workload: Workload) -> None:
+    arguments = inputs(workload, TINY, workload.check_units)
+    found, expected = (results(tools[name], workload, arguments) for name in ("rote", "hooks"))
+    assert agreement(found, expected) <= TOLERANCE
+    nothing = {k: np.zeros_like(x) for k, x in expected.items()}
+    assert agreement(nothing, expected) > TOLERANCE
+
+
+def test_another_neuron_is_told_apart(tools: dict[str, Tool]) -> None:
+    workload = next(w for w in WORKLOADS if w.name == "neurons")
+    right = inputs(workload, TINY, 4)
+    wrong = {**right, "neurons": [(layer, (n + 1) % TINY.d_mlp, v) for layer, n, v in right["neurons"]]}
+    expected = results(tools["hooks"], workload, right)
+    assert agreement(results(tools["rote"], workload, wrong), expected) > TOLERANCE
