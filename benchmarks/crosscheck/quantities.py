@@ -43,7 +43,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "intermediate_size": 48,
         "max_position_embeddings": 32,
     },
-    "gpt2": {**SHARED, "n_layer": N_LAYERS, "n_head": N_HEADS, "n_embd": 32, "n_inner": 48, "n_positions": 32},
+    "gpt2": {
+        **SHARED,
+        "n_layer": N_LAYERS,
+        "n_head": N_HEADS,
+        "n_embd": 32,
+        "n_inner": 48,
+        "n_positions": 32,
+        "n_ctx": 32,
+    },
     "llama": {
         **SHARED,
         "num_hidden_layers": N_LAYERS,

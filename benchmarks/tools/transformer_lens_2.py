@@ -6,10 +6,11 @@ one: the configuration and the weights are converted by the library, and loaded 
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import torch
-from transformer_lens import HookedTransformer
+from transformer_lens import HookedTransformer, HookedTransformerConfig
 from transformer_lens import loading_from_pretrained as loading
 from transformers import AutoModelForCausalLM
 
@@ -26,9 +27,7 @@ CONVERT = {
 class Hooked(Lens):
     def load(self, folder: Path) -> None:
         module = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        config = loading.get_pretrained_model_config(
-            str(folder), device="cpu", dtype=torch.float32, default_prepend_bos=False
-        )
+        config = _configuration(folder)
         weights = CONVERT[module.config.model_type](module, config)
         del module
         self.model = HookedTransformer(config, tokenizer(folder))
@@ -39,3 +38,13 @@ class Hooked(Lens):
 
     def prepare(self, workload: str) -> None:
         self.model.set_use_hook_mlp_in(workload == "paths")
+
+
+def _configuration(folder: Path) -> HookedTransformerConfig:
+    """Converted by the library, which guesses the family from the path where it holds a word such as `llama`."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        link = Path(elsewhere) / "model"
+        link.symlink_to(folder.resolve())
+        return loading.get_pretrained_model_config(
+            str(link), device="cpu", dtype=torch.float32, default_prepend_bos=False
+        )
