@@ -43,12 +43,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "intermediate_size": 48,
         "max_position_embeddings": 32,
     },
-    "gpt2": {
+    "gpt2": {  # TransformerLens 2 reads `n_ctx`, and expects four times as many neurons as dimensions
         **SHARED,
         "n_layer": N_LAYERS,
         "n_head": N_HEADS,
         "n_embd": 32,
-        "n_inner": 48,
         "n_positions": 32,
         "n_ctx": 32,
     },
