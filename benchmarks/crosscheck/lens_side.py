@@ -119,9 +119,11 @@ def _per_head(x: Tensor, model: Any) -> Tensor:
 def _final(model: Any, cache: Any, notes: list[str]) -> Tensor:
     if "ln_final.hook_out" in cache:
         return cache["ln_final.hook_out"]
-    _note(notes, "`ln_final.hook_normalized` comes before the norm's weight and bias; these were applied to it")
-    x = cache["ln_final.hook_normalized"] * model.ln_final.w
-    return x + model.ln_final.b if hasattr(model.ln_final, "b") else x
+    x = cache["ln_final.hook_normalized"]
+    if hasattr(model.ln_final, "b"):  # a LayerNorm's is what it gives
+        return x
+    _note(notes, "an RMSNorm's `ln_final.hook_normalized` comes before its weight, which was applied to it")
+    return x * model.ln_final.w
 
 
 def _note(notes: list[str], text: str) -> None:
