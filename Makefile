@@ -32,8 +32,8 @@ $(VENV)/.ray: pyproject.toml constraints.txt | install
 	touch $@
 
 check: install  ## style, types, the direction of imports
-	$(BIN)/ruff check src tests examples calibration benchmarks chaos
-	$(BIN)/ruff format --check src tests examples calibration benchmarks chaos
+	$(BIN)/ruff check src tests examples calibration benchmarks chaos docs/*.py
+	$(BIN)/ruff format --check src tests examples calibration benchmarks chaos docs/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -15,14 +15,14 @@ class State:
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         """`identity` is what must be the same for the measurements in the file to be gone on with."""
         self.path = path
-        self.data: dict[str, Any] = {"identity": identity, "sessions": 0}
+        self.data: dict[str, Any] = {"identity": identity, "parts": 0}
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
             if found.get("identity") == identity:
                 self.data = found
             else:
                 print(f"{path.name} holds measurements of another plan or version: starting afresh", flush=True)
-        self.data["sessions"] += 1
+        self.data["parts"] += 1
 
     def get(self, *keys: str) -> Any:
         """The value at a path of keys; None where there is none."""

@@ -87,9 +87,8 @@ def _chart(chart: XYChart, offset: float) -> str:
     )
     for i, series in enumerate(chart.series):
         lines += _series(series, px, py)
-        lines.append(
-            f'<text x="{offset + WIDTH - RIGHT - 8}" y="{HEIGHT - BOTTOM - 42 + 16 * i}" text-anchor="end" fill="{PALETTE[series.color]}">{series.name}</text>'
-        )
+        place = f'x="{offset + WIDTH - RIGHT - 8}" y="{HEIGHT - BOTTOM - 42 + 16 * i}" text-anchor="end"'
+        lines.append(f'<text {place} fill="{PALETTE[series.color]}">{series.name}</text>')
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ def data() -> dict[str, Any]:
     cells["names"]["nnsight"] = {"agreement": 0.5, "failed": "its results differ from raw Hugging Face's by 0.5"}
     return {
         "identity": {"plan": asdict(QUICK), "source": "abc"},
-        "sessions": 1,
+        "parts": 1,
         "complete": True,
         "machine": MACHINE,
         "peak": {

@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_and_another_plan_starts_afresh(tmp_path: Path) ->
     State(path, {"plan": 1}).append(3.0, "cells", "a", "seconds")
     again = State(path, {"plan": 1})
     assert again.get("cells", "a", "seconds") == [3.0]
-    assert again.get("sessions") == 2
+    assert again.get("parts") == 2
     assert State(path, {"plan": 2}).get("cells") is None
     again.drop("cells", "a")
     assert again.get("cells", "a", "seconds") is None
