@@ -18,8 +18,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install  ## the bundled organism, whole study; prints where the report is
 	$(BIN)/rote demo --out runs/demo
 
-test: install  ## all fast tests
-	$(BIN)/python -m pytest
+test: install  ## all fast tests, a file on each of two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install  ## tests that train models
 	$(BIN)/python -m pytest -m slow
