@@ -11,11 +11,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from rote.errors import InputError, RoteError, printable
+
+if TYPE_CHECKING:
+    from rote.results import Run
+
+Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; says first what it would discard, and asks.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="With --fresh: discard without asking; needed where nobody can answer.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +106,15 @@ def busy(words: str, quiet: bool = False) -> Iterator[None]:
         return
     with console.status(words):
         yield
+
+
+def say_findings(run: Run, quiet: bool) -> None:
+    """What was found, and where the report is."""
+    from rote.report import lead_text
+
+    if not quiet:
+        typer.echo("\n" + lead_text(run.path) + "\n")
+    typer.echo(f"report: {run.path / 'report.html'}")
 
 
 def refuse(problem: str) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rote.cli_runs import Opening, resumable
+from rote.cli_runs import Fresh, Opening, Out, Quiet, Wait, Yes, resumable, say_findings
 
 if TYPE_CHECKING:
     from rote.results import Run
@@ -18,13 +18,6 @@ toy = typer.Typer(
     no_args_is_help=True, help="Small networks that show one thing in the pure: memorisation, and how much fits."
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; says first what it would discard, and asks.")]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="With --fresh: discard without asking; needed where nobody can answer.")
-]
-Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors and the report's path.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 
 
@@ -112,11 +105,8 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
 
 def _run(work: Callable[..., Run], settings: Any, opening: Opening, quiet: bool) -> None:
     from rote.progress import Narrator
-    from rote.report import lead_text
 
     opening.agreed()
     with resumable(opening.out), Narrator(quiet=quiet) as narrator:
         run = work(settings, folder=opening.out, fresh=opening.fresh, wait=opening.wait, on_event=narrator)
-    if not quiet:
-        typer.echo("\n" + lead_text(run.path) + "\n")
-    typer.echo(f"report: {run.path / 'report.html'}")
+    say_findings(run, quiet)

@@ -137,6 +137,8 @@ def test_an_interrupted_study_says_how_to_go_on(
         return original(self, shard)
 
     folder = tmp_path / "a run"
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what it runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Work, "experiment", interrupted)
     code, _, err = rote(folder, "--fresh", "--yes")

@@ -112,7 +112,8 @@ def test_window_rows_are_the_circuits_and_the_report_halfs(world: World) -> None
         assert found == pytest.approx(right.mean())
 
 
-OTHER_POPULATIONS = ("known_facts", "linear_structure", "known_norms")  # all facts, pairs of names, the product
+# all facts, pairs of names, the product, a text
+OTHER_POPULATIONS = ("known_facts", "linear_structure", "known_norms", "local_processing")
 
 
 @pytest.mark.parametrize("name", [e.name for e in EXPERIMENTS if e.name not in OTHER_POPULATIONS])

@@ -79,8 +79,9 @@ def test_slopes_are_the_limit_of_small_changes(model: Model) -> None:
         return answer_log_prob(logits, ANSWER)
 
     found = slopes(model, recording, sites, objective, position=POSITION, end=END)
+    size = 3e-4 if model.family.clip else 3e-3  # values that are clipped have a kink, which few small steps come over
     for site in sites:
-        step = 3e-3 * noise(*found[site].value.shape)
+        step = size * noise(*found[site].value.shape)
         sides = []
         for sign in (1, -1):
             edit = Edit(site=site, change="add", value=sign * step, position=POSITION)

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from rote.errors import InputError, NotApplicable
+from rote.model.activations import Activations
 from rote.model.hooks import gather
 from rote.model.memory import RowsAtOnce
-from rote.model.model import Activations, Model
+from rote.model.model import Model
 from rote.model.precision import wide
 from rote.model.recording import Recording
 from rote.model.sites import Read, Site, SiteLike, parse_read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -14,38 +14,15 @@ from torch import Tensor, nn
 
 from rote.errors import InputError
 from rote.model import attention, weights
+from rote.model.activations import Activations
 from rote.model.edits import EditLike, parse_edit
 from rote.model.families import Family
 from rote.model.hooks import Session, Stop, Wiring, check_finite, gather
 from rote.model.placing import placed
 from rote.model.precision import Float32Products, slow_bfloat16, wide
-from rote.model.recording import Recording
-from rote.model.sites import Read, Site, SiteLike, parse_read, parse_site
+from rote.model.recording import Recording, output_of
+from rote.model.sites import Read, Site, SiteLike, parse_read
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
-
-
-class Activations(Mapping[Site, Tensor]):
-    """What one forward pass read; index it by Site, name, (name, layer) or TransformerLens name."""
-
-    def __init__(self, values: Mapping[Site, Tensor]) -> None:
-        self._values = dict(values)
-
-    def __getitem__(self, site: SiteLike) -> Tensor:
-        return self._values[parse_site(site)]
-
-    def __iter__(self) -> Iterator[Site]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    @property
-    def logits(self) -> Tensor:
-        return self._values[Site("logits")]
-
-    def __repr__(self) -> str:
-        shapes = ", ".join(f"{site}: {tuple(x.shape)}" for site, x in self._values.items())
-        return f"Activations({shapes})"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -192,7 +169,7 @@ class Model:
             arguments.append((args[1:], rest))
 
         def stop(module: nn.Module, args: Any, output: Any) -> None:
-            last.append(_first(output))
+            last.append(output_of(output))
             raise Stop
 
         blocks = self.wiring.blocks
@@ -251,7 +228,7 @@ class Model:
         args, kwargs = recording.call(layer, rows, first)
         before = attention.prefixed({layer: recording.prefix(layer, rows, first)}) if first else nullcontext()
         with before:
-            return _first(self.wiring.blocks[layer](x, *args, **kwargs))
+            return output_of(self.wiring.blocks[layer](x, *args, **kwargs))
 
     def _session(self, read: Sequence[Read | SiteLike], edit: Sequence[EditLike], first: int = 0) -> Session:
         reads, edits = [parse_read(r) for r in read], [parse_edit(e) for e in edit]
@@ -383,7 +360,7 @@ class Model:
         inside = (family.mlp,) if family.mlp != family.mlp_out else (family.mlp_in, family.activation, family.mlp_out)
         x = reads.to(self.device, self.dtype)[:, None]
         for path in (family.mlp_norm, *inside, family.mlp_out_norm):
-            x = x if path is None else _first(attrgetter(path)(block)(x))
+            x = x if path is None else output_of(attrgetter(path)(block)(x))
             x = x * self.residual_scale if path == inside[-1] else x
         return x[:, 0].to(self.device)
 
@@ -418,8 +395,3 @@ def _check_start(session: Session, start: int, n_layers: int) -> None:
     early = [str(site) for site in sites if (site.layer or 0) < start]
     if early:
         raise InputError(f"replay starts at block {start}; it cannot read or edit {', '.join(early)}")
-
-
-def _first(output: Any) -> Tensor:
-    result: Tensor = output[0] if isinstance(output, tuple) else output
-    return result

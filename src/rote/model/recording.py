@@ -82,3 +82,9 @@ def _from_position(value: Any, first: int, n: int) -> Any:
     if isinstance(value, dict):
         return {key: _from_position(item, first, n) for key, item in value.items()}
     return value
+
+
+def output_of(block_output: Any) -> Tensor:
+    """The residual stream that a block has put out, alone or first among several things."""
+    result: Tensor = block_output[0] if isinstance(block_output, tuple) else block_output
+    return result

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rote.model.activations import Activations
 from rote.model.edits import Edit, FunctionEdit
-from rote.model.model import Activations, Model
+from rote.model.model import Model
 from rote.model.precision import wide
 from rote.model.sites import Site
 
