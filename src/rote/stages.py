@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import getpid
 
-import torch
-
 from rote.errors import MeasurementError
 from rote.execute import Inline, OnEvent
 from rote.execute.abstract import Event, Finished, Lost, Planned, Started, ignore
+from rote.model.memory import out_of_memory
 from rote.records import Record, RunFolder, RunLog, Shard
 from rote.records.log import story
 
@@ -105,7 +104,7 @@ class Stages:
             raise
         except (MemoryError, RuntimeError) as error:
             story.exception("ended at %s", self._at)
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             raise MeasurementError(
                 f"out of memory at {self._at}: {(str(error).splitlines() or ['MemoryError'])[0]} "
@@ -121,7 +120,3 @@ class Stages:
     def _at(self) -> str:
         """The shards in flight, in words."""
         return ", ".join(map(str, self.in_flight)) or "no shard"
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
