@@ -60,11 +60,7 @@ def machine_in_words(machine: Data) -> str:
 
 
 def _complete(data: Data) -> str:
-    how = (
-        "All in one run."
-        if data["parts"] == 1
-        else f"The run was stopped and gone on with: {data['parts']} parts."
-    )
+    how = "All in one run." if data["parts"] == 1 else f"The run was stopped and gone on with: {data['parts']} parts."
     return how if data.get("complete") else f"**Not finished: some measurements are missing.** {how}"
 
 
