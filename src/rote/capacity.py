@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from rote.execute import Executor, Inline, OnEvent, Waiting, ignore
+from rote.execute import Executor, OnEvent, Waiting, ignore
 from rote.experiments.organism_capacity import NAME, member_record, over_organisms
 from rote.model.memory import keep_freed_memory
+from rote.model.threads import one_thread, small_worker
 from rote.organisms.capacity import CapacityGrid, OrganismSize, train_on_facts
 from rote.provenance import source_hash
 from rote.records import Record, RunFolder, Shard
@@ -32,32 +33,33 @@ def study_capacity(
 ) -> Run:
     """Train every organism of the grid, or those that are left, and write tables and report into `folder`.
 
-    An interrupted study goes on where it was and ends in the same tables. Raises RunError where the folder holds
+    `executor`: where they are trained, each on one thread; by default in this process, one after another. An
+    interrupted study goes on where it was and ends in the same tables. Raises RunError where the folder holds
     another study, or another process writes it and `wait` is not asked for.
     """
     keep_freed_memory()
     grid = grid or CapacityGrid()
-    run = RunFolder.open(
-        folder, describe_capacity(grid), fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
-    )
-    stages = Stages(run=run, on_event=on_event)
-    with stages.recorded():
-        return _measured(grid, stages, executor or Inline())
+    with one_thread():
+        run = RunFolder.open(
+            folder,
+            describe_capacity(grid),
+            fresh=fresh,
+            wait=wait,
+            on_wait=lambda reason: on_event(Waiting(reason=reason)),
+        )
+        stages = Stages(run=run, on_event=on_event)
+        with stages.recorded():
+            return _measured(grid, stages, executor)
 
 
-def _measured(grid: CapacityGrid, stages: Stages, executor: Executor) -> Run:
+def _measured(grid: CapacityGrid, stages: Stages, executor: Executor | None) -> Run:
     shards, whole = {_shard(size): size for size in grid.members}, Shard(NAME)
 
-    def work(_: None, shard: Shard) -> Record:
+    def trained(shard: Shard) -> Record:
         return member_record(shards[shard], train_on_facts(grid, shards[shard]))
 
-    stages.record(
-        "training",
-        list(shards),
-        lambda left: executor.execute(lambda: None, work, left, on_event=stages.told),
-        ahead=[whole],
-    )
-    stages.finish_here("comparing", [whole], lambda _: over_organisms(grid, stages.records(list(shards))))
+    stages.complete("training", list(shards), trained, executor=executor, setup=small_worker, ahead=[whole])
+    stages.complete("comparing", [whole], lambda _: over_organisms(grid, stages.records(list(shards))))
     stages.close("tables and report")
     stages.run.assemble([*shards, whole])
     result = Run(records=stages.run)

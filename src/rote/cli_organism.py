@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rote.cli_runs import Fresh, Opening, Out, Quiet, Wait, Yes, refuse, resumable, say_findings
+from rote.cli_runs import Fresh, Opening, Out, Quiet, Wait, Workers, Yes, processes, refuse, resumable, say_findings
 
 organism = typer.Typer(no_args_is_help=True, help="Small models whose facts and place of look-up are known.")
 
@@ -52,6 +52,7 @@ def organism_capacity(
     quick: Annotated[bool, typer.Option("--quick", help="A small grid, in under five minutes.")] = False,
     settings: Annotated[str, typer.Option(help='The grid as JSON, such as {"widths": [8, 16], "n_seeds": 1}.')] = "{}",
     seed: Annotated[int, typer.Option(help="Seed of facts, weights and order.")] = 0,
+    workers: Workers = None,
     fresh: Fresh = False,
     yes: Yes = False,
     wait: Wait = False,
@@ -72,7 +73,7 @@ def organism_capacity(
         refuse(f"--settings {settings!r} cannot be used: {error}; expected a JSON object of grid settings")
     Opening(out=out, fresh=fresh, yes=yes, wait=wait).agreed()
     with resumable(out), Narrator(quiet=quiet) as narrator:
-        run = study_capacity(grid, folder=out, fresh=fresh, wait=wait, on_event=narrator)
+        run = study_capacity(grid, folder=out, executor=processes(workers), fresh=fresh, wait=wait, on_event=narrator)
     say_findings(run, quiet)
 
 

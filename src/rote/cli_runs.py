@@ -18,6 +18,7 @@ import typer
 from rote.errors import InputError, RoteError, printable
 
 if TYPE_CHECKING:
+    from rote.execute import Executor
     from rote.results import Run
 
 Out = Annotated[Path, typer.Option("--out", help="Run folder; an interrupted run there goes on where it was.")]
@@ -25,6 +26,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors a
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over; says first what it would discard, and asks.")]
 Yes = Annotated[
     bool, typer.Option("--yes", help="With --fresh: discard without asking; needed where nobody can answer.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes to train in; default: one a core. Changes no number.")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
 
@@ -106,6 +110,13 @@ def busy(words: str, quiet: bool = False) -> Iterator[None]:
         return
     with console.status(words):
         yield
+
+
+def processes(workers: int | None) -> Executor:
+    """Where small shards are done: one worker is this process itself."""
+    from rote.execute import Inline, Processes
+
+    return Inline() if workers == 1 else Processes(workers=workers)
 
 
 def say_findings(run: Run, quiet: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rote.cli_runs import Fresh, Opening, Out, Quiet, Wait, Yes, resumable, say_findings
+from rote.cli_runs import Fresh, Opening, Out, Quiet, Wait, Workers, Yes, processes, resumable, say_findings
 
 if TYPE_CHECKING:
     from rote.results import Run
@@ -32,6 +32,7 @@ def memorisation(
     activations: Annotated[str | None, typer.Option(help="Some of relu, gelu, tanh.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Networks per task of the first configuration.")] = None,
     seed: Seed = 0,
+    workers: Workers = None,
     fresh: Fresh = False,
     yes: Yes = False,
     wait: Wait = False,
@@ -49,7 +50,7 @@ def memorisation(
         "n_seeds": seeds,
     }
     settings = replace(MemorisationSettings(seed=seed), **_given(changes))
-    _run(memorise, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), quiet)
+    _run(memorise, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), workers, quiet)
 
 
 @toy.command()
@@ -63,6 +64,7 @@ def capacity(
     seeds: Annotated[int | None, typer.Option(help="Networks of each configuration.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of training behind every answer of the bisection.")] = None,
     seed: Seed = 0,
+    workers: Workers = None,
     fresh: Fresh = False,
     yes: Yes = False,
     wait: Wait = False,
@@ -82,7 +84,7 @@ def capacity(
     }
     grid = CapacitySettings.quick(seed=seed) if quick else CapacitySettings(seed=seed)
     settings = replace(grid, **_given(changes))
-    _run(measure_capacity, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), quiet)
+    _run(measure_capacity, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), workers, quiet)
 
 
 def _given(changes: dict[str, Any]) -> dict[str, Any]:
@@ -103,10 +105,17 @@ def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         raise SettingsError(f"{option} is {text!r}; expected whole numbers separated by commas") from error
 
 
-def _run(work: Callable[..., Run], settings: Any, opening: Opening, quiet: bool) -> None:
+def _run(work: Callable[..., Run], settings: Any, opening: Opening, workers: int | None, quiet: bool) -> None:
     from rote.progress import Narrator
 
     opening.agreed()
     with resumable(opening.out), Narrator(quiet=quiet) as narrator:
-        run = work(settings, folder=opening.out, fresh=opening.fresh, wait=opening.wait, on_event=narrator)
+        run = work(
+            settings,
+            folder=opening.out,
+            executor=processes(workers),
+            fresh=opening.fresh,
+            wait=opening.wait,
+            on_event=narrator,
+        )
     say_findings(run, quiet)

@@ -113,7 +113,7 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers) -> Run:
     # line up: every member of every control measured as the effective model is, then every control over its members
     stages.finish("lining up", agenda.members, Work.member, ahead=agenda.lineup)
     over = agenda.control
-    stages.finish_here("comparing", agenda.lineup, lambda s: over(s, stages.records(agenda.members_of(s))))
+    stages.complete("comparing", agenda.lineup, lambda s: over(s, stages.records(agenda.members_of(s))))
 
     # judge and report: from the tables alone
     stages.close("tables, verdicts and report")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from os import getpid
 
 from rote.errors import MeasurementError
-from rote.execute import Inline, OnEvent
+from rote.execute import Executor, Inline, OnEvent
 from rote.execute.abstract import Event, Finished, Lost, Planned, Started, ignore
 from rote.model.memory import out_of_memory
 from rote.records import Record, RunFolder, RunLog, Shard
@@ -17,6 +17,10 @@ from rote.records.log import story
 
 _log = logging.getLogger(__name__)
 Results = Callable[[list[Shard]], Iterator[tuple[Shard, Record]]]
+
+
+def _nothing() -> None:
+    """Nothing has to be made before shards are done."""
 
 
 @dataclass(kw_only=True)
@@ -42,15 +46,25 @@ class Stages:
             self.run.write(shard, record)
             self.in_flight.remove(shard)
 
-    def finish_here(
-        self, stage: str, shards: Sequence[Shard], do: Callable[[Shard], Record], *, ahead: Sequence[Shard] = ()
+    def complete(
+        self,
+        stage: str,
+        shards: Sequence[Shard],
+        do: Callable[[Shard], Record],
+        *,
+        executor: Executor | None = None,
+        setup: Callable[[], object] = _nothing,
+        ahead: Sequence[Shard] = (),
     ) -> None:
-        """In this process, where records are."""
-        here = Inline()
+        """Record what `do` makes of every shard that is left: in this process, where records are, or by `executor`.
+
+        setup: what a worker does first.
+        """
+        where = executor or Inline()
         self.record(
             stage,
             shards,
-            lambda left: here.execute(lambda: None, lambda _, s: do(s), left, on_event=self.told),
+            lambda left: where.execute(setup, lambda _, shard: do(shard), left, on_event=self.told),
             ahead=ahead,
         )
 

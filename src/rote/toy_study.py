@@ -16,9 +16,10 @@ from typing import Any
 import torch
 
 from rote import errors
-from rote.execute import OnEvent
+from rote.execute import Executor, OnEvent
 from rote.execute.abstract import Waiting, ignore
 from rote.model.memory import keep_freed_memory
+from rote.model.threads import one_thread, small_worker
 from rote.records import RunFolder, Shard
 from rote.results import Run
 from rote.stages import Stages
@@ -41,23 +42,45 @@ _OF_ONE_TOY = {
 _LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
 
 
-def memorise(settings: MemorisationSettings | None = None, *, folder: str | Path, **opening: Any) -> Run:
-    """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`; `opening` as in `_toy`."""
+def memorise(
+    settings: MemorisationSettings | None = None,
+    *,
+    folder: str | Path,
+    executor: Executor | None = None,
+    fresh: bool = False,
+    wait: bool = False,
+    on_event: OnEvent = ignore,
+) -> Run:
+    """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`.
+
+    `executor`: where networks are trained, each on one thread; by default in this process, one after another.
+    Raises RunError where the folder holds another run, or another process writes it and `wait` is not asked for.
+    """
     work = MemorisationWork(settings or MemorisationSettings())
-    with _toy("memorisation", work.settings.as_dict(), folder, **opening) as stages:
-        stages.finish_here("training", work.networks, work.measure, ahead=[*work.pictures, *work.over_all])
-        stages.finish_here("drawing", work.pictures, work.draw, ahead=work.over_all)
-        stages.finish_here("comparing", work.over_all, lambda _: work.pooled(stages.records(work.networks)))
+    with _toy("memorisation", work.settings.as_dict(), folder, fresh, wait, on_event) as stages:
+        there: dict[str, Any] = {"executor": executor, "setup": small_worker}
+        stages.complete("training", work.networks, work.measure, **there, ahead=[*work.pictures, *work.over_all])
+        stages.complete("drawing", work.pictures, work.draw, **there, ahead=work.over_all)
+        stages.complete("comparing", work.over_all, lambda _: work.pooled(stages.records(work.networks)))
         return _reported(stages, [*work.networks, *work.pictures, *work.over_all])
 
 
-def measure_capacity(settings: CapacitySettings | None = None, *, folder: str | Path, **opening: Any) -> Run:
-    """The most facts that networks of a grid store: `rote toy capacity`; `opening` as in `_toy`."""
+def measure_capacity(
+    settings: CapacitySettings | None = None,
+    *,
+    folder: str | Path,
+    executor: Executor | None = None,
+    fresh: bool = False,
+    wait: bool = False,
+    on_event: OnEvent = ignore,
+) -> Run:
+    """The most facts that networks of a grid store: `rote toy capacity`; arguments and errors as in `memorise`."""
     work = CapacityWork(settings or CapacitySettings())
-    with _toy("capacity", work.settings.as_dict(), folder, **opening) as stages:
-        stages.finish_here("training", work.networks, work.measure, ahead=[*work.by_hand, *work.over_all])
-        stages.finish_here("building by hand", work.by_hand, work.build_by_hand, ahead=work.over_all)
-        stages.finish_here("comparing", work.over_all, lambda _: work.exponents(stages.records(work.networks)))
+    with _toy("capacity", work.settings.as_dict(), folder, fresh, wait, on_event) as stages:
+        there: dict[str, Any] = {"executor": executor, "setup": small_worker}
+        stages.complete("training", work.networks, work.measure, **there, ahead=[*work.by_hand, *work.over_all])
+        stages.complete("building by hand", work.by_hand, work.build_by_hand, ahead=work.over_all)
+        stages.complete("comparing", work.over_all, lambda _: work.exponents(stages.records(work.networks)))
         return _reported(stages, [*work.networks, *work.by_hand, *work.over_all])
 
 
@@ -66,14 +89,13 @@ def _toy(
     toy: str,
     settings: dict[str, Any],
     folder: str | Path,
-    *,
-    fresh: bool = False,
-    wait: bool = False,
-    on_event: OnEvent = ignore,
+    fresh: bool,
+    wait: bool,
+    on_event: OnEvent,
 ) -> Iterator[Stages]:
     """The stages of a toy's run; fresh: start over; wait: where another process writes the folder, for its end."""
     keep_freed_memory()
-    with _one_thread():
+    with one_thread():
         run = RunFolder.open(
             folder,
             describe(toy, settings),
@@ -119,20 +141,3 @@ def _source_hash(toy: str) -> str:
                 digest.update(path.relative_to(root).as_posix().encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Products this small lose more by being shared among threads than they gain, and cores then change no digit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _opened(toy: str, settings: dict[str, Any], folder: str | Path, fresh: bool) -> RunFolder:
-    """The run folder, locked until its `with` ends."""
-    keep_freed_memory()
-    return RunFolder.open(folder, describe(toy, settings), fresh=fresh)

@@ -20,6 +20,7 @@ from rote.model import Model, load_model, self_check
 from rote.model import load as load_module
 from rote.model.families import FAMILIES, GEMMA2, GPT2, GPT_NEOX, LLAMA, REFUSED, Family, family_of
 from rote.model.load import weights_hash
+from rote.model.recording import Recording
 
 REASONS = {
     **dict.fromkeys(("falcon", "bloom", "gptj", "gpt_neo", "codegen", "mpt"), "AttentionInterface"),
@@ -94,6 +95,26 @@ def test_attention_that_is_not_the_usual_one_fails_the_check(monkeypatch: pytest
 
     monkeypatch.setattr(modeling_gpt2, "eager_attention_forward", sinking)
     with pytest.raises(ModelRefused, match=r"identity edit is .*expected exactly 0"):
+        load_model(build("gpt2"), tokenizer=object())
+
+
+def test_modules_that_do_not_fit_the_description_are_refused_by_the_check_itself() -> None:
+    """So `rote check`, which loads without it, says so too."""
+    model = Model(module=shared("llama"), tokenizer=object(), family=GPT2, name="llama")
+    with pytest.raises(ModelRefused, match=r"llama failed the self-check: its modules do not fit .* no attribute"):
+        self_check(model)
+
+
+def test_a_suffix_without_its_prefix_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the positions that do not run again had other keys and values than recorded."""
+    prefix = Recording.prefix
+
+    def another(*args: Any) -> Any:
+        key, value = prefix(*args)
+        return key, value.flip(2)
+
+    monkeypatch.setattr(Recording, "prefix", another)
+    with pytest.raises(ModelRefused, match=r"suffix replay is .*expected at most 1e-05"):
         load_model(build("gpt2"), tokenizer=object())
 
 

@@ -191,7 +191,8 @@ def test_a_grid_that_cannot_be_trained_is_refused_at_once() -> None:
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     settings = {**TINY.as_dict(), "n_seeds": 1, "widths": [4]}
-    arguments = ["rote", "organism", "capacity", "--out", str(tmp_path / "run"), "--settings", json.dumps(settings)]
+    arguments = ["rote", "organism", "capacity", "--out", str(tmp_path / "run"), "--workers", "1"]
+    arguments += ["--settings", json.dumps(settings)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:
         cli.main()

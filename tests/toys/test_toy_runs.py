@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from rote.cli import app
 from rote.errors import RunError, SettingsError
-from rote.execute import Finished
+from rote.execute import Finished, Processes
 from rote.execute.abstract import Event
 from rote.report import lead_text, render_text
 from rote.results import Run, open_run
@@ -128,8 +128,17 @@ def test_an_interrupted_run_ends_in_the_same_tables(measured: Run, tmp_path: Pat
     measure_capacity(GRID, folder=tmp_path / "run", on_event=again.append)
     n_shards = len(GRID.configurations) + 3
     assert sum(isinstance(e, Finished) for e in again) == n_shards - 2  # the shard in flight is lost
+    assert_same_tables(tmp_path / "run", measured.path)
+
+
+def test_processes_change_no_number(measured: Run, tmp_path: Path) -> None:
+    measure_capacity(GRID, folder=tmp_path / "run", executor=Processes(workers=2))
+    assert_same_tables(tmp_path / "run", measured.path)
+
+
+def assert_same_tables(run: Path, other: Path) -> None:
     for name in ("summary.json", "absent.json", "records/capacity/networks.parquet"):
-        assert (tmp_path / "run" / name).read_bytes() == (measured.path / name).read_bytes()
+        assert (run / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_another_seed_is_another_run(measured: Run) -> None:
@@ -182,7 +191,7 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
         "--layers",
         "1",
     ]
-    arguments += ["--classes", "2", "--seeds", "1", "--steps", "20", "--quiet"]
+    arguments += ["--classes", "2", "--seeds", "1", "--steps", "20", "--workers", "1", "--quiet"]
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"

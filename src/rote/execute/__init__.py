@@ -16,6 +16,7 @@ from rote.execute.abstract import (
     ignore,
 )
 from rote.execute.inline import Inline
+from rote.execute.processes import Processes
 from rote.execute.ray import Ray
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Lost",
     "OnEvent",
     "Planned",
+    "Processes",
     "Ray",
     "Started",
     "Waiting",

@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rote.errors import InputError, MeasurementError, ModelRefused, NotApplicable
 from rote.model.activations import Activations
 from rote.model.edits import Edit, FunctionEdit
 from rote.model.model import Model
 from rote.model.precision import wide
+from rote.model.recording import Recording
 from rote.model.sites import Site
 
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float16: 1e-2}
@@ -36,6 +38,7 @@ def self_check(model: Model) -> tuple[Check, ...]:
 
     identity: an edit that changes nothing leaves Hugging Face's logits bit-identical (eager attention);
     replay: running the blocks again gives the same residual stream bit for bit;
+    suffix replay: the same for the later positions alone, with the recorded keys and values of the earlier ones;
     knockout: a forbidden edge has weight zero, and nothing at positions before it changes (with mixtures of experts
     only to rounding);
     implementation: rote's attention against the implementation that the model came with;
@@ -44,14 +47,25 @@ def self_check(model: Model) -> tuple[Check, ...]:
     final residual stream, and what each MLP reads against its block's input (+ attention, where blocks are
     sequential); weights: norms, values and unembedding written as linear algebra against the modules; neurons: the
     same for the MLPs, unless they are mixtures of experts.
+
+    Raises:
+        ModelRefused: the modules do not fit rote's description of their family, so that there are no figures.
     """
+    try:
+        return _checks(model)
+    except (RuntimeError, AttributeError, LookupError, NotApplicable, InputError, MeasurementError) as error:
+        reason = f"its modules do not fit rote's description of family {model.family.model_type} ({error})"
+        raise ModelRefused(f"{model.name} failed the self-check: {reason}") from error
+
+
+def _checks(model: Model) -> tuple[Check, ...]:
     tokens = _tokens(model)
-    acts = model.run(tokens, read=_reads(model))
+    acts, recording = model.run(tokens, read=_reads(model)), model.record(tokens)
     tolerance = TOLERANCE.get(model.dtype, 1e-5)
     weight, leak = _knockout(model, tokens, acts)
     exact = {
         "identity edit": _identity(model, tokens),
-        "replay": _replay(model, tokens, acts),
+        "replay": _replay(model, recording, acts),
         "forbidden edge": weight,
     }
     close = {}
@@ -60,6 +74,7 @@ def self_check(model: Model) -> tuple[Check, ...]:
     else:  # an expert's tokens are multiplied together, and rounding depends on all of them
         close["before a forbidden edge"] = leak
     close |= {
+        "suffix replay": _suffix(model, recording, acts),
         "attention implementation": relative(acts.logits, _hugging_face(model, tokens, None)),
         "padding": _padding(model, tokens),
         "heads sum to attention": _heads(model, acts),
@@ -126,9 +141,15 @@ def _identity(model: Model, tokens: Tensor) -> float:
     return float((ours - _hugging_face(model, tokens, "eager")).abs().max())
 
 
-def _replay(model: Model, tokens: Tensor, acts: Activations) -> float:
-    again = model.replay(model.record(tokens), model.n_layers // 2, read=["final"])
+def _replay(model: Model, recording: Recording, acts: Activations) -> float:
+    again = model.replay(recording, model.n_layers // 2, read=["final"])
     return float((again["final"] - acts["final"]).abs().max())
+
+
+def _suffix(model: Model, recording: Recording, acts: Activations) -> float:
+    """The positions from 4 on alone; rounding depends on how many rows a matrix product has."""
+    again = model.replay(recording, 0, first=4, read=["final"])
+    return relative(again["final"], acts["final"][:, 4:])
 
 
 def _padding(model: Model, tokens: Tensor) -> float:
