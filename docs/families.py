@@ -6,6 +6,8 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+import markers
+
 from rote.model.families import FAMILIES, REFUSED, Family, _always, _never
 
 PAGE = Path(__file__).parent / "models.md"
@@ -63,15 +65,8 @@ TABLES: dict[str, Callable[[], str]] = {"served": served, "refused": refused}
 
 
 def filled(text: str) -> str:
-    """The page with both tables made anew; ValueError where a marker is missing."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- {name}: from the code, by `make docs` -->\n", f"\n<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise ValueError(f"{PAGE.name} has no markers for the table {name!r}: expected {begin!r} and {end!r}")
-        text = before + begin + table() + end + after
-    return text
+    """The page with its tables made anew; ValueError where a marker is missing."""
+    return markers.filled(text, TABLES, "code")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from pathlib import Path
 
+import markers
+
 from rote.catalog import CONTROLS, HYPOTHESES, PREDICTIONS, predictions
 
 PAGE = Path(__file__).parent / "lineup.md"
@@ -46,15 +48,8 @@ TABLES: dict[str, Callable[[], str]] = {"controls": controls, "cells": cells}
 
 
 def filled(text: str) -> str:
-    """The page with every table made anew; ValueError where a marker is missing."""
-    for name, table in TABLES.items():
-        begin, end = f"<!-- {name}: from the catalog, by `make docs` -->\n", f"\n<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise ValueError(f"{PAGE.name} has no markers for the table {name!r}: expected {begin!r} and {end!r}")
-        text = before + begin + table() + end + after
-    return text
+    """The page with its tables made anew; ValueError where a marker is missing."""
+    return markers.filled(text, TABLES, "catalog")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,16 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
-def tables():
-    spec = importlib.util.spec_from_file_location("tables", DOCS / "tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tables(pages):
+    return pages("tables")
+
+
+@pytest.fixture(scope="module")
+def pages():
+    """A script of docs/ as a module, with what lies beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(DOCS))
+        yield importlib.import_module
 
 
 def test_the_tables_of_the_line_up_are_those_of_the_catalog(tables):
@@ -34,10 +39,8 @@ def test_a_page_without_markers_is_refused(tables):
         tables.filled("# The line-up\n")
 
 
-def test_the_tables_of_models_are_those_of_the_code():
-    spec = importlib.util.spec_from_file_location("families", DOCS / "families.py")
-    families = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(families)
+def test_the_tables_of_models_are_those_of_the_code(pages):
+    families = pages("families")
     page = (DOCS / "models.md").read_text(encoding="utf-8")
     assert page == families.filled(page), "run `make docs`"
     assert page.replace("| `llama` | sequential", "| `llama` | parallel") != page

@@ -47,7 +47,7 @@ def refuse_weights(*args: object, **options: object) -> None:
     raise AssertionError("weights were loaded")
 
 
-@pytest.mark.parametrize(("case", "name"), zip(CASES, IDS, strict=True), ids=IDS)
+@pytest.mark.parametrize(("case", "name"), list(zip(CASES, IDS, strict=True)), ids=IDS)
 def test_a_bad_input_is_refused(
     case: Case,
     name: str,
