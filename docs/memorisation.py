@@ -44,6 +44,9 @@ biases that were trained: those of the MLPs, and of the embeddings where these a
 random vectors in the grid, so that the MLPs alone can hold the facts; the table counts the frozen vectors as well, for
 those who would.
 
+Where trained vectors pass through very few neurons, less is stored ([decision 17](decisions/0017-toys.md)). The same
+question is asked of whole transformers in [organism_capacity.md](organism_capacity.md).
+
 By hand: neuron j answers for the second integer j. Its input weights from a one-hot first integer are the column
 T[·, j] of a table of −1, 0 and 1; the second integer's vector is a point on a circle, and one gate of two weights per
 neuron silences every neuron but its own. So each of the N² table weights holds one fact of three classes, log₂ 3 ≈ 1.58
@@ -71,7 +74,7 @@ def main(memorisation: str, capacity: str) -> None:
         _table(documents[0], "bagging", "Votes"),
         "### The four pictures\n",
         "Points to be learned, and what one hidden layer of 8 or 64 neurons makes of the plane; every column another "
-        "network, of the last picture for its first and second fact.\n".replace("8 or 64", _widths(views[0])),
+        "network; two correlated facts are two rows.\n".replace("8 or 64", _widths(views[0])),
         "![The four pictures](figures/pictures.png)\n",
         "## Capacity\n",
         _lead(documents[1].leads[0]),
@@ -195,7 +198,7 @@ def _inside(view: View) -> Any:
     left.set(
         xticks=range(len(TASKS)), xticklabels=WORDS, ylim=(0, 1.03), ylabel="accuracy on unseen pairs (dash: permuted)"
     )
-    left.legend(fontsize=7, frameon=False)
+    left.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     sparsity = ("kurtosis_activations", "kurtosis_weights")
     for i, statistic in enumerate(sparsity):
         rows = [_first(view, "memorisation", statistic, condition=t)[-1] for t in TASKS]
@@ -204,7 +207,7 @@ def _inside(view: View) -> Any:
         )
     right.axhline(0, color="#9ca3af", ls=":", lw=1)
     right.set(xticks=range(len(TASKS)), xticklabels=WORDS, ylabel="excess kurtosis")
-    right.legend(fontsize=7, frameon=False)
+    right.legend(fontsize=7, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 
@@ -224,21 +227,30 @@ def _pictures(view: View) -> Any:
     maps, points = view.table("memorisation", "maps"), view.table("memorisation", "points")
     assert maps is not None and points is not None
     shades = mpl.colors.LinearSegmentedColormap.from_list("two", ["#f4c95d", "#f8f8f6", "#1f5fa8"])
-    panels = {name: list(maps[maps["picture"] == name].groupby(["fact", "width", "network"])) for name in PICTURES}
+    panels = {
+        (name, fact): list(places.groupby(["width", "network"]))
+        for name in PICTURES
+        for fact, places in maps[maps["picture"] == name].groupby("fact")
+    }
     columns = max(map(len, panels.values()))
-    figure, all_axes = plt.subplots(len(PICTURES), columns, figsize=(1.45 * columns, 1.55 * len(PICTURES)))
-    for row, name in zip(all_axes, PICTURES, strict=True):
-        for axes in row:
-            axes.axis("off")
-        for axes, ((fact, width, _), places) in zip(row, panels[name], strict=False):
+    figure, all_axes = plt.subplots(len(panels), columns, figsize=(1.6 * columns, 1.6 * len(panels)))
+    for i, (row, ((name, fact), drawn)) in enumerate(zip(all_axes, panels.items(), strict=True)):
+        on = points[(points["picture"] == name) & (points["fact"] == fact)]
+        for axes, ((width, _), places) in zip(row, drawn, strict=True):
             side = places["y"].nunique()
             values = places.sort_values(["y", "x"])["probability"].to_numpy().reshape(side, side)
             axes.imshow(values, origin="lower", extent=(-1, 1, -1, 1), cmap=shades, vmin=0, vmax=1)
-            on = points[(points["picture"] == name) & (points["fact"] == fact)]
             axes.scatter(
                 on["x"], on["y"], c=on["colour"], cmap=shades, vmin=0, vmax=1, s=6, edgecolors="#1f2937", lw=0.5
             )
-            axes.set_title(f"{width} neurons" + (f", fact {fact + 1}" if name == PICTURES[-1] else ""), fontsize=7)
+            axes.set(xticks=[], yticks=[], title=f"{width} neurons" if i == 0 else "")
+        title = (
+            name.replace("checkerboard_3", "3 × 3 checkerboard")
+            .replace("_with_", "\nwith ")
+            .replace("_", " ")
+            .replace(" facts", f"\nfacts: {fact + 1}")
+        )
+        row[0].set_ylabel(title, fontsize=8)
     return figure
 
 

@@ -47,13 +47,16 @@ class ListedPairs(Pairs):
 
 
 class AllPairs(Pairs):
-    """Every pair, second integer fastest. The first layer then works on 2n vectors instead of n² sums of two."""
+    """Every pair, or those of some first integers, second integer fastest.
 
-    def __init__(self, n_integers: int) -> None:
-        self._n = n_integers
+    The first layer then works on at most 2n vectors instead of n² sums of two.
+    """
+
+    def __init__(self, n_integers: int, firsts: slice = slice(None)) -> None:
+        self._n, self._firsts = n_integers, firsts
 
     def embedded(self, embed: Float[Tensor, "model place_integer d_model"]) -> Float[Tensor, "model fact d_model"]:
-        return self._sums(embed[:, : self._n], embed[:, self._n :])
+        return self._sums(embed[:, : self._n][:, self._firsts], embed[:, self._n :])
 
     def projected(
         self,
@@ -62,7 +65,7 @@ class AllPairs(Pairs):
         bias: Float[Tensor, "model neuron"],
     ) -> Float[Tensor, "model fact neuron"]:
         each = torch.bmm(embed, weight)
-        return self._sums(each[:, : self._n] + bias.unsqueeze(1), each[:, self._n :])
+        return self._sums((each[:, : self._n] + bias.unsqueeze(1))[:, self._firsts], each[:, self._n :])
 
     @staticmethod
     def _sums(first: Float[Tensor, "model integer column"], second: Float[Tensor, "model integer column"]) -> Tensor:
