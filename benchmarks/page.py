@@ -75,7 +75,7 @@ def _workload(workload: Workload, data: Data) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in data["identity"]["plan"]["shapes"]:
-        lines += [_cell(workload, shape_named(name), entry, data) for entry in TOOLS]
+        lines += [_cell(workload, shape_named(name), entry, data) for entry in TOOLS if entry.does(workload.name)]
     return "\n".join(lines)
 
 
@@ -142,7 +142,7 @@ def _memory(data: Data) -> str:
         "| tool | loading | (a) | (a) less budget | (b) | (b) less budget |",
         "|---|---|---|---|---|---|",
     ]
-    for entry in TOOLS:
+    for entry in (e for e in TOOLS if e.only is None):
         if entry.name not in found:
             reason = data.get("failures", {}).get(entry.name)
             why = _plain(next(iter(reason.values()))) if reason else "not measured"

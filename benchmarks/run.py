@@ -95,7 +95,8 @@ class Bench:
             self._say(f"model {name}")
             build(shape_named(name), self.folder / "models")
         for entry in tools:
-            self._memory(entry)
+            if all(entry.does(name) for name in MEMORY):
+                self._memory(entry)
         self._growth(next(entry for entry in tools if entry.name == "rote"))
         for name, share in zip(self.plan.shapes, self.plan.shares, strict=True):
             self._shape(shape_named(name), tools, time.monotonic() + share * (self.ends - time.monotonic()))
@@ -212,11 +213,12 @@ class Bench:
                     clients[entry] = client
                 except ToolFailed as error:
                     self._fail(entry, f"load {shape.name}", str(error))
-            for workload in WORKLOADS:
-                self._check(shape, workload, clients)
+            asked = {w: {entry: c for entry, c in clients.items() if entry.does(w.name)} for w in WORKLOADS}
+            for workload, those in asked.items():
+                self._check(shape, workload, those)
             for round_number in range(self.plan.repetitions):
-                for workload in WORKLOADS:
-                    self._round(shape, workload, clients, round_number, until)
+                for workload, those in asked.items():
+                    self._round(shape, workload, those, round_number, until)
 
     def _done(self, shape: Shape, tools: Sequence[Entry]) -> bool:
         return all(
@@ -224,6 +226,7 @@ class Bench:
             or self.state.get("cells", shape.name, w.name, entry.name, "failed") is not None
             for w in WORKLOADS
             for entry in tools
+            if entry.does(w.name)
         )
 
     def _check(self, shape: Shape, workload: Workload, clients: dict[Entry, Client]) -> None:

@@ -21,6 +21,8 @@ N_CLASSES = 6
 METRICS = ("loss_nats", "kl_nats", "accuracy", "accuracy_cls", "readout_accuracy")
 CONTINUOUS = ("loss_nats", "kl_nats")
 
+BATCHED = {"pythia-70m": 140, "pythia-160m": 140, "pythia-410m": 70}  # neurons: so that passes are full
+
 Inputs = Mapping[str, Any]
 
 
@@ -112,7 +114,7 @@ def workload_named(name: str) -> Workload:
 def units(workload: Workload, shape: Shape, tool: str, share: float = 1.0) -> int:
     """How many units one repetition of a tool does; `share` shrinks it, for trying."""
     whole = workload.all_units or shape.n_layers * shape.n_heads * LENGTH
-    some = workload.rote_units if tool == "rote" else workload.peer_units
+    some = workload.rote_units if tool == "rote" else BATCHED if tool == "hooks_batched" else workload.peer_units
     return max(1, round(min(whole, some.get(shape.name, whole)) * share))
 
 

@@ -15,6 +15,7 @@ class Entry:
     """A tool by name: the module of its class, the packages whose versions are reported, its requirements file.
 
     `crosscheck` tells whether the cross-check asks it too. No requirements: it lives in rote's own environment.
+    `only`: the one workload that it does, where it does not do all.
     """
 
     name: str
@@ -22,6 +23,11 @@ class Entry:
     packages: tuple[str, ...]
     requirements: str | None
     crosscheck: bool = False
+    only: str | None = None
+
+    def does(self, workload: str) -> bool:
+        """Whether it is asked for a workload."""
+        return self.only in (None, workload)
 
 
 TOOLS = (
@@ -32,6 +38,13 @@ TOOLS = (
         packages=("transformers", "torch"),
         requirements=None,
         crosscheck=True,
+    ),
+    Entry(
+        name="hooks_batched",
+        title="raw hooks, many neurons in a pass",
+        packages=("transformers", "torch"),
+        requirements=None,
+        only="neurons",
     ),
     Entry(
         name="transformer_lens_4",

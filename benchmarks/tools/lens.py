@@ -7,7 +7,7 @@ is cached (`names_filter`), passes stop early (`stop_at_layer`), interventions a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ class Lens(Tool):
     """`self.model` answers to both versions' common methods."""
 
     model: Any
+    keep: ClassVar[dict[str, int]] = {}  # what a version hands on to Hugging Face, for the last position's logits alone
 
     def _cached(self, tokens: np.ndarray, names: Sequence[str], stop: int | None = None) -> dict[str, Tensor]:
         wanted = set(names)
@@ -44,14 +45,15 @@ class Lens(Tool):
 
     def neurons(self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]) -> Results:
         ids = torch.as_tensor(tokens)
-        clean, effects = log_prob(self.model(ids)[:, -1], answers), []
+        clean, effects = log_prob(self.model(ids, **self.keep)[:, -1], answers), []
         for layer, neuron, value in neurons:
 
             def set_neuron(post: Tensor, hook: Any, neuron: int = neuron, value: float = value) -> Tensor:
                 post[:, position, neuron] = value
                 return post
 
-            logits = self.model.run_with_hooks(ids, fwd_hooks=[(f"blocks.{layer}.mlp.hook_post", set_neuron)])
+            hooks = [(f"blocks.{layer}.mlp.hook_post", set_neuron)]
+            logits = self.model.run_with_hooks(ids, fwd_hooks=hooks, **self.keep)
             effects.append(log_prob(logits[:, -1], answers) - clean)
         return {"effect": torch.stack(effects)}
 
@@ -72,7 +74,7 @@ class Lens(Tool):
         outs: dict[int, list[Tensor]] = {i: [] for i in names}
         clean = []
         for rows in parts:
-            logits, cache = self.model.run_with_cache(ids[rows], names_filter=list(names.values()))
+            logits, cache = self.model.run_with_cache(ids[rows], names_filter=list(names.values()), **self.keep)
             clean.append(PathMetrics.of(logits[:, -1], cls[rows], class_tokens, readout))
             for i, name in names.items():
                 outs[i].append(cache[name][:, position].clone())
@@ -92,7 +94,7 @@ class Lens(Tool):
                     resid.append(x[:, position].clone())
 
                 hooks = [(f"blocks.{j}.hook_mlp_in", add), (f"blocks.{last}.hook_resid_post", keep)]
-                logits = self.model.run_with_hooks(ids[rows], fwd_hooks=hooks)
+                logits = self.model.run_with_hooks(ids[rows], fwd_hooks=hooks, **self.keep)
                 found[-1].append(measure(logits[:, -1], resid[0]))
         return gathered(found)
 

@@ -40,13 +40,13 @@ class Pyvene(Tool):
 
     def _collect(self, reader: Any, tokens: np.ndarray, position: int | None) -> tuple[list[Tensor], Any]:
         """Per site of the reader [prompt, pos, width] (without `position`: all of them), and the model's output."""
-        base = {"input_ids": torch.as_tensor(tokens)}
+        base = {"input_ids": torch.as_tensor(tokens), "logits_to_keep": 1}
         where = None if position is None else {"base": position}
         (_, found), output = reader(base=base, unit_locations=where, use_cache=False)
         return list(found), output
 
     def _last_logits(self, tokens: np.ndarray) -> Tensor:
-        return self.model(torch.as_tensor(tokens), use_cache=False).logits[:, -1]
+        return self.model(torch.as_tensor(tokens), use_cache=False, logits_to_keep=1).logits[:, -1]
 
     # ---------------------------------------------------------------- workloads
     def capture(self, *, tokens: np.ndarray, layer: int, position: int) -> Results:
@@ -55,7 +55,7 @@ class Pyvene(Tool):
         return {"resid": torch.cat(found)[:, 0]}
 
     def neurons(self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]) -> Results:
-        base = {"input_ids": torch.as_tensor(tokens)}
+        base = {"input_ids": torch.as_tensor(tokens), "logits_to_keep": 1}
         clean, effects = log_prob(self._last_logits(tokens), answers), []
         setters = {
             layer: self._setter("mlp_activation", layer, pyvene.VanillaIntervention)
@@ -130,7 +130,7 @@ class Pyvene(Tool):
         sites = [("attention_value_output", layer) for layer in range(self.n_layers)]
         kept, _ = self._collect(self._reader(sites), clean, None)
         width = kept[0].shape[-1] // self.n_heads
-        base = {"input_ids": torch.as_tensor(corrupted)}
+        base = {"input_ids": torch.as_tensor(corrupted), "logits_to_keep": 1}
         before, effects = log_prob(self._last_logits(corrupted), answers), []
         setters = {
             layer: self._setter("attention_value_output", layer, pyvene.VanillaIntervention)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
@@ -12,6 +13,8 @@ from benchmarks.tools.lens import Lens
 
 
 class Bridge(Lens):
+    keep: ClassVar[dict[str, int]] = {"logits_to_keep": 1}
+
     def load(self, folder: Path) -> None:
         self.model = TransformerBridge.boot_transformers(
             str(folder), device="cpu", dtype=torch.float32, tokenizer=tokenizer(folder)
