@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install docs precision bench crosscheck notebook calibration chaos chaos-ray overhead memorisation clean
+.PHONY: demo test test-slow test-ray check install docs precision bench crosscheck notebook calibration chaos chaos-ray overhead memorisation rehearsal clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -66,6 +66,9 @@ memorisation: install  ## run both toys in full (about half an hour on one core;
 
 bench: install  ## rote beside its peers, at most an hour on a quiet machine; goes on where it was; BENCH=--quick to try
 	$(BIN)/python -m benchmarks $(BENCH)
+
+rehearsal: install  ## a whole study of random weights in Pythia-2.8B's shape, timed (an hour); TOKENIZER=FOLDER with its tokenizer
+	$(BIN)/python -m benchmarks.rehearsal --tokenizer $(TOKENIZER)
 
 crosscheck: install  ## the same quantities from rote, TransformerLens and nnsight
 	$(BIN)/python -m benchmarks.crosscheck

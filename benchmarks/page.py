@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.operations import needed
+from benchmarks.rehearsal_page import rehearsals
 from benchmarks.shapes import Shape, shape_named
 from benchmarks.summary import TOLERANCE, doublings, per_unit, ratio, share_of_peak
 from benchmarks.tools import TOOLS, Entry
@@ -20,12 +22,14 @@ Data = Mapping[str, Any]
 
 
 def write_page(data: Data, page: Path) -> None:
-    """Fill the template."""
+    """Fill the template; rehearsals come from the file beside the page."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text_of(data), encoding="utf-8")
+    beside = page.with_name("rehearsal.json")
+    rehearsed = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    page.write_text(text_of(data, rehearsed), encoding="utf-8")
 
 
-def text_of(data: Data) -> str:
+def text_of(data: Data, rehearsed: Data | None = None) -> str:
     """The page's text."""
     plan, peak = data["identity"]["plan"], data["peak"]
     text = TEMPLATE.read_text(encoding="utf-8").format(
@@ -42,6 +46,7 @@ def text_of(data: Data) -> str:
         workloads="\n\n".join(_workload(w, data) for w in WORKLOADS),
         memory=_memory(data),
         growth=_growth(data),
+        rehearsals=rehearsals(rehearsed or {}),
         versions=_versions(data),
         failures=_failures(data),
     )

@@ -79,6 +79,19 @@ def test_an_unfinished_run_says_so(data: dict[str, Any]) -> None:
     assert "the time was up" in row(text_of(data), "a", "rote")
 
 
+def test_a_rehearsal_is_told_by_experiment(data: dict[str, Any]) -> None:
+    assert "None was measured" in text_of(data)
+    rehearsal = {
+        "model": "pythia-2.8b", "dtype": "bfloat16", "device": "cpu", "machine": MACHINE, "facts": 24, "controls": None,
+        "settings": {"sweeps": "first_order"}, "seconds": 600.0, "peak_bytes": 2**33, "swap_bytes": 0,
+        "experiments": {"layer_probes": 100.0, "asking": 50.0}, "shards": {"layer_probes": 3, "asking": 1},
+    }  # fmt: skip
+    text = text_of(data, {"pythia-2.8b bfloat16 cpu": rehearsal}).split("## A whole study")[1].split("## Versions")[0]
+    assert "**10.0 minutes**" in text and "at most 8.0 GiB resident (no swap there)" in text
+    assert "24 facts, the whole line-up" in text and "| layer_probes | 3 | 100.0 |" in text
+    assert text.splitlines()[-2].endswith("| – | 450.0 |")  # what no experiment took
+
+
 def test_the_machine_in_words() -> None:
     assert machine_in_words(MACHINE) == "Two cores of an AMD EPYC (AVX2), 24 GiB"
 
