@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 COLOURS = ("#1f5fa8", "#c2571a", "#2a7f62", "#7a4ea3")
 TASKS = ("memorisation", "checkerboard", "modular_addition", "untrained")
 WORDS = ("by rote", "checkerboard", "modular\naddition", "untrained")
+_PLAIN = ("layers", "classes", "embedding", "steps_times")
 PICTURES = ("random_colours", "checkerboard_3", "checkerboard_with_exceptions", "two_correlated_facts")
 
 HEAD = """# Memorisation in the pure, and how much fits
@@ -42,10 +43,11 @@ COUNTING = """A bit stored is a bit that the answers tell of random classes: n �
 for n facts of K classes of which the share a is right, counted only where a ≥ 99 %. Parameters are all weights and
 biases that were trained: those of the MLPs, and of the embeddings where these are trained. Integers get frozen
 random vectors in the grid, so that the MLPs alone can hold the facts; the table counts the frozen vectors as well, for
-those who would.
+those who would. Two bits are what language models store (Allen-Zhu and Li, *Physics of Language Models: Part 3.3*,
+2024), with a thousand exposures of every fact; a single linear threshold with N inputs holds at most two random bits
+for each of them (Cover 1965).
 
-Where trained vectors pass through very few neurons, less is stored ([decision 17](decisions/0017-toys.md)). The same
-question is asked of whole transformers in [organism_capacity.md](organism_capacity.md).
+The same question is asked of whole transformers in [organism_capacity.md](organism_capacity.md).
 
 By hand: neuron j answers for the second integer j. Its input weights from a one-hot first integer are the column
 T[·, j] of a table of −1, 0 and 1; the second integer's vector is a point on a circle, and one gate of two weights per
@@ -69,6 +71,13 @@ def main(memorisation: str, capacity: str) -> None:
         _lead(documents[0].leads[0]),
         "![Accuracy of probes per task](figures/memorisation.svg)\n",
         _table(documents[0], "memorisation", "Networks in which"),
+        _table(documents[0], "memorisation", "XOR told better"),
+        _table(documents[0], "memorisation", "Probes on unseen"),
+        "### Are their insides sparse?\n",
+        _table(documents[0], "memorisation", "Sparsity"),
+        "### What the networks know\n",
+        _table(documents[0], "memorisation", "Accuracy"),
+        _table(documents[0], "memorisation", "Bits stored"),
         "### Are neurons like weak classifiers?\n",
         "![Accuracy of random subsets of neurons](figures/bagging.svg)\n",
         _table(documents[0], "bagging", "Votes"),
@@ -76,10 +85,12 @@ def main(memorisation: str, capacity: str) -> None:
         "Points to be learned, and what one hidden layer of 8 or 64 neurons makes of the plane; every column another "
         "network; two correlated facts are two rows.\n".replace("8 or 64", _widths(views[0])),
         "![The four pictures](figures/pictures.png)\n",
+        _picture_table(views[0]),
         "## Capacity\n",
         _lead(documents[1].leads[0]),
         "![Facts against neurons, d_model and parameters](figures/capacity.svg)\n",
-        _table(documents[1], "capacity", "Exponents"),
+        _table(documents[1], "capacity", "Exponents: "),
+        _table(documents[1], "capacity", "Exponents of facts stored between"),
         _table(documents[1], "capacity", "Facts stored"),
         _table(documents[1], "capacity", "The construction"),
         "### How bits and parameters are counted\n",
@@ -103,6 +114,16 @@ def _table(document: Document, section: str, begins: str) -> str:
         *("| " + " | ".join(row) + " |" for row in table.rows),
     ]
     return f"{table.caption}:\n\n" + "\n".join(lines) + "\n"
+
+
+def _picture_table(view: View) -> str:
+    """How many of the points the networks of either width give right, and where two facts agree."""
+    lines = ["| picture | neurons | points given right | of the plane, where two facts agree |", "|---|---:|---:|---:|"]
+    for row in (r for name in PICTURES for r in view.rows("memorisation", "accuracy_seen", condition=name)):
+        agree = view.one("memorisation", "facts_agree", condition=row.condition, parameters=row.parameters)
+        words = str(row.condition).replace("_", " ")
+        lines.append(f"| {words} | {row.parameters['neurons']} | {row.number} | {agree.number if agree else '–'} |")
+    return "\n".join(lines) + "\n"
 
 
 def _how(view: View, folder: str) -> str:
@@ -134,7 +155,7 @@ def _growth(view: View) -> Any:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.5, 3.1))
     rows = view.rows("capacity", "facts_stored", condition="trained")
     first = rows[0].parameters
-    grid = [r for r in rows if all(r.parameters[n] == first[n] for n in ("layers", "classes", "embedding"))]
+    grid = [r for r in rows if all(r.parameters[n] == first[n] for n in _PLAIN)]
     for axes, x, line in ((left, "neurons", "d_model"), (middle, "d_model", "neurons")):
         for i, value in enumerate(sorted({r.parameters[line] for r in grid})):
             chosen = sorted((r for r in grid if r.parameters[line] == value), key=lambda r: int(r.parameters[x]))
@@ -150,7 +171,7 @@ def _growth(view: View) -> Any:
     stored = {tuple(sorted(r.parameters.items())): r.value for r in rows}
     bits = view.rows("capacity", "bits_per_parameter", condition="trained", source="trained")
     _errors(right, [stored[tuple(sorted(r.parameters.items()))] for r in bits], bits, "trained", COLOURS[0], line="")
-    hand = view.rows("capacity", "bits_per_parameter", condition="by_hand")
+    hand = view.rows("capacity", "bits_per_parameter", condition="by_hand", source="mlp")
     right.plot(
         [r.parameters["integers"] ** 2 for r in hand],
         [r.value for r in hand],

@@ -7,8 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rote.errors import NotApplicable
-from rote.toys.bagging import bagging, dealt_anew, mean_correlation
+from rote.toys.bagging import bagging, count_variance, dealt_anew, mean_correlation
 from rote.toys.sparsity import dictionary_l0, kurtosis, participation_ratio
 from rote.toys.structure import States, probe_bit, probe_integer, probe_xor
 from rote.toys.tasks import random_halves, xor_of
@@ -120,5 +119,22 @@ def test_the_mean_correlation_is_the_mean_over_pairs() -> None:
     wrong = np.random.default_rng(0).random((50, 6)) < 0.4
     pairs = [np.corrcoef(wrong[:, i], wrong[:, j])[0, 1] for i, j in combinations(range(6), 2)]
     assert mean_correlation(wrong) == pytest.approx(float(np.mean(pairs)))
-    with pytest.raises(NotApplicable):
-        mean_correlation(wrong[:, :1])
+    assert np.isnan(mean_correlation(wrong[:, :1]))
+
+
+def test_one_neuron_that_errs_takes_the_correlation_away_and_nothing_else() -> None:
+    g = np.random.default_rng(0)
+    label = g.random(100) < 0.5
+    perfect = np.where(label, 1.0, -1.0)[:, None] * np.ones((100, 3))
+    found = bagging(np.hstack([perfect, g.standard_normal((100, 1))]), label, generator=g)
+    assert np.isnan(found.error_correlation)
+    assert found.vote_accuracy > 0.75 and found.subset_accuracy[-1] > 0.9 and found.vote_count_variance == 1
+
+
+def test_the_count_of_wrong_votes_varies_as_its_correlation_says() -> None:
+    """With k votes that are alike: Var(Σ) / Σ Var = 1 + (k − 1)·ρ; errors that cancel give 0."""
+    wrong = np.random.default_rng(0).random((4000, 5)) < 0.3
+    assert count_variance(wrong) == pytest.approx(1, abs=0.1)
+    assert count_variance(np.repeat(wrong[:, :1], 4, axis=1)) == pytest.approx(4)
+    assert count_variance(np.hstack([wrong[:, :1], ~wrong[:, :1]])) == pytest.approx(0)
+    assert np.isnan(count_variance(np.zeros((5, 2), dtype=bool)))

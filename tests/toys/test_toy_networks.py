@@ -112,6 +112,16 @@ def test_unseen_facts_are_not_trained_on() -> None:
     assert not torch.equal(one, train(BASE, initial(BASE, [0]), seen, training).parameters["in_0"])
 
 
+def test_what_counts_as_stored_does_not_wait_for_others() -> None:
+    """One network is done soon, its neighbour never: the first one's accuracy is that of its own first success."""
+    facts = random_facts(8, 2, [12, 60], [0, 1])
+    training = Training(steps=200, enough=0.75, check_every=5)
+    together = train(BASE, initial(BASE, [0, 1]), facts, training)
+    alone = train(BASE, initial(BASE, [0]), random_facts(8, 2, [12], [0]), training)
+    assert 0.75 <= alone.best[0] < 1 and together.best[0] == alone.best[0]
+    assert alone.steps < together.steps
+
+
 def test_accuracy_counts_only_what_is_asked() -> None:
     facts = random_facts(8, 2, [3, 2], [0, 1])
     logits = torch.from_numpy(np.where(facts.label == 1, 1.0, -1.0))[..., None]

@@ -38,6 +38,7 @@ GRID = CapacitySettings(
     layers=(1,),
     classes=(2, 3),
     trained_embeddings=(),
+    longer=((2, 4),),
     n_seeds=2,
     steps=80,
     precision=0.5,
@@ -69,6 +70,28 @@ def test_structure_is_found_where_there_is_a_rule_and_nowhere_else(memorised: Ru
     }
     assert (found["memorisation"] == 0).all() and (found["untrained"] == 0).all()
     assert (found["checkerboard"] == 1).all() and len(found["checkerboard"]) == 3
+
+
+def test_training_joins_the_integers_where_there_is_a_rule_alone(memorised: Run) -> None:
+    gain = {
+        task: values(memorised, "memorisation", "xor_gain", condition=task).set_index("layer")["value"]
+        for task in ("memorisation", "checkerboard")
+    }
+    assert gain["checkerboard"].min() > 0.3 + gain["memorisation"].abs().max()
+    found = {
+        source: values(memorised, "memorisation", "structure_found", condition="modular_addition", source=source)
+        for source in ("bit", "xor")
+    }
+    assert (
+        found["bit"]["value"].iloc[0] > found["xor"]["value"].iloc[0]
+    )  # halves of the integers are no part of that rule
+
+
+def test_configurations_share_no_facts_and_no_weights(memorised: Run) -> None:
+    layers = memorised.table("memorisation", "layers")
+    first = layers[(layers["task"] == "untrained") & (layers["layer"] == 0)]
+    shared = first.pivot(index="seed", columns="layers", values="kurtosis_weights").dropna()
+    assert len(shared) and (shared[1] != shared[2]).all()
 
 
 def test_what_is_learned_by_rote_is_learned_and_does_not_carry_over(memorised: Run) -> None:
@@ -148,8 +171,9 @@ def test_another_seed_is_another_run(measured: Run) -> None:
 
 def test_the_grid_is_what_it_says() -> None:
     configurations = CapacitySettings(neurons=(8, 16), d_models=(8, 32), layers=(1, 2), classes=(2, 4)).configurations
-    assert len(configurations) == 4 + 1 + 1 + 2 == len(set(configurations))
+    assert len(configurations) == 4 + 1 + 1 + 4 + 2 == len(set(configurations))
     assert {(c.n_neurons, c.d_model) for c in configurations if c.n_layers == 2 or c.n_classes == 4} == {(8, 8)}
+    assert {(c.n_neurons, c.d_model) for c in configurations if c.steps_times == 4} == {(8, 8), (32, 16)}
 
 
 def test_settings_are_refused_all_problems_at_once() -> None:
@@ -191,11 +215,13 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
         "--layers",
         "1",
     ]
-    arguments += ["--classes", "2", "--seeds", "1", "--steps", "20", "--workers", "1", "--quiet"]
+    arguments += ["--classes", "2", "--seeds", "1", "--steps", "5", "--workers", "1", "--quiet"]
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"
-    assert len(open_run(tmp_path / "run").table("capacity", "networks")) == 3  # and two with trained embeddings
+    assert (
+        len(open_run(tmp_path / "run").table("capacity", "networks")) == 7
+    )  # with four of trained embeddings and two of more steps
     refused = CliRunner().invoke(app, ["toy", "capacity", "--neurons", "many", "--out", str(tmp_path / "no")])
     assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
 

@@ -63,10 +63,18 @@ MEMORISATION = ExperimentCard(
             formula="sign of a ridge regression, fitted on seen pairs, scored on unseen ones",
         ),
         StatisticCard(
+            name="xor_gain",
+            unit="fraction",
+            meaning="How much better the XOR is told than in the untrained network of the same seed; above 0 where "
+            "training has joined the two integers.",
+            formula="xor_probe_accuracy − the same before training, mean over networks",
+        ),
+        StatisticCard(
             name="structure_found",
             unit="fraction",
-            meaning="Share of networks in which the bit or the XOR is found in any layer; exact intervals "
-            "(Clopper–Pearson).",
+            meaning="Share of networks in which the bit or the XOR (bit, xor: that one) is found in any layer; exact "
+            "intervals (Clopper–Pearson). By rote the bit of an unseen pair is a coin, and a random half is like any "
+            "other: there it is the test's rate of false alarms.",
             formula="smallest permutation p ≤ level / number of probes",
         ),
         StatisticCard(
@@ -128,7 +136,14 @@ BAGGING = ExperimentCard(
             name="error_correlation",
             unit="ratio",
             meaning="Correlation of the errors of two neurons' votes; independent: dealt out anew.",
-            formula="mean over pairs of neurons of the Pearson correlation over facts",
+            formula="mean over pairs of neurons of the Pearson correlation over facts; at least −1/(neurons − 1)",
+        ),
+        StatisticCard(
+            name="vote_count_variance",
+            unit="ratio",
+            meaning="How much the number of wrong votes varies from fact to fact beside votes that err independently: "
+            "1, less where neurons make up for each other's errors, more where they err together.",
+            formula="Var(Σ_j wrong_j) / Σ_j Var(wrong_j) over facts",
         ),
         StatisticCard(
             name="majority_accuracy",
@@ -163,7 +178,7 @@ CAPACITY = ExperimentCard(
         StatisticCard(
             name="facts_stored",
             unit="count",
-            meaning="The most facts seen stored at the asked accuracy, mean over networks.",
+            meaning="The most facts seen stored at the asked accuracy, geometric mean over networks.",
             formula="bisection to the relative precision of the settings",
         ),
         StatisticCard(
@@ -176,8 +191,9 @@ CAPACITY = ExperimentCard(
         StatisticCard(
             name="exponent",
             unit="ratio",
-            meaning="Exponent of the facts stored, or of their bits, along one axis; 1 is proportional, more is "
-            "superlinear.",
+            meaning="Exponent along one axis of the facts stored, of their bits, of the parameters (what is exactly "
+            "proportional to them has this exponent) and of bits per parameter (0: as many on every size); also of "
+            "the facts between neighbouring sizes.",
             formula="least-squares slope of log facts on log axis, with an intercept for each group of networks that "
             "agree in everything else; configurations and seeds resampled separately",
         ),

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from rote.errors import NotApplicable
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Bagging:
@@ -25,8 +23,10 @@ class Bagging:
     """
 
     vote_accuracy: float
-    error_correlation: float
+    error_correlation: float  # NaN where fewer than two neurons vote both right and wrong
     error_correlation_null: float
+    vote_count_variance: float
+    vote_count_variance_null: float
     majority_accuracy: float
     majority_accuracy_null: float
     shares: tuple[float, ...]
@@ -50,16 +50,18 @@ def bagging(
     c, y = contributions[:, varies], np.asarray(label, dtype=bool)
     real = _ensemble(c, y, generator, n_draws)
     null = [_ensemble(dealt_anew(c, y, generator), y, generator, n_draws) for _ in range(n_null)]
-    mean = np.mean([n[1:] for n in null], axis=0)
+    mean = np.mean([n[1:] for n in null], axis=0)  # NaN where one draw has none
     return Bagging(
         vote_accuracy=float(real[0]),
         error_correlation=float(real[1]),
         error_correlation_null=float(mean[0]),
-        majority_accuracy=float(real[2]),
-        majority_accuracy_null=float(mean[1]),
+        vote_count_variance=float(real[2]),
+        vote_count_variance_null=float(mean[1]),
+        majority_accuracy=float(real[3]),
+        majority_accuracy_null=float(mean[2]),
         shares=SHARES,
-        subset_accuracy=tuple(real[3:].tolist()),
-        subset_accuracy_null=tuple(mean[2:].tolist()),
+        subset_accuracy=tuple(real[4:].tolist()),
+        subset_accuracy_null=tuple(mean[3:].tolist()),
     )
 
 
@@ -76,12 +78,14 @@ def dealt_anew(
 def _ensemble(
     c: Float[np.ndarray, "fact neuron"], label: Bool[np.ndarray, " fact"], generator: np.random.Generator, n_draws: int
 ) -> Float[np.ndarray, " value"]:
-    """Mean accuracy of a vote, mean correlation of two votes' errors, the majority's accuracy, then the subsets'."""
+    """Mean accuracy of a vote, correlation of two votes' errors, variance of the count of wrong votes over that of
+    independent ones, the majority's accuracy, then the subsets'."""
     votes = centred(c, label) > 0
     wrong = votes != label[:, None]
     majority = votes.mean(1) + np.where(generator.random(len(votes)) < 0.5, 1e-9, -1e-9)  # a tie is a fair coin
     subsets = [_subset(c, label, share, generator, 1 if share == 1 else n_draws) for share in SHARES]
-    return np.array([1 - wrong.mean(), mean_correlation(wrong), ((majority > 0.5) == label).mean(), *subsets])
+    errors = [mean_correlation(wrong), count_variance(wrong)]
+    return np.array([1 - wrong.mean(), *errors, ((majority > 0.5) == label).mean(), *subsets])
 
 
 def _subset(
@@ -107,12 +111,23 @@ def centred(
 
 
 def mean_correlation(wrong: Bool[np.ndarray, "fact neuron"]) -> float:
-    """Mean Pearson correlation over pairs of columns that vary; 0 is independent."""
+    """Mean Pearson correlation over pairs of columns that vary; 0 is independent, −1/(k − 1) the least that k can have.
+
+    NaN where fewer than two columns vary.
+    """
     x = wrong.astype(float)
     x = x[:, x.std(0) > 0]
     k = x.shape[1]
     if k < 2:
-        raise NotApplicable(f"{k} neurons vote both right and wrong; a correlation takes two")
+        return float("nan")
     z = (x - x.mean(0)) / x.std(0)
     total = float((z.sum(1) ** 2).mean())  # k + the sum over ordered pairs
     return float((total - k) / (k * (k - 1)))
+
+
+def count_variance(wrong: Bool[np.ndarray, "fact neuron"]) -> float:
+    """Var(Σ_j wrong_j) / Σ_j Var(wrong_j) over facts: 1 where votes err independently, less where errors make up for
+    each other, more where they come together. NaN where no vote varies."""
+    x = wrong.astype(float)
+    single = x.var(0).sum()
+    return float(x.sum(1).var() / single) if single > 0 else float("nan")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil, log2, sqrt
 
 import numpy as np
@@ -74,12 +74,14 @@ class Configuration:
     n_classes: int = 2
     embedding: Embedding = "random"
     activation: str = "gelu"
+    steps_times: int = 1  # so many times the steps of training
 
     @property
     def item(self) -> str:
         return (
             f"{self.n_neurons} neurons, d_model {self.d_model}, layers {self.n_layers}, "
             f"classes {self.n_classes}, {self.embedding} embeddings"
+            + (f", {self.steps_times} times the steps" if self.steps_times > 1 else "")
         )
 
     @property
@@ -91,6 +93,7 @@ class Configuration:
             "layers": self.n_layers,
             "classes": self.n_classes,
             "embedding": self.embedding,
+            "steps_times": self.steps_times,
         }
 
     @property
@@ -119,6 +122,7 @@ def measure(configuration: Configuration, seeds: list[int], training: Training, 
     architecture = configuration.architecture
     n_trained = n_trained_parameters(architecture)
     accuracy = np.zeros(len(seeds))
+    training = replace(training, steps=training.steps * configuration.steps_times)
     enough = training.enough
     if enough is None:
         raise ValueError("training.enough is None: expected the accuracy at which facts count as stored")

@@ -15,13 +15,19 @@ from rote.statistics import Estimate, rng
 from rote.toys.bits import stored_bits
 from rote.toys.by_hand import by_hand, by_hand_architecture
 from rote.toys.capacity import Configuration, measure
-from rote.toys.exponents import AXES, exponent
+from rote.toys.exponents import AXES, Axis, exponent, steps_along
 from rote.toys.networks import ACTIVATIONS, forward
 from rote.toys.pairs import AllPairs
 from rote.toys.tabulate import Rows
 from rote.toys.training import Training, predicted
 
 EXPERIMENT = "capacity"
+_GROWTH = (
+    ("facts", "facts_stored"),
+    ("bits", "bits"),
+    ("parameters", "trained_parameters"),
+    ("bits_per_parameter", "bits_per_parameter"),
+)
 _AT_ONCE = 64  # first integers of the construction by hand
 
 
@@ -29,6 +35,7 @@ _AT_ONCE = 64  # first integers of the construction by hand
 class CapacitySettings:
     """The grid: every number of neurons with every d_model at the first of layers and classes and random embeddings;
     where neurons = d_model also the other layers and classes; `trained_embeddings` as (neurons, d_model) beside them.
+    `longer`, as (neurons, d_model), are trained again for `steps_times` the steps: is it room that ends, or training?
 
     Attributes:
         accuracy: facts count as stored where a network gives this share of them right.
@@ -41,7 +48,9 @@ class CapacitySettings:
     d_models: tuple[int, ...] = (8, 16, 32)
     layers: tuple[int, ...] = (1, 2)
     classes: tuple[int, ...] = (2, 3, 4, 16)
-    trained_embeddings: tuple[tuple[int, int], ...] = ((8, 8), (32, 8))
+    trained_embeddings: tuple[tuple[int, int], ...] = ((8, 8), (12, 8), (16, 8), (32, 8))
+    longer: tuple[tuple[int, int], ...] = ((8, 8), (32, 16))
+    steps_times: int = 4
     activation: str = "gelu"
     accuracy: float = 0.99
     precision: float = 0.05
@@ -73,7 +82,8 @@ class CapacitySettings:
             "neurons": (8, 16, 32),
             "d_models": (8, 16, 32),
             "classes": (2, 3, 16),
-            "trained_embeddings": ((8, 8),),
+            "trained_embeddings": ((12, 8),),
+            "longer": ((8, 8),),
             "n_seeds": 3,
             "precision": 0.06,
         }
@@ -93,6 +103,8 @@ class CapacitySettings:
             found += [Configuration(**square, n_layers=layers, n_classes=n) for n in self.classes[1:]]
         for m, d in self.trained_embeddings:
             found.append(Configuration(n_neurons=m, d_model=d, embedding="trained", **common))
+        for m, d in self.longer:
+            found.append(Configuration(n_neurons=m, d_model=d, steps_times=self.steps_times, **common))
         return tuple(dict.fromkeys(found))
 
 
@@ -138,22 +150,24 @@ class CapacityWork:
             return rows.record()
         bits = stored_bits(n * n, accuracy, 3) / architecture.n_mlp_parameters
         rows.estimate("facts_stored", Estimate(value=n * n, n=1), **key)
+        with_vectors = bits * architecture.n_mlp_parameters / (architecture.n_mlp_parameters + 2 * n * (n + 2))
         rows.estimate("bits_per_parameter", Estimate(value=bits, n=1), source="mlp", **key)
+        rows.estimate("bits_per_parameter", Estimate(value=with_vectors, n=1), source="all", **key)
         return rows.record()
 
     def exponents(self, records: Sequence[Record]) -> Record:
         """Slopes along every axis, and the bits per parameter over all configurations."""
         networks = pd.concat([record.tables["networks"] for record in records])
         rows = Rows(experiment=EXPERIMENT, seed=self.settings.seed)
-        frozen = networks[networks["embedding"] == "random"]
+        frozen = networks[(networks["embedding"] == "random") & (networks["steps_times"] == 1)]
+        frozen = frozen.assign(bits_per_parameter=frozen["bits"] / frozen["trained_parameters"])
         for axis in AXES:
-            for condition, value in (("facts", "facts_stored"), ("bits", "bits")):
-                try:
-                    found = exponent(frozen, axis, value=value, seed=self.settings.seed)
-                    rows.estimate("exponent", found, condition=condition, source=axis.name)
-                except NotApplicable as error:
-                    rows.absent("exponent", error.reason, condition=condition, source=axis.name)
-        for embedding, these in networks.groupby("embedding", sort=True):
+            for condition, value in _GROWTH:
+                self._exponent(rows, axis.name, condition, frozen, axis, value)
+        for axis in AXES[:2]:
+            for name, these in steps_along(frozen, axis):
+                self._exponent(rows, name, "facts", these, axis, "facts_stored")
+        for embedding, these in networks[networks["steps_times"] == 1].groupby("embedding", sort=True):
             rows.mean(
                 "bits_per_parameter",
                 np.asarray(these["bits"] / these["trained_parameters"]),
@@ -162,13 +176,22 @@ class CapacityWork:
             )
         return rows.record()
 
+    def _exponent(
+        self, rows: Rows, source: str, condition: str, networks: pd.DataFrame, axis: Axis, value: str
+    ) -> None:
+        try:
+            found = exponent(networks, axis, value=value, seed=self.settings.seed)
+            rows.estimate("exponent", found, condition=condition, source=source)
+        except NotApplicable as error:
+            rows.absent("exponent", error.reason, condition=condition, source=source)
+
 
 def tabulate(configuration: Configuration, networks: pd.DataFrame, seed: int) -> Record:
     """The rows of one configuration; parameters counted in three ways, since the choice decides the figure."""
     rows = Rows(experiment=EXPERIMENT, seed=seed)
     stored = networks["facts_stored"] > 0
     key = {"condition": "trained", "parameters": configuration.parameters}
-    rows.mean("facts_stored", networks["facts_stored"].to_numpy(dtype=float)[stored], **key)
+    rows.geometric("facts_stored", networks["facts_stored"].to_numpy(dtype=float)[stored], **key)
     bits = networks["bits"].to_numpy(dtype=float)[stored]
     embeddings = networks["embedding_parameters"].to_numpy(dtype=float)[stored]
     mlps = networks["mlp_parameters"].to_numpy(dtype=float)[stored]

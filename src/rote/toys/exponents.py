@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from jaxtyping import Float, Int
 
 from rote.errors import NotApplicable
 from rote.statistics import Estimate, PigeonholeBootstrap, rng
-from rote.toys.tabulate import N_BOOTSTRAP
+
+N_BOOTSTRAP = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,12 @@ AXES: tuple[Axis, ...] = (
     Axis(name="layers", column="n_layers", fixed=("n_neurons", "d_model", "n_classes", "embedding")),
     Axis(name="classes", column="n_classes", fixed=("n_neurons", "d_model", "n_layers", "embedding")),
 )
+
+
+def steps_along(networks: pd.DataFrame, axis: Axis) -> list[tuple[str, pd.DataFrame]]:
+    """The networks of every two neighbouring sizes of an axis, by name: how the exponent itself changes."""
+    sizes = sorted(networks[axis.column].unique())
+    return [(f"{axis.name} {a} to {b}", networks[networks[axis.column].isin((a, b))]) for a, b in pairwise(sizes)]
 
 
 def exponent(networks: pd.DataFrame, axis: Axis, *, value: str, seed: int) -> Estimate:

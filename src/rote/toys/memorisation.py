@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from rote.errors import NotApplicable
 from rote.statistics import rng
 from rote.toys.bagging import Bagging, bagging
 from rote.toys.bits import stored_bits
@@ -72,10 +71,9 @@ def _measure(
     unseen: float,
     start: int,
 ) -> Measured:
-    facts = all_pairs(
-        "memorisation" if task == UNTRAINED else task, architecture.n_integers, seeds, unseen_share=unseen
-    )
-    parameters = initial(architecture, seeds)
+    item, learned = str(architecture), "memorisation" if task == UNTRAINED else task
+    facts = all_pairs(learned, architecture.n_integers, seeds, unseen_share=unseen, item=item)
+    parameters = initial(architecture, seeds, item)
     if task != UNTRAINED:
         parameters = train(architecture, parameters, facts, training).parameters
     with torch.no_grad():
@@ -97,7 +95,7 @@ def _measure(
             layers.append({"task": task, "seed": seed, "layer": layer, **inside})
         ensemble = _bagging(architecture, parameters, run, facts, i, seed)
         votes.append(_votes(ensemble))
-        subsets += [] if ensemble is None else _subsets(ensemble, task, seed)
+        subsets += _subsets(ensemble, task, seed)
     return Measured(
         networks=networks.join(pd.DataFrame(votes)), layers=pd.DataFrame(layers), subsets=pd.DataFrame(subsets)
     )
@@ -123,7 +121,7 @@ def _inside(
         sides=facts.sides[i],
         train=facts.seen[i],
     )
-    generator = rng(seed, "toy_probes", layer)
+    generator = rng(seed, "toy_probes", f"{architecture}/{layer}")
     integers = [probe_integer(states, p, n_null=measures.n_null_integer, generator=generator) for p in (0, 1)]
     bit = probe_bit(states, n_null=measures.n_null, generator=generator)
     xor = probe_xor(states, n_null=measures.n_null, generator=generator)
@@ -147,26 +145,25 @@ def _fields(name: str, probe: Probe) -> dict[str, float]:
 
 def _bagging(
     architecture: Architecture, parameters: Parameters, run: Activations, facts: Facts, i: int, seed: int
-) -> Bagging | None:
-    """The last layer's neurons on the seen facts; None where fewer than two of them take part."""
+) -> Bagging:
+    """The last layer's neurons on the seen facts."""
     out = parameters[f"out_{architecture.n_layers - 1}"][i, :, 0]
     contributions: Float[np.ndarray, "fact neuron"] = (run.hidden[-1][i] * out).double().numpy()
     seen = facts.seen[i]
-    try:
-        return bagging(contributions[seen], facts.label[i][seen], generator=rng(seed, "toy_bagging"))
-    except NotApplicable:
-        return None
+    return bagging(contributions[seen], facts.label[i][seen], generator=rng(seed, "toy_bagging", str(architecture)))
 
 
-def _votes(found: Bagging | None) -> dict[str, float | None]:
+def _votes(found: Bagging) -> dict[str, float]:
     names = (
         "vote_accuracy",
         "error_correlation",
         "error_correlation_null",
+        "vote_count_variance",
+        "vote_count_variance_null",
         "majority_accuracy",
         "majority_accuracy_null",
     )
-    return {name: None if found is None else getattr(found, name) for name in names}
+    return {name: getattr(found, name) for name in names}
 
 
 def _subsets(found: Bagging, task: str, seed: int) -> list[dict[str, object]]:

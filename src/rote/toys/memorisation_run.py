@@ -25,6 +25,7 @@ _LAYER_STATISTICS = (
     ("bit_probe_accuracy", "bit"),
     ("xor_probe_accuracy", "xor"),
 )
+_FOUND = ((None, "structure_found"), ("bit", "bit_found"), ("xor", "xor_found"))
 _SPARSITY = ("kurtosis_activations", "kurtosis_weights", "participation_ratio", "dictionary_l0")
 
 
@@ -40,7 +41,7 @@ class MemorisationSettings:
         level: structure counts as found in a network at this level, shared among its probes (Bonferroni).
     """
 
-    neurons: tuple[int, ...] = (64, 16)
+    neurons: tuple[int, ...] = (64, 16, 8)
     layers: tuple[int, ...] = (1, 2)
     embeddings: tuple[Embedding, ...] = ("trained", "random", "one_hot")
     activations: tuple[str, ...] = ("relu", "gelu")
@@ -170,12 +171,22 @@ class MemorisationWork:
         return rows.record(maps=drawn.maps, points=drawn.points, pictures=drawn.networks)
 
     def pooled(self, records: Sequence[Record]) -> Record:
-        """Structure found, over the networks of all configurations."""
+        """Structure found, over the networks of all configurations; the XOR beside untrained networks."""
         rows = Rows(experiment=EXPERIMENT, seed=self.settings.seed)
-        networks = pd.concat([record.tables["networks"] for record in records])
+        networks, layers = (pd.concat([record.tables[name] for record in records]) for name in ("networks", "layers"))
         for task in CONDITIONS:
-            found = networks.loc[networks["task"] == task, "structure_found"].to_numpy(dtype=bool)
-            rows.share("structure_found", int(found.sum()), len(found), condition=task)
+            these = networks[networks["task"] == task]
+            for source, column in _FOUND:
+                found = these[column].to_numpy(dtype=bool)
+                rows.share("structure_found", int(found.sum()), len(found), condition=task, source=source)
+        for architecture in self.settings.architectures:
+            key = named(architecture)
+            mine = layers[(layers[list(key)] == pd.Series(key)).all(axis=1)]
+            for layer in range(architecture.n_layers):
+                xor = mine[mine["layer"] == layer].pivot(index="seed", columns="task", values="xor")
+                for task in TASKS:
+                    gain = (xor[task] - xor[UNTRAINED]).to_numpy(dtype=float)
+                    rows.mean("xor_gain", gain, condition=task, parameters=key, layer=layer)
         return rows.record()
 
 
@@ -201,9 +212,10 @@ def tabulate(architecture: Architecture, task: str, found: Measured, settings: M
                 inside.absent(statistic, "dictionaries are fitted to the first configuration only", **place)
             else:
                 inside.mean(statistic, values, **place)
-    networks = found.networks.assign(**named(architecture), structure_found=_structure(found, settings.level))
-    found_in = networks["structure_found"].to_numpy(dtype=bool)
-    inside.share("structure_found", int(found_in.sum()), len(found_in), **key)
+    networks = found.networks.assign(**named(architecture), **_structure(found, settings.level))
+    for source, column in _FOUND:
+        found_in = networks[column].to_numpy(dtype=bool)
+        inside.share("structure_found", int(found_in.sum()), len(found_in), source=source, **key)
     layers, subsets = (frame.assign(**named(architecture)) for frame in (found.layers, found.subsets))
     votes = _bagging_rows(key, found, settings.seed)
     return Record(
@@ -213,17 +225,16 @@ def tabulate(architecture: Architecture, task: str, found: Measured, settings: M
     )
 
 
-def _structure(found: Measured, level: float) -> np.ndarray:
-    """Per network: whether the bit or the XOR is found in any layer, at a level shared among these probes."""
-    smallest = found.layers.assign(p=found.layers[["bit_p", "xor_p"]].min(axis=1)).groupby("seed")["p"].min()
-    n_probes = 2 * found.layers["layer"].nunique()
-    found_in: np.ndarray = smallest.loc[found.networks["seed"]].to_numpy(dtype=float) <= level / n_probes
-    return found_in
+def _structure(found: Measured, level: float) -> dict[str, np.ndarray]:
+    """Per network: whether the bit, the XOR or either is found in any layer, at a level shared among these probes."""
+    p = found.layers.groupby("seed")[["bit_p", "xor_p"]].min().loc[found.networks["seed"]]
+    under = p.to_numpy(dtype=float) <= level / (2 * found.layers["layer"].nunique())
+    return {"structure_found": under[:, 0] | under[:, 1], "bit_found": under[:, 0], "xor_found": under[:, 1]}
 
 
 def _bagging_rows(key: dict[str, Any], found: Measured, seed: int) -> Rows:
     rows, networks = Rows(experiment=BAGGING, seed=seed), found.networks
-    for statistic in ("vote_accuracy", "error_correlation", "majority_accuracy"):
+    for statistic in ("vote_accuracy", "error_correlation", "vote_count_variance", "majority_accuracy"):
         rows.mean(statistic, networks[statistic].to_numpy(dtype=float), **key)
         if f"{statistic}_null" in networks:
             null = networks[f"{statistic}_null"].to_numpy(dtype=float)

@@ -12,9 +12,7 @@ from jaxtyping import Float
 from rote.catalog import card
 from rote.errors import NotApplicable
 from rote.records import Absent, Record, Row
-from rote.statistics import Estimate, PigeonholeBootstrap, clopper_pearson, rng
-
-N_BOOTSTRAP = 2000
+from rote.statistics import Estimate, clopper_pearson, mean_of_runs
 
 
 @dataclass(kw_only=True, eq=False)
@@ -27,13 +25,23 @@ class Rows:
     absents: list[Absent] = field(default_factory=list)
 
     def mean(self, statistic: str, values: Float[np.ndarray, " network"], **key: Any) -> None:
-        """The mean over networks with a bootstrap interval over them; absent where no network has a value."""
+        """The mean over networks with Student's interval; absent where no network has a value."""
         values = np.asarray(values, dtype=float)
         values = values[np.isfinite(values)]
         if not len(values):
             self.absent(statistic, "no network has a value", **key)
             return
-        self.estimate(statistic, over_networks(len(values), self.seed).mean(values), **key)
+        self.estimate(statistic, mean_of_runs(values), **key)
+
+    def geometric(self, statistic: str, values: Float[np.ndarray, " network"], **key: Any) -> None:
+        """The geometric mean of positive values, with Student's interval of their logarithms."""
+        if not len(values):
+            self.absent(statistic, "no network has a value", **key)
+            return
+        logs = mean_of_runs(np.log(values))
+        low, high = (None if end is None else float(np.exp(end)) for end in (logs.ci_low, logs.ci_high))
+        found = Estimate(value=float(np.exp(logs.value)), ci_low=low, ci_high=high, n=logs.n)
+        self.estimate(statistic, found, **key)
 
     def share(self, statistic: str, n_found: int, n: int, **key: Any) -> None:
         """A share of networks with its exact interval."""
@@ -54,9 +62,3 @@ class Rows:
 
     def record(self, **tables: pd.DataFrame) -> Record:
         return Record(rows=tuple(self.rows), absent=tuple(self.absents), tables=tables)
-
-
-def over_networks(n: int, seed: int) -> PigeonholeBootstrap:
-    """Resamples of n networks; one factor, since each network is a level of its own."""
-    level = np.arange(n)
-    return PigeonholeBootstrap(level, level, n_resamples=N_BOOTSTRAP, generator=rng(seed, "toy_bootstrap", n))

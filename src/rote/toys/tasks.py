@@ -89,15 +89,18 @@ TASKS: dict[str, Rule] = {
 }
 
 
-def all_pairs(task: str, n_integers: int, seeds: Sequence[int], *, unseen_share: float) -> Facts:
-    """Every pair of integers with its bit by the task's rule; a random share of the pairs is never trained on."""
+def all_pairs(task: str, n_integers: int, seeds: Sequence[int], *, unseen_share: float, item: str = "") -> Facts:
+    """Every pair of integers with its bit by the task's rule; a random share of the pairs is never trained on.
+
+    `item` tells the same seeds of another configuration apart.
+    """
     if n_integers % (2 * N_STRIPES):
         raise ValueError(f"{n_integers} integers cannot be halved and striped evenly: expected a multiple of 8")
     first, second = (part.ravel() for part in np.divmod(np.arange(n_integers**2), n_integers))
     n_unseen = round(unseen_share * len(first))
     label, seen, sides = [], [], []
     for seed in seeds:
-        generator = rng(seed, "toy_task", task)
+        generator = rng(seed, "toy_task", f"{task}/{item}")
         label.append(TASKS[task](first, second, n_integers, generator))
         seen.append(generator.permutation(len(first)) >= n_unseen)
         sides.append(

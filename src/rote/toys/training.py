@@ -34,7 +34,11 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """The networks at the end of training; `best` is the highest accuracy on the seen facts at any check."""
+    """The networks at the end of training.
+
+    `best` is the accuracy on the seen facts at the first check at which it was `enough`, or else the highest at any: so
+    it does not depend on which other networks are trained beside.
+    """
 
     parameters: Parameters
     best: Float[np.ndarray, " model"]
@@ -60,7 +64,8 @@ def train(architecture: Architecture, parameters: Parameters, facts: Facts, trai
         logits = forward(architecture, parameters, pairs).logits
         last = steps == training.steps
         if last or (training.enough is not None and steps % training.check_every == 0):
-            best = np.maximum(best, _accuracy(logits, label, weight))
+            enough = best >= (np.inf if training.enough is None else training.enough)
+            best = np.where(enough, best, np.maximum(best, _accuracy(logits, label, weight)))
             if last or (training.enough is not None and (best >= training.enough).all()):
                 break
         loss = (_losses(logits, label) * (weight / n_seen)).sum(1)

@@ -73,10 +73,13 @@ def _votes(view: View) -> tuple[Table, ...]:
         "one vote",
         "correlation of errors",
         "of independent ones",
+        "variance of wrong votes",
+        "of independent ones",
         "majority of votes",
         "of independent ones",
         "sum of all neurons",
         "of independent ones",
+        "n",
     )
     return (
         Table(
@@ -95,11 +98,13 @@ def _votes(view: View) -> tuple[Table, ...]:
                         cell(row, statistic, source, **more)
                         for statistic, more in (
                             ("error_correlation", {}),
+                            ("vote_count_variance", {}),
                             ("majority_accuracy", {}),
                             ("subset_accuracy", {"share": 1.0}),
                         )
                         for source in (None, "independent")
                     ),
+                    row.count,
                 )
                 for row in rows
             ),

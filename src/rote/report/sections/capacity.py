@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rote.report.capacity_lead import capacity_sentence, exponent, growth, steps_along
 from rote.report.document import Axis, Block, Column, Figure, Guide, Paragraph, Part, Series, Table, XYChart
 from rote.report.sections.common import VALUE, series, table
-from rote.report.toy_lead import capacity_sentence, growth
 from rote.report.view import Measured, View
 
 EXPERIMENT = "capacity"
@@ -26,7 +26,9 @@ def blocks(view: View) -> tuple[Block | Part, ...]:
 
 def _plain(row: Measured, rows: tuple[Measured, ...]) -> bool:
     """Whether a row belongs to the full grid: random embeddings, the first of layers and classes."""
-    return all(row.parameters[name] == rows[0].parameters[name] for name in ("layers", "classes", "embedding"))
+    return all(
+        row.parameters[name] == rows[0].parameters[name] for name in ("layers", "classes", "embedding", "steps_times")
+    )
 
 
 def _whole(row: Measured, name: str) -> int:
@@ -92,7 +94,7 @@ def _bits(view: View, facts: tuple[Measured, ...]) -> Figure:
         series(these, name=kind, x=x, label=_label, color=i, joined=False)
         for i, (kind, these) in enumerate(kinds.items())
     ]
-    hand = view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand")
+    hand = view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand", source="mlp")
     if hand:
         drawn.append(
             series(
@@ -125,6 +127,8 @@ def _kind(row: Measured, facts: tuple[Measured, ...]) -> str:
     p, first = row.parameters, facts[0].parameters
     if p["embedding"] != first["embedding"]:
         return "trained embeddings"
+    if p["steps_times"] != 1:
+        return "more steps"
     if p["layers"] != first["layers"]:
         return f"{p['layers']} layers"
     return "more classes" if p["classes"] != first["classes"] else "the grid"
@@ -135,19 +139,37 @@ def _label(row: Measured) -> str:
 
 
 def _exponents(view: View) -> tuple[Table, ...]:
-    rows = view.rows(EXPERIMENT, "exponent")
+    rows = [r for r in view.rows(EXPERIMENT, "exponent", condition="facts") if " to " not in (r.source or "")]
     if not rows:
         return ()
-    of = {"facts": "facts stored", "bits": "their bits"}
+
+    def other(row: Measured, condition: str) -> Measured | None:
+        return exponent(view, row.source or "", condition)
+
+    def cell(condition: str) -> Callable[[Measured], str]:
+        def shown(row: Measured) -> str:
+            found = other(row, condition)
+            return "–" if found is None else f"{found.number} {found.interval}".strip()
+
+        return shown
+
+    steps = [*steps_along(view, "neurons"), *steps_along(view, "d_model")]
+    caption = "Exponents: log–log slopes along one axis, everything else held fixed. What is exactly proportional to "
+    tables = table(
+        caption + "parameters has their exponent; bits per parameter then have 0",
+        rows,
+        ("axis", lambda r: r.source or "", False),
+        ("of facts stored", cell("facts"), True),
+        ("of parameters", cell("parameters"), True),
+        ("of bits per parameter", cell("bits_per_parameter"), True),
+        ("networks", lambda r: r.count, True),
+        ("bits held", lambda r: growth(other(r, "bits_per_parameter")), False),
+    )
+    between = ("between", lambda r: r.source or "", False)
     return (
-        table(
-            "Exponents: log–log slopes along one axis, everything else held fixed",
-            rows,
-            ("axis", lambda r: r.source or "", False),
-            ("of", lambda r: of.get(r.condition or "", ""), False),
-            *VALUE,
-            ("growth", growth, False),
-        ),
+        (tables, table("Exponents of facts stored between neighbouring sizes", steps, between, *VALUE))
+        if steps
+        else (tables,)
     )
 
 
@@ -162,18 +184,19 @@ def _configurations(view: View, facts: tuple[Measured, ...]) -> tuple[Table, ...
             return "–"
         return f"{found.value:.2f} {found.interval}".strip() if source == "trained" else f"{found.value:.2f}"
 
-    names = ("neurons", "d_model", "layers", "classes", "embedding")
+    names = ("neurons", "d_model", "layers", "classes", "embedding", "steps_times")
     return (
         Table(
-            caption=f"Facts stored and bits per parameter (n = {facts[0].count} networks each)",
+            caption=f"Facts stored and bits per parameter, mean of {facts[0].count} networks. A network's figure is "
+            "the most that it was seen to store: a few per cent more were seen to fail",
             columns=(
-                *(Column(title=name, numeric=name != "embedding") for name in names),
+                *(Column(title=name.replace("_times", ""), numeric=name != "embedding") for name in names),
                 Column(title="facts stored", numeric=True),
                 *(Column(title=f"bits per parameter: {words}", numeric=True) for _, words in _COUNTS),
             ),
             rows=tuple(
                 (
-                    *(str(row.parameters[name]) for name in names),
+                    *(_shown(row.parameters[name], name) for name in names),
                     f"{row.number} {row.interval}".strip(),
                     *(cell(row, source) for source, _ in _COUNTS),
                 )
@@ -183,8 +206,13 @@ def _configurations(view: View, facts: tuple[Measured, ...]) -> tuple[Table, ...
     )
 
 
+def _shown(value: object, name: str) -> str:
+    return f"× {value}" if name == "steps_times" else str(value)
+
+
 def _by_hand(view: View) -> tuple[Block, ...]:
-    rows = view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand")
+    rows = view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand", source="mlp")
+    all_ = {_key(r): r for r in view.rows(EXPERIMENT, "bits_per_parameter", condition="by_hand", source="all")}
     facts = {_key(r): r for r in view.rows(EXPERIMENT, "facts_stored", condition="by_hand")}
     if not rows:
         return ()
@@ -192,5 +220,6 @@ def _by_hand(view: View) -> tuple[Block, ...]:
         ("integers in either place", lambda r: str(r.parameters["integers"]), True),
         ("facts of three classes, all right", lambda r: facts[_key(r)].number, True),
         ("bits per parameter", lambda r: f"{r.value:.3f}", True),
+        ("vectors counted as well", lambda r: f"{all_[_key(r)].value:.3f}", True),
     )
     return (table("The construction by hand: N² + 6N + 3 parameters for N² facts of log₂ 3 bits", rows, *cells),)
