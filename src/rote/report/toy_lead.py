@@ -81,13 +81,15 @@ def _value(view: View, statistic: str, task: str, source: str | None = None) -> 
 
 
 def _joined(view: View) -> list[str]:
-    rote, rule = (_value(view, "xor_gain", task) for task in ("memorisation", "checkerboard"))
-    if not (rote and rule):
+    parts = []
+    for task, words in (("memorisation", "learning by rote"), ("checkerboard", "the checkerboard")):
+        gain, reached = (_value(view, name, task) for name in ("xor_gain", "xor_probe_accuracy"))
+        if gain and reached:
+            parts.append(f"{words} by {gain.number} {gain.interval} to {reached.number}")
+    if not parts:
         return []
-    return [
-        f"Against the same networks before training, learning by rote changes how often an XOR of the integers is told "
-        f"right by {rote.number} {rote.interval}, learning the checkerboard by {rule.number} {rule.interval}."
-    ]
+    asked = "Against the same networks before training, an XOR of the integers is told right more often after "
+    return [asked + ", after ".join(parts) + "."]
 
 
 def _inside(view: View) -> list[str]:
