@@ -80,7 +80,7 @@ def _measured(run: Path) -> dict[str, Any]:
         "experiments": {str(name): round(float(total), 2) for name, total in grouped.sum().items()},
         "shards": {str(name): int(n) for name, n in grouped.size().items()},
         "peak_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
-        "swap_bytes": int(swap[0]) * 1024 if swap else None,
+        "swap_bytes": int(swap[0]) * 1024 if swap else 0,
     }
 
 

@@ -15,7 +15,7 @@ def rehearsals(found: Mapping[str, Any]) -> str:
 
 def _one(r: Mapping[str, Any]) -> str:
     line_up = "the whole line-up" if r["controls"] is None else f"controls: {r['controls']}"
-    swap = "no swap there" if r["swap_bytes"] == 0 else f"{r['swap_bytes'] / 2**30:.0f} GiB of swap there"
+    swap = f"{r['swap_bytes'] / 2**30:.0f} GiB of swap there" if r["swap_bytes"] else "no swap there"
     inside = sum(r["experiments"].values())
     lines = [
         f"**{r['model']}, {r['dtype']}, {r['device']}** ({r['machine']['processor']}, {r['machine']['threads']} "

@@ -31,7 +31,7 @@ PICTURES = ("random_colours", "checkerboard_3", "checkerboard_with_exceptions", 
 
 HEAD = """# Memorisation in the pure, and how much fits
 
-<!-- Written by `make memorisation` from the tables of two runs; nothing here is typed in. -->
+<!-- Written by docs/memorisation.py from the tables of two runs, whose settings stand at the end. -->
 
 Post 4 of the *Fact Finding* study argues that pure memorisation leaves nothing to interpret inside a network, from
 toys that were never published. Post 1 says that the number of facts can grow superlinearly with the number of neurons.

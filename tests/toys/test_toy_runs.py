@@ -82,9 +82,8 @@ def test_training_joins_the_integers_where_there_is_a_rule_alone(memorised: Run)
         source: values(memorised, "memorisation", "structure_found", condition="modular_addition", source=source)
         for source in ("bit", "xor")
     }
-    assert (
-        found["bit"]["value"].iloc[0] > found["xor"]["value"].iloc[0]
-    )  # halves of the integers are no part of that rule
+    bit, xor = (found[source]["value"].iloc[0] for source in ("bit", "xor"))
+    assert bit > xor  # halves of the integers are no part of that rule
 
 
 def test_configurations_share_no_facts_and_no_weights(memorised: Run) -> None:
@@ -219,9 +218,8 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"
-    assert (
-        len(open_run(tmp_path / "run").table("capacity", "networks")) == 7
-    )  # with four of trained embeddings and two of more steps
+    networks = open_run(tmp_path / "run").table("capacity", "networks")
+    assert len(networks) == 7  # four of them with trained embeddings, two with more steps
     refused = CliRunner().invoke(app, ["toy", "capacity", "--neurons", "many", "--out", str(tmp_path / "no")])
     assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
 

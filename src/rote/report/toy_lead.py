@@ -10,9 +10,9 @@ from rote.report.numbers import percent
 from rote.report.view import Measured, View
 
 _FOOTER = (
-    "Values in brackets are 95 % intervals: over networks by bootstrap, of shares of networks exact "
-    "(Clopper–Pearson). All values: summary.parquet and summary.json beside this file. The questions are those of the "
-    "Fact Finding study (Nanda, Rajamanoharan, Kramár, Shah; December 2023)."
+    "Values in brackets are 95 % intervals: Student's over networks, of shares of networks exact (Clopper–Pearson), of "
+    "exponents by bootstrap over configurations and seeds. All values: summary.parquet and summary.json beside this "
+    "file. The questions are those of the Fact Finding study (Nanda, Rajamanoharan, Kramár, Shah; December 2023)."
 )
 _RULES = ("checkerboard", "modular_addition")
 TASK_WORDS = {
