@@ -25,7 +25,7 @@ test-slow: install  ## tests that train models
 	$(BIN)/python -m pytest -m slow
 
 test-ray: install $(VENV)/.ray  ## tests of the Ray executor, which `make test` skips where Ray is not installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/execute tests/experiments/test_pipeline_ray.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/execute tests/experiments/test_pipeline_elsewhere.py
 
 $(VENV)/.ray: pyproject.toml constraints.txt | install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'

@@ -213,11 +213,11 @@ class Bench:
                     clients[entry] = client
                 except ToolFailed as error:
                     self._fail(entry, f"load {shape.name}", str(error))
-            asked = {w: {entry: c for entry, c in clients.items() if entry.does(w.name)} for w in WORKLOADS}
-            for workload, those in asked.items():
+            asked = [(w, {entry: c for entry, c in clients.items() if entry.does(w.name)}) for w in WORKLOADS]
+            for workload, those in asked:
                 self._check(shape, workload, those)
             for round_number in range(self.plan.repetitions):
-                for workload, those in asked.items():
+                for workload, those in asked:
                     self._round(shape, workload, those, round_number, until)
 
     def _done(self, shape: Shape, tools: Sequence[Entry]) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rote import experiments
     from rote.catalog import CARDS
     from rote.circuit import Circuit
-    from rote.execute import Inline, Ray
+    from rote.execute import Inline, Processes, Ray
     from rote.experiments import EXPERIMENTS
     from rote.facts import FactTable, read_facts
     from rote.lineup import CONTROLS, Control, build_controls
@@ -35,6 +35,7 @@ _HOMES = {
     "Inline": "rote.execute",
     "Model": "rote.model",
     "ModelSpec": "rote.model",
+    "Processes": "rote.execute",
     "Ray": "rote.execute",
     "Read": "rote.model",
     "Run": "rote.results",
@@ -62,6 +63,7 @@ __all__ = [
     "Inline",
     "Model",
     "ModelSpec",
+    "Processes",
     "Ray",
     "Read",
     "Run",

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rote.cli_organism import organism
-from rote.cli_runs import Fresh, Opening, Out, Quiet, Wait, Yes, busy, refuse, resumable, say_error, say_findings
+from rote.cli_runs import (
+    Fresh,
+    Opening,
+    Out,
+    Quiet,
+    Wait,
+    Workers,
+    Yes,
+    busy,
+    refuse,
+    resumable,
+    say_error,
+    say_findings,
+)
 from rote.cli_toy import toy
 from rote.errors import RoteError, printable
 
@@ -48,16 +61,19 @@ def demo(
     yes: Yes = False,
     wait: Wait = False,
     quiet: Quiet = False,
+    workers: Workers = None,
     seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
 ) -> None:
     """Study the bundled organism: which sport 1,400 athletes (and 200 invented people) play, beside the line-up."""
+    from rote.execute import Processes
     from rote.inputs import Request
     from rote.organisms import BUNDLED
     from rote.organisms.demo import demo_facts
 
+    where = Processes(workers=workers)
     request = Request(model=str(BUNDLED), facts=demo_facts(), out=out, relation=("sport",), seed=seed)
     opening = Opening(out=out, fresh=fresh, yes=yes, wait=wait)
-    _study(request, opening, quiet, loading={"name": "rote's bundled organism"})
+    _study(request, opening, quiet, loading={"name": "rote's bundled organism"}, executor=where)
 
 
 @app.command()
@@ -96,9 +112,11 @@ def study(
     wait: Wait = False,
     quiet: Quiet = False,
     device_map: Annotated[str | None, typer.Option(help="auto: spread the model over all GPUs that are seen.")] = None,
-    executor: Annotated[str, typer.Option(help="Where the work is done: inline or ray (docs/cluster.md).")] = "inline",
+    executor: Annotated[
+        str, typer.Option(help="Where the work is done: inline, processes or ray (docs/cluster.md).")
+    ] = "inline",
     address: Annotated[str | None, typer.Option(help="Ray cluster; default: $RAY_ADDRESS, else this machine.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Ray: at most so many workers; default: all there is.")] = None,
+    workers: Annotated[int | None, typer.Option(help="At most so many workers; default: all that fit.")] = None,
     cpus_per_worker: Annotated[int, typer.Option(help="Ray: CPUs, and so threads, of a worker.")] = 1,
     gpus_per_worker: Annotated[float, typer.Option(help="Ray: GPUs of a worker.")] = 0,
     retries: Annotated[int, typer.Option(help="Ray: how often a part may lose its worker and begin again.")] = 3,
@@ -285,17 +303,19 @@ def _named_or_loaded(model: str, loading: dict[str, Any], quiet: bool, executor:
 
 
 def _executor(name: str, address: str | None, workers: int | None, cpus: int, gpus: float, retries: int) -> Executor:
-    from rote.execute import Inline, Ray
+    from rote.execute import Inline, Processes, Ray
 
-    given = {"--address": address is not None, "--workers": workers is not None, "--gpus-per-worker": gpus > 0}
-    if name == "inline":
-        unused = [option for option, there in given.items() if there]
-        if unused:
-            refuse(f"{', '.join(unused)}: only with --executor ray")
-        return Inline()
-    if name != "ray":
-        refuse(f"no executor is called {name}; there are inline, ray")
-    return Ray(address=address, workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, retries=retries)
+    of_ray = {"--address": address is not None, "--cpus-per-worker": cpus != 1, "--gpus-per-worker": gpus > 0}
+    unused = [option for option, there in of_ray.items() if there and name != "ray"]
+    if unused:
+        refuse(f"{', '.join(unused)}: only with --executor ray")
+    if name == "inline" and workers is not None:
+        refuse("--workers: only with --executor processes or ray")
+    if name not in ("inline", "processes", "ray"):
+        refuse(f"no executor is called {name}; there are inline, processes, ray")
+    if name == "ray":
+        return Ray(address=address, workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus, retries=retries)
+    return Inline() if name == "inline" else Processes(workers=workers)
 
 
 def main() -> None:

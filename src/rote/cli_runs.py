@@ -28,7 +28,7 @@ Yes = Annotated[
     bool, typer.Option("--yes", help="With --fresh: discard without asking; needed where nobody can answer.")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes to train in; default: one a core. Changes no number.")
+    int | None, typer.Option("--workers", min=1, help="Processes to work in; default: one a core. Changes no number.")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
 

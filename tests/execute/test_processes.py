@@ -55,6 +55,26 @@ def test_every_shard_is_done_once_in_few_processes_each_set_up_once() -> None:
     assert eventually(lambda: not any(alive(pid) for pid, _ in states))
 
 
+def test_a_session_keeps_its_workers_and_their_state_until_a_call_is_given_up() -> None:
+    def setup() -> tuple[int, float]:
+        return os.getpid(), time.monotonic()
+
+    def work(state: tuple[int, float], shard: int) -> tuple[int, float]:
+        time.sleep(0.1 / shard)
+        return state
+
+    with TWO.session() as running:
+        assert running.elsewhere
+        before = {state for _ in range(3) for _, state in running.execute(setup, work, range(1, 9))}
+        assert 1 <= len(before) <= 2
+        with pytest.raises(ZeroDivisionError):
+            list(running.execute(setup, work, range(5)))
+        assert eventually(lambda: not any(alive(pid) for pid, _ in before))
+        after = {state for _, state in running.execute(setup, work, range(1, 9))}
+        assert not before & after
+    assert eventually(lambda: not any(alive(pid) for pid, _ in after))
+
+
 def test_no_more_than_the_workers_are_ahead_of_the_results() -> None:
     events: list[Event] = []
     results = TWO.execute(lambda: None, lambda _, shard: shard, range(9), on_event=events.append)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
@@ -29,13 +30,16 @@ from rote.execute.abstract import (
     ignore,
 )
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",  # a worker that keeps a model, and freed memory, does not leak
+}
 _LOOK_S = 2.0  # between two looks of a worker at whether its parent still lives
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes(Executor):
-    """Workers that loky starts on this machine; for many small shards, which lose by sharing one's threads.
+    """Workers that loky starts on this machine; for many small shards, which lose by sharing one process's threads.
 
     Attributes:
         workers: how many; by default as many as there are cores that this process may use.
@@ -59,18 +63,63 @@ class Processes(Executor):
         *,
         on_event: OnEvent = ignore,
     ) -> Iterator[tuple[ShardT, Result]]:
+        if shards:
+            with _Session(min(self.count, len(shards))) as running:
+                yield from running.execute(setup, work, shards, on_event=on_event)
+
+    def session(self) -> AbstractContextManager[Executor]:
+        return _Session(self.count)
+
+    @property
+    def count(self) -> int:
+        """How many workers there are at most."""
+        return self.workers or loky.cpu_count()
+
+
+class _Session(Executor, AbstractContextManager["Executor"]):
+    """Workers that go on from call to call; those of a call that was given up are ended with it."""
+
+    elsewhere: ClassVar[bool] = True
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool: Any = None
+        self._key = ""
+        self._setup: Any = None
+
+    def execute(
+        self,
+        setup: Callable[[], State],
+        work: Callable[[State, ShardT], Result],
+        shards: Sequence[ShardT],
+        *,
+        on_event: OnEvent = ignore,
+    ) -> Iterator[tuple[ShardT, Result]]:
         if not shards:
             return
-        count = min(self.workers or loky.cpu_count(), len(shards))
-        pool = loky.ProcessPoolExecutor(count, env=_ONE_THREAD, initializer=_begin, initargs=(os.getpid(),))
-        run = _Run(pool, _Call(uuid4().hex, setup, work), deque(shards), count, on_event)
+        if setup is not self._setup:
+            self._key, self._setup = uuid4().hex, setup
+        if self._pool is None:
+            self._pool = loky.ProcessPoolExecutor(
+                self._count, env=_ENVIRONMENT, initializer=_begin, initargs=(os.getpid(),)
+            )
+        run = _Run(self._pool, _Call(self._key, setup, work), deque(shards), self._count, on_event)
         try:
             yield from run.results()
         except KeyboardInterrupt:
             on_event(Interrupted(shard=next(iter(run.busy.values()), None)))
             raise
         finally:
-            pool.shutdown(kill_workers=True)
+            if run.busy or run.broken:
+                self._end()
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(kill_workers=True)
+            self._pool = None
 
 
 class _Call(NamedTuple):
@@ -98,6 +147,7 @@ class _Run:
     count: int
     on_event: OnEvent
     busy: dict[Future[_Outcome], Hashable] = field(default_factory=dict)  # the oldest first
+    broken: bool = False  # a worker was killed, and the pool with it
 
     def results(self) -> Iterator[tuple[Any, Any]]:
         self._hand_out()
@@ -119,6 +169,7 @@ class _Run:
         try:
             outcome = future.result()
         except loky.BrokenProcessPool as error:
+            self.broken = True
             raise WorkerLost(
                 f"a worker of {shard} was killed from outside, perhaps because memory ran out; expected room for one "
                 "worker per core, so ask for fewer, and the same command goes on"

@@ -1,9 +1,9 @@
-"""A study on Ray workers ends in the bytes of the one in this process, and no model has to be loaded here for it."""
+"""A study on workers elsewhere ends in the bytes of the one in this process; no model has to be loaded here for it."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +17,13 @@ import rote
 import rote.errors
 from rote.agenda import BATCHES_PER_SLICE
 from rote.circuit import ask
-from rote.execute import Finished, Started
+from rote.execute import Executor, Finished, Started
 from rote.experiments import Experiment, KnownNorms, LayerProbes, Study
 from rote.experiments.known_facts import KnownFactsExperiment
 from rote.facts import build_prompts
 from rote.lineup import Additive, Control, Target
 from rote.lineup.control import Member
-from rote.model import ModelSpec
+from rote.model import ModelSpec, threads
 from rote.organisms import BUNDLED
 from rote.records import Record
 from rote.settings import Settings
@@ -35,10 +35,8 @@ FACTS = KnownFactsExperiment()
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """As many threads as a worker with one CPU has: they are part of the batch plan."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with threads.one_thread():
+        yield
 
 
 def test_a_relation_asked_in_slices_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,8 +82,19 @@ CHOSEN: tuple[Experiment, ...] = (FACTS, LayerProbes(), Mine())
 LINEUP: tuple[Control, ...] = (MyControl(),)
 
 
-def test_a_study_on_ray_is_the_one_in_this_process(tmp_path: Path, one_thread: None) -> None:
+HERE = sys.modules[__name__]
+
+
+def ray_workers() -> rote.Ray:
     pytest.importorskip("ray")
+    return rote.Ray(workers=2, modules=(HERE, sys.modules[MyControl.__module__]))
+
+
+@pytest.mark.parametrize("workers", [lambda: rote.Processes(workers=2), ray_workers], ids=["processes", "ray"])
+def test_a_study_elsewhere_is_the_one_in_this_process(
+    workers: Callable[[], Executor], tmp_path: Path, one_thread: None
+) -> None:
+    executor = workers()
     rote.study(model(), facts(), folder=tmp_path / "here", settings=SLICED, experiments=CHOSEN, controls=LINEUP)
     done: list[str] = []
 
@@ -93,8 +102,6 @@ def test_a_study_on_ray_is_the_one_in_this_process(tmp_path: Path, one_thread: N
         if isinstance(event, Finished):
             done.append(str(event.shard))
 
-    here = sys.modules[__name__]
-    workers = rote.Ray(workers=2, modules=(here, sys.modules[MyControl.__module__]))
     run = rote.study(
         ModelSpec(source=str(BUNDLED), options={"dtype": "float64"}),
         facts(),
@@ -102,7 +109,7 @@ def test_a_study_on_ray_is_the_one_in_this_process(tmp_path: Path, one_thread: N
         settings=SLICED,
         experiments=CHOSEN,
         controls=LINEUP,
-        executor=workers,
+        executor=executor,
         on_event=watch,
     )
     assert run.study == rote.open_run(tmp_path / "here").study
@@ -110,15 +117,20 @@ def test_a_study_on_ray_is_the_one_in_this_process(tmp_path: Path, one_thread: N
     assert len(run.table("lineup", "controls")) == 1
     assert set(done) >= {"asked/sport/0", "circuit/sport", "lineup/sport/additive/0", "lineup/sport/additive"}
     assert len(done) == len(set(done))
+
+
+def test_a_run_of_one_thread_is_not_continued_with_two(tmp_path: Path, one_thread: None) -> None:
+    pytest.importorskip("ray")
+    rote.study(model(), facts(), folder=tmp_path / "there", settings=SLICED, experiments=(FACTS,), controls=())
     with pytest.raises(rote.errors.RunError, match=r"batch_plan\.threads"):
         rote.study(
             ModelSpec(source=str(BUNDLED), options={"dtype": "float64"}),
             facts(),
             folder=tmp_path / "there",
             settings=SLICED,
-            experiments=CHOSEN,
-            controls=LINEUP,
-            executor=rote.Ray(workers=1, cpus_per_worker=2, modules=(here,)),
+            experiments=(FACTS,),
+            controls=(),
+            executor=rote.Ray(workers=1, cpus_per_worker=2),
         )
 
 
@@ -153,8 +165,13 @@ def test_a_model_spread_by_accelerate_answers_as_it_does_in_one_piece(caplog: py
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--executor", "cloud"), "there are inline, ray"),
-        (("--workers", "2", "--address", "auto"), "--address, --workers: only with --executor ray"),
+        (("--executor", "cloud"), "there are inline, processes, ray"),
+        (("--workers", "2"), "--workers: only with --executor processes or ray"),
+        (
+            ("--executor", "processes", "--cpus-per-worker", "2", "--address", "auto"),
+            "--address, --cpus-per-worker: only with --executor ray",
+        ),
+        (("--executor", "processes", "--workers", "0"), "workers is 0"),
         (("--executor", "ray", "--workers", "0"), "workers is 0"),
     ],
 )
