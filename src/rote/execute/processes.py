@@ -33,6 +33,7 @@ from rote.execute.abstract import (
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e18",  # a worker that keeps a model, and freed memory, does not leak
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # the bars of several workers would overwrite each other
 }
 _LOOK_S = 2.0  # between two looks of a worker at whether its parent still lives
 
@@ -111,14 +112,14 @@ class _Session(Executor, AbstractContextManager["Executor"]):
             raise
         finally:
             if run.busy or run.broken:
-                self._end()
+                self._end(kill=True)
 
     def __exit__(self, *error: object) -> None:
-        self._end()
+        self._end(kill=False)
 
-    def _end(self) -> None:
+    def _end(self, *, kill: bool) -> None:
         if self._pool is not None:
-            self._pool.shutdown(kill_workers=True)
+            self._pool.shutdown(kill_workers=kill)
             self._pool = None
 
 
