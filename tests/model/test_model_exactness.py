@@ -257,19 +257,23 @@ def test_a_family_refuses_the_places_it_has_not() -> None:
 
 
 def test_an_early_stop_reads_the_same_values_and_no_further(name: str, model: Model) -> None:
+    """Not even to the end of the block in which the last read is made."""
     full = model.run(tokens(), read=sites(name))
-    ran: list[int] = []
-    handles = [
-        shared(name)
-        .get_submodule(path(name, "", layer))
-        .register_forward_hook(lambda *_, layer=layer: ran.append(layer))
-        for layer in range(N_LAYERS)
-    ]
+    entered: list[int] = []
+    left: list[int] = []
+    handles = []
+    for layer in range(N_LAYERS):
+        block = shared(name).get_submodule(path(name, "", layer))
+        handles.append(block.register_forward_pre_hook(lambda *_, layer=layer: entered.append(layer)))
+        handles.append(block.register_forward_hook(lambda *_, layer=layer: left.append(layer)))
     try:
         for site in map(parse_site, sites(name)):
-            ran.clear()
+            entered.clear()
+            left.clear()
             assert torch.equal(model.run(tokens(), read=[site])[site], full[site])
-            assert ran == list(range(N_LAYERS if site.name in ("final", "logits") else (site.layer or 0) + 1))
+            n = N_LAYERS if site.name in ("final", "logits") else (site.layer or 0) + 1
+            assert entered == list(range(n))
+            assert left == list(range(n if site.name in ("final", "logits", "resid_post") else n - 1))
     finally:
         for handle in handles:
             handle.remove()

@@ -131,11 +131,15 @@ class Wiring:
 
 @dataclass(eq=False)
 class Session:
-    """The reads and edits of one forward pass, and what has been read so far."""
+    """The reads and edits of one forward pass, and what has been read so far.
+
+    `stops`: the pass is ended within the block in which the last of the reads is made.
+    """
 
     wiring: Wiring
     reads: Sequence[Read]
     edits: Sequence[AnyEdit]
+    stops: bool = True
     read_values: dict[Site, Tensor] = field(default_factory=dict)
 
     def visit(self, site: Site, x: Tensor) -> Tensor:
@@ -150,6 +154,8 @@ class Session:
                 value = gather(site, x, read.position)
                 check_finite(site, value)
                 self.read_values[site] = value if self.wiring.device is None else value.to(self.wiring.device)
+        if self.stops and self.reads and all(read.site in self.read_values for read in self.reads):
+            raise Stop
         return x
 
     @property

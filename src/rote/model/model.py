@@ -215,7 +215,7 @@ class Model:
         logits = _logits_read(session)
         last = None if logits else self._last_block(session)
         x = recording.resid(start, rows, first) if resid is None else resid
-        with torch.set_grad_enabled(keep_graph), self._serving(), session.hooked():
+        with torch.set_grad_enabled(keep_graph), self._serving(), session.hooked(), suppress(Stop):
             for layer in range(start, self.n_layers if last is None else last + 1):
                 x = self._block(layer, x, recording, rows, first)
             if last is None:
@@ -240,7 +240,8 @@ class Model:
                 raise InputError(f"{r.site} is read more than once in one pass, at different positions; read all of it")
         if first:
             reads, edits = [r.counted_from(first) for r in reads], [e.counted_from(first) for e in edits]
-        return Session(wiring=self.wiring, reads=reads, edits=edits)
+        stops = not hasattr(self.module, "hf_device_map")  # accelerate takes a block's weights away at its end
+        return Session(wiring=self.wiring, reads=reads, edits=edits, stops=stops)
 
     def _last_block(self, session: Session) -> int | None:
         """The block after which nothing is read any more; None when the final norm has to run."""
