@@ -34,6 +34,18 @@ def needed(workload: Workload, shape: Shape, n: int) -> int:
     }[workload.name](shape, n)
 
 
+WHOLE_PASSES = ("neurons", "paths", "patching")  # workloads of one intervention after the other
+
+
+def whole_passes(workload: Workload, shape: Shape, n: int, positions: int) -> int:
+    """Operations of n units where every intervention is a pass over all blocks, with logits at so many positions."""
+    x = inputs(workload, shape, n)
+    prompts = {"neurons": 9, "paths": n, "patching": 2}[workload.name]
+    passes = {"neurons": len(x.get("neurons", ())), "paths": len(x.get("pairs", ())), "patching": n}[workload.name]
+    once = _full(shape, prompts, LENGTH, shape.n_layers) + unembedding(shape, prompts * positions)
+    return (1 + passes) * once + (once if workload.name == "patching" else 0)
+
+
 def _full(shape: Shape, prompts: int, length: int, blocks: int) -> int:
     return blocks * block(shape, prompts * length, length)
 

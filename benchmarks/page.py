@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.operations import needed
+from benchmarks.operations import WHOLE_PASSES, needed, whole_passes
 from benchmarks.rehearsal_page import rehearsals
 from benchmarks.shapes import Shape, shape_named
 from benchmarks.summary import TOLERANCE, doublings, per_unit, ratio, share_of_peak
 from benchmarks.tools import TOOLS, Entry
-from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload
+from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload, units
 
 TEMPLATE = Path(__file__).with_name("page.md")
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -73,6 +73,8 @@ def _workload(workload: Workload, data: Data) -> str:
     lines = [f"## ({workload.letter}) {workload.title[0].upper()}{workload.title[1:]}", ""]
     if workload.name in ("neurons", "paths"):
         lines += [f"Edits at position {SUBJECT} of {LENGTH}, answers read at position {END}.", ""]
+    if workload.name in WHOLE_PASSES:
+        lines += [_whole_passes(workload, data["identity"]["plan"]["shapes"]), ""]
     lines += [
         "| model | tool | units | repetitions | ms per "
         + workload.unit
@@ -84,6 +86,22 @@ def _workload(workload: Workload, data: Data) -> str:
     return "\n".join(lines)
 
 
+def _whole_passes(workload: Workload, shapes: Sequence[str]) -> str:
+    """How much there is to win over a whole pass per intervention, in operations."""
+    found: dict[str, list[str]] = {"the last position": [], "all positions": []}
+    for name in shapes:
+        shape = shape_named(name)
+        n = units(workload, shape, "rote")
+        for what, each in ((k, 1 if k == "the last position" else LENGTH) for k in found):
+            over = whole_passes(workload, shape, n, each) / needed(workload, shape, n)
+            found[what].append(f"{over:.1f} ({name})")
+    listed = "; ".join(f"with logits at {what} {', '.join(figures)}" for what, figures in found.items())
+    return (
+        f"Operations of a whole pass per intervention over those needed: {listed}. At one rate of operations, no "
+        "exact method can win more."
+    )
+
+
 def _cell(workload: Workload, shape: Shape, entry: Entry, data: Data) -> str:
     cells = data.get("cells", {}).get(shape.name, {}).get(workload.name, {})
     mine, rote = cells.get(entry.name, {}), cells.get("rote", {})
@@ -92,7 +110,7 @@ def _cell(workload: Workload, shape: Shape, entry: Entry, data: Data) -> str:
     if "failed" in mine:
         return f"{start} – | – | failed: {_plain(mine['failed'])} | – | – | {agrees} |"
     if not mine.get("seconds"):
-        reason = data.get("failures", {}).get(entry.name)
+        reason = data.get("failures", {}).get(entry.of or entry.name)
         why = _plain(next(iter(reason.values()))) if reason else "not measured: the time was up"
         return f"{start} – | – | {why} | – | – | {agrees} |"
     seconds, n = mine["seconds"], mine["units"]
@@ -176,7 +194,7 @@ def _growth(data: Data) -> str:
 
 def _versions(data: Data) -> str:
     lines = ["| tool | packages |", "|---|---|"]
-    for entry in TOOLS:
+    for entry in (e for e in TOOLS if e.of is None):
         found = data.get("versions", {}).get(entry.name)
         packages = ", ".join(f"{k} {v}" for k, v in found.items()) if found else "not installed"
         lines.append(f"| {entry.title} | {packages} |")

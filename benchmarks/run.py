@@ -111,6 +111,8 @@ class Bench:
 
     # ------------------------------------------------------------------ before
     def _installed(self, entry: Entry) -> bool:
+        if entry.of is not None:
+            return True
         try:
             install(entry)
             if self.state.get("versions", entry.name) is None:
@@ -158,7 +160,7 @@ class Bench:
                     workload = workload_named(name)
                     n = units(workload, shape, entry.name, self.plan.units_share)
                     n = n if name == "capture" else min(n, 50)
-                    reply = client.ask({"do": "run", "workload": name, "shape": shape.name, "units": n})
+                    reply = client.ask(_run(entry, workload, shape, n))
                     found[f"{name}_peak_bytes"] = reply["peak_bytes"]
                 self.state.put({"shape": shape.name, **found}, "memory", entry.name)
         except ToolFailed as error:
@@ -204,21 +206,26 @@ class Bench:
         if self._done(shape, tools):
             return
         with ExitStack() as stack:
-            clients = {}
-            for entry in tools:
-                self._say(f"{shape.name}: loading into {entry.name}")
-                client = stack.enter_context(self._client(entry))
-                try:
-                    client.ask({"do": "load", "folder": self._model(shape)})
-                    clients[entry] = client
-                except ToolFailed as error:
-                    self._fail(entry, f"load {shape.name}", str(error))
+            clients = self._loaded(stack, shape, tools)
             asked = [(w, {entry: c for entry, c in clients.items() if entry.does(w.name)}) for w in WORKLOADS]
             for workload, those in asked:
                 self._check(shape, workload, those)
             for round_number in range(self.plan.repetitions):
                 for workload, those in asked:
                     self._round(shape, workload, those, round_number, until)
+
+    def _loaded(self, stack: ExitStack, shape: Shape, tools: Sequence[Entry]) -> dict[Entry, Client]:
+        """A process for every tool; two ways to ask one tool share it."""
+        clients: dict[str, Client] = {}
+        for entry in (e for e in tools if e.of is None):
+            self._say(f"{shape.name}: loading into {entry.name}")
+            client = stack.enter_context(self._client(entry))
+            try:
+                client.ask({"do": "load", "folder": self._model(shape)})
+                clients[entry.name] = client
+            except ToolFailed as error:
+                self._fail(entry, f"load {shape.name}", str(error))
+        return {entry: clients[entry.of or entry.name] for entry in tools if (entry.of or entry.name) in clients}
 
     def _done(self, shape: Shape, tools: Sequence[Entry]) -> bool:
         return all(
@@ -234,9 +241,8 @@ class Bench:
         paths = {entry: self.folder / f"{shape.name}-{workload.name}-{entry.name}.npz" for entry in clients}
         for entry, client in clients.items():
             self._say(f"{shape.name}: checking {workload.name} of {entry.name}")
-            request = {"do": "run", "workload": workload.name, "shape": shape.name, "units": workload.check_units}
             try:
-                client.ask({**request, "save": str(paths[entry])}, 600)
+                client.ask({**_run(entry, workload, shape, workload.check_units), "save": str(paths[entry])}, 600)
             except ToolFailed as error:
                 self._refuse(shape, workload, entry, str(error))
         reference = next((path for entry, path in paths.items() if entry.name == REFERENCE and path.exists()), None)
@@ -268,8 +274,7 @@ class Bench:
                 continue  # a first repetition is made even when time is up: a cell is never silently empty
             n = units(workload, shape, entry.name, self.plan.units_share)
             try:
-                request = {"do": "run", "workload": workload.name, "shape": shape.name, "units": n}
-                reply = clients[entry].ask(request, 600)
+                reply = clients[entry].ask(_run(entry, workload, shape, n), 600)
             except ToolFailed as error:
                 self._refuse(shape, workload, entry, str(error))
                 continue
@@ -279,6 +284,12 @@ class Bench:
 
     def _late(self) -> bool:
         return time.monotonic() > self.ends
+
+
+def _run(entry: Entry, workload: Workload, shape: Shape, n: int) -> dict[str, Any]:
+    """What a tool is asked for n units of a workload."""
+    request = {"do": "run", "workload": workload.name, "shape": shape.name, "units": n}
+    return {**request, "last_only": entry.last_only}
 
 
 def _turned(entries: list[Entry], by: int) -> Iterator[Entry]:

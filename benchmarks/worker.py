@@ -3,7 +3,8 @@
 One JSON object a line comes in, one goes out. Whatever a library prints goes to standard error instead.
 
     {"do": "load", "folder": ...}                          → {"seconds", "resident_bytes"}
-    {"do": "run", "workload", "shape", "units", "save"?}    → {"seconds", "peak_bytes"}; the results go to `save`
+    {"do": "run", "workload", "shape", "units",
+     "last_only"?, "save"?}                                → {"seconds", "peak_bytes"}; the results go to `save`
     {"do": "crosscheck", "folder", "save"}                 → {"notes"}
     {"do": "versions"}                                     → {package: version}
 
@@ -71,6 +72,7 @@ def _answer(tool: Any, name: str, request: dict[str, Any]) -> dict[str, Any]:
 def _run(tool: Any, request: dict[str, Any]) -> dict[str, Any]:
     workload, shape = workload_named(request["workload"]), shape_named(request["shape"])
     arguments = inputs(workload, shape, request["units"])
+    tool.last_only = bool(request.get("last_only"))
     tool.prepare(workload.name)
     gc.collect()
     reset_peak()

@@ -15,36 +15,37 @@ class Entry:
     """A tool by name: the module of its class, the packages whose versions are reported, its requirements file.
 
     `crosscheck` tells whether the cross-check asks it too. No requirements: it lives in rote's own environment.
-    `only`: the one workload that it does, where it does not do all.
+    `only`: the workloads that it does, where it does not do all. `of`: the entry in whose process and environment it
+    is another way to ask; `last_only`: it then asks for the last position's logits alone.
     """
 
     name: str
     title: str
-    packages: tuple[str, ...]
-    requirements: str | None
+    packages: tuple[str, ...] = ()
+    requirements: str | None = None
     crosscheck: bool = False
-    only: str | None = None
+    only: tuple[str, ...] | None = None
+    of: str | None = None
+    last_only: bool = False
 
     def does(self, workload: str) -> bool:
         """Whether it is asked for a workload."""
-        return self.only in (None, workload)
+        return self.only is None or workload in self.only
 
 
 TOOLS = (
-    Entry(name="rote", title="rote", packages=("rote", "transformers", "torch"), requirements=None, crosscheck=True),
+    Entry(name="rote", title="rote", packages=("rote", "transformers", "torch"), crosscheck=True),
     Entry(
         name="hooks",
         title="raw Hugging Face with hooks",
         packages=("transformers", "torch"),
-        requirements=None,
         crosscheck=True,
     ),
     Entry(
         name="hooks_batched",
         title="raw hooks, many neurons in a pass",
         packages=("transformers", "torch"),
-        requirements=None,
-        only="neurons",
+        only=("neurons",),
     ),
     Entry(
         name="transformer_lens_4",
@@ -52,6 +53,13 @@ TOOLS = (
         packages=("transformer-lens", "transformers", "torch"),
         requirements="requirements-transformer_lens_4.txt",
         crosscheck=True,
+    ),
+    Entry(
+        name="transformer_lens_4_last",
+        title="TransformerLens 4.3, last logits only",
+        of="transformer_lens_4",
+        only=("neurons", "paths"),
+        last_only=True,
     ),
     Entry(
         name="transformer_lens_2",
@@ -66,6 +74,13 @@ TOOLS = (
         packages=("nnsight", "transformers", "torch"),
         requirements="requirements-nnsight.txt",
         crosscheck=True,
+    ),
+    Entry(
+        name="nnsight_last",
+        title="nnsight 0.8, last logits only",
+        of="nnsight",
+        only=("neurons", "paths", "patching"),
+        last_only=True,
     ),
     Entry(
         name="pyvene",

@@ -7,7 +7,7 @@ is cached (`names_filter`), passes stop early (`stop_at_layer`), interventions a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,6 @@ class Lens(Tool):
     """`self.model` answers to both versions' common methods."""
 
     model: Any
-    keep: ClassVar[dict[str, int]] = {}  # what a version hands on to Hugging Face, for the last position's logits alone
 
     def _cached(self, tokens: np.ndarray, names: Sequence[str], stop: int | None = None) -> dict[str, Tensor]:
         wanted = set(names)

@@ -42,7 +42,7 @@ class Nnsight(Tool):
         return {"resid": torch.cat(found)}
 
     def _last_logits(self, ids: Tensor) -> Tensor:
-        with self.model.trace(ids, logits_to_keep=1):
+        with self.model.trace(ids, **self.keep):
             logits = self.model.output.logits[:, -1].save()
         return logits  # noqa: RET504 (a trace's body runs elsewhere: only a saved name comes out)
 
@@ -50,7 +50,7 @@ class Nnsight(Tool):
         ids = torch.as_tensor(tokens)
         clean, effects = log_prob(self._last_logits(ids), answers), []
         for layer, neuron, value in neurons:
-            with self.model.trace(ids, logits_to_keep=1):
+            with self.model.trace(ids, **self.keep):
                 self.layers[layer].mlp.dense_4h_to_h.input[:, position, neuron] = value
                 logits = self.model.output.logits[:, -1].save()
             effects.append(log_prob(logits, answers) - clean)
@@ -72,7 +72,7 @@ class Nnsight(Tool):
         outs: dict[int, list[Tensor]] = {i: [] for i in sources}
         clean = []
         for rows in parts:
-            with self.model.trace(ids[rows], logits_to_keep=1):
+            with self.model.trace(ids[rows], **self.keep):
                 seen = nnsight.save([self.layers[i].mlp.output[:, position].clone() for i in sources])
                 logits = self.model.output.logits[:, -1].save()
             clean.append(PathMetrics.of(logits, cls[rows], class_tokens, readout))
@@ -84,7 +84,7 @@ class Nnsight(Tool):
             found.append([])
             for rows, measure in zip(parts, clean, strict=True):
                 change = shift[i][rows]
-                with self.model.trace(ids[rows], logits_to_keep=1):
+                with self.model.trace(ids[rows], **self.keep):
                     x = self.layers[j].post_attention_layernorm.input.clone()
                     x[:, position] += change
                     self.layers[j].post_attention_layernorm.input = x
@@ -118,7 +118,7 @@ class Nnsight(Tool):
         for layer, head, position in places:
             columns = slice(head * width, (head + 1) * width)
             z = kept[layer][:, position, columns]
-            with self.model.trace(ids, logits_to_keep=1):
+            with self.model.trace(ids, **self.keep):
                 self.layers[layer].attention.dense.input[:, position, columns] = z
                 logits = self.model.output.logits[:, -1].save()
             effects.append((log_prob(logits, answers) - before).mean())

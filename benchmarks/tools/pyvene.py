@@ -38,9 +38,11 @@ class Pyvene(Tool):
         site = {"component": component, "layer": layer, "unit": "pos", "intervention_type": kind}
         return pyvene.IntervenableModel(site, model=self.model)
 
-    def _collect(self, reader: Any, tokens: np.ndarray, position: int | None) -> tuple[list[Tensor], Any]:
+    def _collect(
+        self, reader: Any, tokens: np.ndarray, position: int | None, **options: Any
+    ) -> tuple[list[Tensor], Any]:
         """Per site of the reader [prompt, pos, width] (without `position`: all of them), and the model's output."""
-        base = {"input_ids": torch.as_tensor(tokens), "logits_to_keep": 1}
+        base = {"input_ids": torch.as_tensor(tokens), "logits_to_keep": 1, **options}
         where = None if position is None else {"base": position}
         (_, found), output = reader(base=base, unit_locations=where, use_cache=False)
         return list(found), output
@@ -113,15 +115,11 @@ class Pyvene(Tool):
 
     def heads(self, *, tokens: np.ndarray) -> Results:
         reader = self._reader([("attention_value_output", layer) for layer in range(self.n_layers)])
-        patterns, zs, config = [], [], self.model.config
-        before, config.output_attentions = config.output_attentions, True
-        try:
-            for rows in batches(len(tokens), BATCH):
-                z, output = self._collect(reader, tokens[rows], None)
-                patterns.append(torch.stack(output.attentions))
-                zs.append(torch.stack(z).unflatten(-1, (self.n_heads, -1)))
-        finally:
-            config.output_attentions = before
+        patterns, zs = [], []
+        for rows in batches(len(tokens), BATCH):
+            z, output = self._collect(reader, tokens[rows], None, output_attentions=True)
+            patterns.append(torch.stack(output.attentions))
+            zs.append(torch.stack(z).unflatten(-1, (self.n_heads, -1)))
         return {"pattern": torch.cat(patterns, 1), "z": torch.cat(zs, 1)}
 
     def patching(

@@ -19,7 +19,17 @@ Results = Mapping[str, Any]
 
 
 class Tool(ABC):
-    """One way to look into a model. `load` comes first; every method is a workload of `benchmarks.workloads`."""
+    """One way to look into a model. `load` comes first; every method is a workload of `benchmarks.workloads`.
+
+    `last_only`: ask Hugging Face's model for the last position's logits alone, where a tool's guide does not.
+    """
+
+    last_only = False
+
+    @property
+    def keep(self) -> dict[str, int]:
+        """What is handed on to Hugging Face's model with a pass of which only the last logits are read."""
+        return {"logits_to_keep": 1} if self.last_only else {}
 
     @abstractmethod
     def load(self, folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from transformer_lens.model_bridge import TransformerBridge
@@ -13,8 +12,6 @@ from benchmarks.tools.lens import Lens
 
 
 class Bridge(Lens):
-    keep: ClassVar[dict[str, int]] = {"logits_to_keep": 1}
-
     def load(self, folder: Path) -> None:
         self.model = TransformerBridge.boot_transformers(
             str(folder), device="cpu", dtype=torch.float32, tokenizer=tokenizer(folder)

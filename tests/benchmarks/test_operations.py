@@ -39,6 +39,16 @@ def test_ablating_a_neuron_needs_later_blocks_and_positions_only() -> None:
     assert one > later  # the first is in layer 0, and the clean pass counts once
 
 
+def test_a_whole_pass_per_intervention_counts_as_torch_counts_it() -> None:
+    """A clean pass and one per neuron, of 9 prompts, with logits everywhere: what a plain hook makes a model do."""
+    neurons = workload_named("neurons")
+    assert operations.whole_passes(neurons, SMALL, 2, LENGTH) == 3 * counted(SMALL, 9, LENGTH)
+    for name in operations.WHOLE_PASSES:
+        least = operations.needed(workload_named(name), SMALL, 4)
+        last, everywhere = (operations.whole_passes(workload_named(name), SMALL, 4, n) for n in (1, LENGTH))
+        assert least < last < everywhere
+
+
 def test_every_workload_needs_something_that_grows_at_most_linearly() -> None:
     for workload in WORKLOADS:
         for shape in SHAPES:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from benchmarks.shapes import TINY, build
 from benchmarks.summary import TOLERANCE, agreement
-from benchmarks.tools import Tool, make
+from benchmarks.tools import TOOLS, Tool, entry_named, make
 from benchmarks.workloads import WORKLOADS, Workload, inputs
 
 
@@ -43,3 +43,16 @@ def test_another_neuron_is_told_apart(tools: dict[str, Tool]) -> None:
     wrong = {**right, "neurons": [(layer, (n + 1) % TINY.d_mlp, v) for layer, n, v in right["neurons"]]}
     expected = results(tools["hooks"], workload, right)
     assert agreement(results(tools["rote"], workload, wrong), expected) > TOLERANCE
+
+
+def test_another_way_to_ask_a_tool_is_of_a_tool_that_does_what_it_does() -> None:
+    for entry in (e for e in TOOLS if e.of is not None):
+        assert entry.of is not None and entry.only is not None and entry.last_only
+        assert all(entry_named(entry.of).does(workload) for workload in entry.only)
+
+
+def test_only_the_last_logits_are_asked_for_where_that_is_wanted(tools: dict[str, Tool]) -> None:
+    assert tools["hooks"].keep == {}
+    tools["hooks"].last_only = True
+    assert tools["hooks"].keep == {"logits_to_keep": 1}
+    tools["hooks"].last_only = False
