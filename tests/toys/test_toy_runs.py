@@ -38,7 +38,7 @@ GRID = CapacitySettings(
     layers=(1,),
     classes=(2, 3),
     trained_embeddings=(),
-    longer=((2, 4),),
+    longer=((2, 4, "random"),),
     n_seeds=2,
     steps=80,
     precision=0.5,
@@ -170,7 +170,7 @@ def test_another_seed_is_another_run(measured: Run) -> None:
 
 def test_the_grid_is_what_it_says() -> None:
     configurations = CapacitySettings(neurons=(8, 16), d_models=(8, 32), layers=(1, 2), classes=(2, 4)).configurations
-    assert len(configurations) == 4 + 1 + 1 + 4 + 2 == len(set(configurations))
+    assert len(configurations) == 4 + 1 + 1 + 4 + 3 == len(set(configurations))
     assert {(c.n_neurons, c.d_model) for c in configurations if c.n_layers == 2 or c.n_classes == 4} == {(8, 8)}
     assert {(c.n_neurons, c.d_model) for c in configurations if c.steps_times == 4} == {(8, 8), (32, 16)}
 
@@ -219,7 +219,7 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"
     networks = open_run(tmp_path / "run").table("capacity", "networks")
-    assert len(networks) == 7  # four of them with trained embeddings, two with more steps
+    assert len(networks) == 8  # four of them with trained embeddings, three with more steps
     refused = CliRunner().invoke(app, ["toy", "capacity", "--neurons", "many", "--out", str(tmp_path / "no")])
     assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
 

@@ -87,7 +87,9 @@ def _bits(view: View) -> list[str]:
         inside = sum(1.5 <= r.value <= 2.5 for r in rows)
         found.append(
             f"At the edge the {len(rows)} configurations store {low:.2f} to {high:.2f} bits per trained parameter, "
-            f"{inside} of them between 1.5 and 2.5 (2 for language models: Allen-Zhu and Li 2024)."
+            f"{inside} of them between 1.5 and 2.5 (2 for language models: Allen-Zhu and Li 2024)"
+            + "".join(f"; {_network(r)}: {r.value:.2f}" for r in rows if not 1.5 <= r.value <= 2.5)
+            + "."
         )
     longer = _longer(view)
     found += [longer] if longer else []
@@ -109,13 +111,20 @@ def _longer(view: View) -> str:
     rows = view.rows("capacity", "facts_stored", condition="trained")
     base = {_shape(r): r for r in rows if r.parameters["steps_times"] == 1}
     parts = [
-        f"{r.value / base[_shape(r)].value:.2f} times as many facts with {r.parameters['neurons']} neurons and d_model "
-        f"{r.parameters['d_model']}"
+        f"{r.value / base[_shape(r)].value:.2f} times as many facts with {_network(r)}"
         for r in rows
         if r.parameters["steps_times"] > 1 and _shape(r) in base
     ]
     times = max((r.parameters["steps_times"] for r in rows), default=1)
     return f"With {times} times the steps training finds room for " + ", ".join(parts) + "." if parts else ""
+
+
+def _network(row: Measured) -> str:
+    """Which network a row is of, in words."""
+    of = row.parameters
+    trained = " and trained embeddings" if of["embedding"] == "trained" else ""
+    joined = ", " if trained else " and "
+    return f"{of['neurons']} neurons{joined}d_model {of['d_model']}{trained}"
 
 
 def _shape(row: Measured) -> tuple[tuple[str, object], ...]:

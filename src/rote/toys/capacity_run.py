@@ -35,7 +35,7 @@ _AT_ONCE = 64  # first integers of the construction by hand
 class CapacitySettings:
     """The grid: every number of neurons with every d_model at the first of layers and classes and random embeddings;
     where neurons = d_model also the other layers and classes; `trained_embeddings` as (neurons, d_model) beside them.
-    `longer`, as (neurons, d_model), are trained again for `steps_times` the steps: is it room that ends, or training?
+    `longer`, as (neurons, d_model, embeddings), are trained again for `steps_times` the steps: does room end, or training?
 
     Attributes:
         accuracy: facts count as stored where a network gives this share of them right.
@@ -49,7 +49,7 @@ class CapacitySettings:
     layers: tuple[int, ...] = (1, 2)
     classes: tuple[int, ...] = (2, 3, 4, 16)
     trained_embeddings: tuple[tuple[int, int], ...] = ((8, 8), (12, 8), (16, 8), (32, 8))
-    longer: tuple[tuple[int, int], ...] = ((8, 8), (32, 16))
+    longer: tuple[tuple[int, int, str], ...] = ((8, 8, "random"), (32, 16, "random"), (8, 8, "trained"))
     steps_times: int = 4
     activation: str = "gelu"
     accuracy: float = 0.99
@@ -83,7 +83,7 @@ class CapacitySettings:
             "d_models": (8, 16, 32),
             "classes": (2, 3, 16),
             "trained_embeddings": ((12, 8),),
-            "longer": ((8, 8),),
+            "longer": ((8, 8, "random"),),
             "n_seeds": 3,
             "precision": 0.06,
         }
@@ -103,8 +103,9 @@ class CapacitySettings:
             found += [Configuration(**square, n_layers=layers, n_classes=n) for n in self.classes[1:]]
         for m, d in self.trained_embeddings:
             found.append(Configuration(n_neurons=m, d_model=d, embedding="trained", **common))
-        for m, d in self.longer:
-            found.append(Configuration(n_neurons=m, d_model=d, steps_times=self.steps_times, **common))
+        for m, d, embedding in self.longer:
+            longer = {**common, "embedding": embedding, "steps_times": self.steps_times}
+            found.append(Configuration(n_neurons=m, d_model=d, **longer))
         return tuple(dict.fromkeys(found))
 
 
