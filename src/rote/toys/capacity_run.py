@@ -35,7 +35,7 @@ _AT_ONCE = 64  # first integers of the construction by hand
 class CapacitySettings:
     """The grid: every number of neurons with every d_model at the first of layers and classes and random embeddings;
     where neurons = d_model also the other layers and classes; `trained_embeddings` as (neurons, d_model) beside them.
-    `longer`, as (neurons, d_model, embeddings), are trained again for `steps_times` the steps: is room or training short?
+    `longer`, as (neurons, d_model, embeddings), are trained `steps_times` as long again: is room or training short?
 
     Attributes:
         accuracy: facts count as stored where a network gives this share of them right.
