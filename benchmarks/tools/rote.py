@@ -17,6 +17,7 @@ from rote import load_model
 from rote.model import Site, ablate_neurons, path_shift, replay_after
 
 ROWS = 256  # pairs of neuron and prompt in one pass
+NEIGHBOURS = 16  # patches in one pass: with more, more positions run in vain
 
 
 class Rote(Tool):
@@ -98,26 +99,28 @@ class Rote(Tool):
     def patching(
         self, *, clean: np.ndarray, corrupted: np.ndarray, answers: np.ndarray, places: Sequence[Place]
     ) -> Results:
-        """All heads of a layer at one position in one pass: in parallel blocks, a head's change goes to the stream."""
+        """Neighbours in one pass: heads of a layer at positions that lie close. In parallel blocks, a head's change goes
+        to the stream after its block."""
         sites = [Site("z", layer) for layer in range(self.model.n_layers)]
         ids = torch.as_tensor(corrupted)
         recording = self.model.record(ids)
         z, end = self.model.run(torch.as_tensor(clean), read=sites), _same(END, ids)
         acts = self.model.replay(recording, 0, read=[*sites, Site("logits").at(end)])
         before, effect = log_prob(acts.logits, answers), torch.empty(len(places), dtype=torch.float64)
-        grouped: dict[tuple[int, int], list[int]] = {}
-        for i, (layer, _, position) in enumerate(places):
-            grouped.setdefault((layer, position), []).append(i)
-        for (layer, position), mine in grouped.items():
-            change = (z[sites[layer]] - acts[sites[layer]])[:, position]  # [prompt, head, d_head]
-            heads = [places[i][1] for i in mine]
-            shift = torch.cat([change[:, head] @ self.model.head(layer, head).w_o for head in heads])
-            rows = torch.arange(len(ids)).repeat(len(mine))
-            read = [Site("logits").at(end[rows])]
-            at = torch.full((len(rows),), position)
-            after = replay_after(self.model, recording, layer, shift, position=at, rows=rows, read=read)
-            changed = log_prob(after.logits, np.tile(answers, len(mine))).unflatten(0, (len(mine), -1))
-            effect[mine] = (changed - before).mean(1)
+        ordered = sorted(range(len(places)), key=lambda i: (places[i][0], places[i][2]))
+        for layer in range(self.model.n_layers):
+            change = z[sites[layer]] - acts[sites[layer]]  # [prompt, pos, head, d_head]
+            in_layer = [i for i in ordered if places[i][0] == layer]
+            for part in batches(len(in_layer), NEIGHBOURS):
+                mine = in_layer[part]
+                chosen = [places[i] for i in mine]
+                shift = [change[:, pos, head] @ self.model.head(layer, head).w_o for _, head, pos in chosen]
+                rows = torch.arange(len(ids)).repeat(len(mine))
+                at = torch.tensor([pos for *_, pos in chosen]).repeat_interleave(len(ids))
+                read = [Site("logits").at(end[rows])]
+                after = replay_after(self.model, recording, layer, torch.cat(shift), position=at, rows=rows, read=read)
+                changed = log_prob(after.logits, np.tile(answers, len(mine))).unflatten(0, (len(mine), -1))
+                effect[mine] = (changed - before).mean(1)
         return {"effect": effect}
 
     def names(self, *, tokens: np.ndarray, layers: Sequence[int], position: int) -> Results:
