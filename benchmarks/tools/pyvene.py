@@ -29,6 +29,8 @@ class Pyvene(Tool):
 
     def prepare(self, workload: str) -> None:
         self.model.set_attn_implementation("eager" if workload == "heads" else "sdpa")
+        for module in (self.model, self.model.base_model):  # pyvene takes off all hooks, transformers' own among them
+            module._output_capturing_hooks_installed = False
 
     # ------------------------------------------------------------------ helpers
     def _reader(self, sites: Sequence[tuple[str, int]]) -> Any:

@@ -99,8 +99,8 @@ class Rote(Tool):
     def patching(
         self, *, clean: np.ndarray, corrupted: np.ndarray, answers: np.ndarray, places: Sequence[Place]
     ) -> Results:
-        """Neighbours in one pass: heads of a layer at positions that lie close. In parallel blocks, a head's change goes
-        to the stream after its block."""
+        """Heads of a layer at positions that lie close, in one pass: in parallel blocks, a head's change goes to the
+        stream after its block."""
         sites = [Site("z", layer) for layer in range(self.model.n_layers)]
         ids = torch.as_tensor(corrupted)
         recording = self.model.record(ids)
