@@ -58,7 +58,7 @@ overhead: install  ## what records, fingerprints, lock and log cost beside the d
 chaos-ray: install $(VENV)/.ray  ## five Ray nodes die in the middle of a small study (10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m chaos.nodes
 
-memorisation: install  ## run both toys in full (about half an hour on one core; goes on where it was), write docs/memorisation.md
+memorisation: install  ## run both toys in full (5 to 20 minutes on two cores; goes on where it was), write docs/memorisation.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[figures]'
 	$(BIN)/rote toy memorisation --out runs/toy-memorisation
 	$(BIN)/rote toy capacity --out runs/toy-capacity
