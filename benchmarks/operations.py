@@ -8,8 +8,10 @@ blocks, and of these only positions from there on.
 
 from __future__ import annotations
 
-from benchmarks.shapes import Shape
-from benchmarks.workloads import LENGTH, SUBJECT, Workload, inputs, workload_named
+from collections.abc import Sequence
+
+from benchmarks.shapes import DEPTHS, Shape
+from benchmarks.workloads import DEPTH_UNITS, LENGTH, SUBJECT, Workload, inputs, workload_named
 
 
 def block(shape: Shape, tokens: int, keys: int) -> int:
@@ -44,6 +46,16 @@ def whole_passes(workload: Workload, shape: Shape, n: int, positions: int) -> in
     passes = {"neurons": len(x.get("neurons", ())), "paths": len(x.get("pairs", ())), "patching": n}[workload.name]
     once = _full(shape, prompts, LENGTH, shape.n_layers) + unembedding(shape, prompts * positions)
     return (1 + passes) * once + (once if workload.name == "patching" else 0)
+
+
+def growing(what: str, amounts: Sequence[int], shape: Shape) -> list[int]:
+    """Operations of the runs that measure growth: with facts, with neurons, or with layers in one of both."""
+    if what in ("facts", "neurons"):
+        workload = workload_named("capture" if what == "facts" else "neurons")
+        return [needed(workload, shape, n) for n in amounts]
+    workload = workload_named(what.removeprefix("layers (").removesuffix(")"))
+    depths = {depth.n_layers: depth for depth in DEPTHS}
+    return [needed(workload, depths[n], DEPTH_UNITS[workload.name]) for n in amounts]
 
 
 def _full(shape: Shape, prompts: int, length: int, blocks: int) -> int:

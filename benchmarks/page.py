@@ -8,10 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.activations import activation_bytes
 from benchmarks.operations import WHOLE_PASSES, needed, whole_passes
 from benchmarks.rehearsal_page import rehearsals
 from benchmarks.shapes import Shape, shape_named
-from benchmarks.summary import TOLERANCE, doublings, per_unit, ratio, share_of_peak
+from benchmarks.summary import TOLERANCE, per_unit, ratio, share_of_peak
+from benchmarks.targets import growth, targets
 from benchmarks.tools import TOOLS, Entry
 from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload, units
 
@@ -43,6 +45,7 @@ def text_of(data: Data, rehearsed: Data | None = None) -> str:
             f"{' × '.join(str(n) for n in entry['size'])}: {entry['operations_per_second'] / 1e9:.0f}"
             for entry in peak["sizes"]
         ),
+        targets=targets(data),
         workloads="\n\n".join(_workload(w, data) for w in WORKLOADS),
         memory=_memory(data),
         growth=_growth(data),
@@ -130,25 +133,6 @@ def _plain(text: str) -> str:
     return " ".join(words).replace("|", "/")[:160]
 
 
-def activation_bytes(shape: Shape, workload: str) -> int:
-    """The budget that is stated beside the model: what a pass over one batch has to hold, in float32.
-
-    (a): one block's activations for one batch (stream, norms, q, k, v, z, scores, both sides of the MLP), the result.
-    (b): the clean pass of 9 prompts (streams, keys and values of every block), one batch of 256 ablated rows through
-    one block from the edit on, their logits, and as much again for the softmax.
-    """
-    d, m, h = shape.d_model, shape.d_mlp, shape.n_heads
-
-    def block(rows: int, positions: int) -> int:
-        return 4 * rows * positions * (10 * d + 2 * m + 2 * h * LENGTH)
-
-    if workload == "capture":
-        return block(BATCH, LENGTH) + 4 * 317 * d
-    recording = 4 * 9 * LENGTH * shape.n_layers * 3 * d
-    prefix = 4 * 256 * LENGTH * 2 * d
-    return recording + prefix + block(256, LENGTH - SUBJECT) + 3 * 4 * 256 * shape.d_vocab
-
-
 def _memory(data: Data) -> str:
     found = data.get("memory", {})
     if not found:
@@ -160,7 +144,7 @@ def _memory(data: Data) -> str:
         f"Most bytes resident while the tool works, less those resident before loading, over the model's own "
         f"{model / 2**20:.0f} MiB ({shape.name}); *loading* is the most while the model is read. The stated activation "
         f"budget of rote is {budget['capture'] / 2**20:.0f} MiB in (a), {budget['neurons'] / 2**20:.0f} MiB in (b) "
-        "(`activation_bytes` in `benchmarks/page.py` says of what); columns *less budget* take it off.",
+        "(`benchmarks/activations.py` says of what); columns *less budget* take it off.",
         "",
         "| tool | loading | (a) | (a) less budget | (b) | (b) less budget |",
         "|---|---|---|---|---|---|",
@@ -183,12 +167,12 @@ def _growth(data: Data) -> str:
     found = data.get("growth", {})
     if not found:
         return "Not measured."
-    lines = ["| what doubles | amounts | seconds | factor per doubling |", "|---|---|---|---|"]
+    lines = ["| what doubles | amounts | seconds | factor per doubling | of operations |", "|---|---|---|---|---|"]
     for what, entry in found.items():
         seconds = [median(times) for times in entry["seconds"]]
-        factors = ", ".join(f"{x:.2f}" for x in doublings(entry["amounts"], seconds))
+        factors, work = (", ".join(f"{x:.2f}" for x in found) for found in growth(what, entry))
         amounts, times = ", ".join(f"{n:,}" for n in entry["amounts"]), ", ".join(f"{s:.2f}" for s in seconds)
-        lines.append(f"| {what} | {amounts} | {times} | {factors} |")
+        lines.append(f"| {what} | {amounts} | {times} | {factors} | {work} |")
     return "\n".join(lines)
 
 

@@ -13,6 +13,9 @@ import torch
 
 # rows × inner × columns: blocks of 64 prompts, of 9 prompts, of the positions after an edit; and the unembedding
 SIZES = (
+    (1152, 512, 1536),
+    (1152, 512, 2048),
+    (1152, 2048, 512),
     (1152, 768, 2304),
     (1152, 768, 3072),
     (1152, 3072, 768),

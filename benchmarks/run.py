@@ -24,7 +24,7 @@ from benchmarks.shapes import DEPTHS, Shape, build, shape_named
 from benchmarks.state import State
 from benchmarks.summary import TOLERANCE, agreement
 from benchmarks.tools import Entry
-from benchmarks.workloads import WORKLOADS, Workload, units, workload_named
+from benchmarks.workloads import DEPTH_UNITS, WORKLOADS, Workload, units, workload_named
 
 REFERENCE = "hooks"
 MEMORY = ("capture", "neurons")  # the workloads whose peak memory is measured
@@ -175,7 +175,7 @@ class Bench:
                 self._say(f"growth with {what}")
                 runs = [(shape.name, n) for n in amounts]
                 self._grow(entry, what, workload, runs, list(amounts))
-        for workload, n in (("capture", 317), ("neurons", 100)):
+        for workload, n in DEPTH_UNITS.items():
             what = f"layers ({workload})"
             if self._depths() and self.state.get("growth", what) is None and not self._late():
                 self._say(f"growth with {what}")

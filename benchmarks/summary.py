@@ -33,9 +33,10 @@ def per_unit(seconds: Sequence[float], units: int) -> float:
 
 
 def ratio(tool: Sequence[float], tool_units: int, rote: Sequence[float], rote_units: int) -> Ratio:
-    """Of two lists of repetitions measured in turn; rounds that only one of them has do not pair."""
+    """Of two lists of repetitions measured in turn; a round that only one of them has counts in its median alone."""
+    value = per_unit(tool, tool_units) / per_unit(rote, rote_units)
     pairs = [(a / tool_units) / (b / rote_units) for a, b in zip(tool, rote, strict=False)]
-    return Ratio(value=per_unit(tool, tool_units) / per_unit(rote, rote_units), low=min(pairs), high=max(pairs))
+    return Ratio(value=value, low=min(value, *pairs), high=max(value, *pairs))
 
 
 def agreement(found: Mapping[str, Any], reference: Mapping[str, Any]) -> float:

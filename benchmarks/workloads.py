@@ -21,6 +21,7 @@ N_CLASSES = 6
 METRICS = ("loss_nats", "kl_nats", "accuracy", "accuracy_cls", "readout_accuracy")
 CONTINUOUS = ("loss_nats", "kl_nats")
 
+DEPTH_UNITS = {"capture": 317, "neurons": 100}  # with which growth with layers is measured
 BATCHED = {"pythia-70m": 140, "pythia-160m": 140, "pythia-410m": 70}  # neurons: so that passes are full
 
 Inputs = Mapping[str, Any]

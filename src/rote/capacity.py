@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import platform
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rote.execute import Executor, OnEvent, Waiting, ignore
+from rote.execute import Executor, OnEvent, ignore
 from rote.experiments.organism_capacity import NAME, member_record, over_organisms
-from rote.model.memory import keep_freed_memory
-from rote.model.threads import one_thread, small_worker
+from rote.model.threads import small_worker
 from rote.organisms.capacity import CapacityGrid, OrganismSize, train_on_facts
 from rote.provenance import source_hash
-from rote.records import Record, RunFolder, Shard
+from rote.records import Record, Shard
 from rote.results import Run
-from rote.stages import Stages
+from rote.stages import Stages, small_work
 
 QUICK = CapacityGrid(widths=(8, 12, 16, 20), n_facts=(1024, 4096), n_seeds=1)
 
@@ -37,19 +37,10 @@ def study_capacity(
     interrupted study goes on where it was and ends in the same tables. Raises RunError where the folder holds
     another study, or another process writes it and `wait` is not asked for.
     """
-    keep_freed_memory()
     grid = grid or CapacityGrid()
-    with one_thread():
-        run = RunFolder.open(
-            folder,
-            describe_capacity(grid),
-            fresh=fresh,
-            wait=wait,
-            on_wait=lambda reason: on_event(Waiting(reason=reason)),
-        )
-        stages = Stages(run=run, on_event=on_event)
-        with stages.recorded():
-            return _measured(grid, stages, executor)
+    described = partial(describe_capacity, grid)
+    with small_work(described, folder, fresh=fresh, wait=wait, on_event=on_event) as stages:
+        return _measured(grid, stages, executor)
 
 
 def _measured(grid: CapacityGrid, stages: Stages, executor: Executor | None) -> Run:

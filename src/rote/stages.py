@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import getpid
+from pathlib import Path
+from typing import Any
 
 from rote.errors import MeasurementError
 from rote.execute import Executor, Inline, OnEvent
-from rote.execute.abstract import Event, Finished, Lost, Planned, Started, ignore
-from rote.model.memory import out_of_memory
+from rote.execute.abstract import Event, Finished, Lost, Planned, Started, Waiting, ignore
+from rote.model.memory import keep_freed_memory, out_of_memory
+from rote.model.threads import one_thread
 from rote.records import Record, RunFolder, RunLog, Shard
 from rote.records.log import story
 
@@ -134,3 +137,22 @@ class Stages:
     def _at(self) -> str:
         """The shards in flight, in words."""
         return ", ".join(map(str, self.in_flight)) or "no shard"
+
+
+@contextmanager
+def small_work(
+    described: Callable[[], dict[str, Any]], folder: str | Path, *, fresh: bool, wait: bool, on_event: OnEvent
+) -> Iterator[Stages]:
+    """The stages of a run of many small shards, each done on one thread, here or elsewhere.
+
+    `described` gives the content of study.json. Raises RunError where the folder holds another run, or another
+    process writes it and `wait` is not asked for.
+    """
+    keep_freed_memory()
+    with one_thread():
+        run = RunFolder.open(
+            folder, described(), fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
+        )
+        stages = Stages(run=run, on_event=on_event)
+        with stages.recorded():
+            yield stages

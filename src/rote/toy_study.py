@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,11 @@ import torch
 
 from rote import errors
 from rote.execute import Executor, OnEvent
-from rote.execute.abstract import Waiting, ignore
-from rote.model.memory import keep_freed_memory
-from rote.model.threads import one_thread, small_worker
-from rote.records import RunFolder, Shard
+from rote.execute.abstract import ignore
+from rote.model.threads import small_worker
+from rote.records import Shard
 from rote.results import Run
-from rote.stages import Stages
+from rote.stages import Stages, small_work
 from rote.toys.capacity_run import CapacitySettings, CapacityWork
 from rote.toys.memorisation_run import MemorisationSettings, MemorisationWork
 
@@ -57,7 +56,8 @@ def memorise(
     Raises RunError where the folder holds another run, or another process writes it and `wait` is not asked for.
     """
     work = MemorisationWork(settings or MemorisationSettings())
-    with _toy("memorisation", work.settings.as_dict(), folder, fresh, wait, on_event) as stages:
+    described = partial(describe, "memorisation", work.settings.as_dict())
+    with small_work(described, folder, fresh=fresh, wait=wait, on_event=on_event) as stages:
         there: dict[str, Any] = {"executor": executor, "setup": small_worker}
         stages.complete("training", work.networks, work.measure, **there, ahead=[*work.pictures, *work.over_all])
         stages.complete("drawing", work.pictures, work.draw, **there, ahead=work.over_all)
@@ -76,36 +76,13 @@ def measure_capacity(
 ) -> Run:
     """The most facts that networks of a grid store: `rote toy capacity`; arguments and errors as in `memorise`."""
     work = CapacityWork(settings or CapacitySettings())
-    with _toy("capacity", work.settings.as_dict(), folder, fresh, wait, on_event) as stages:
+    described = partial(describe, "capacity", work.settings.as_dict())
+    with small_work(described, folder, fresh=fresh, wait=wait, on_event=on_event) as stages:
         there: dict[str, Any] = {"executor": executor, "setup": small_worker}
         stages.complete("training", work.networks, work.measure, **there, ahead=[*work.by_hand, *work.over_all])
         stages.complete("building by hand", work.by_hand, work.build_by_hand, ahead=work.over_all)
         stages.complete("comparing", work.over_all, lambda _: work.exponents(stages.records(work.networks)))
         return _reported(stages, [*work.networks, *work.by_hand, *work.over_all])
-
-
-@contextmanager
-def _toy(
-    toy: str,
-    settings: dict[str, Any],
-    folder: str | Path,
-    fresh: bool,
-    wait: bool,
-    on_event: OnEvent,
-) -> Iterator[Stages]:
-    """The stages of a toy's run; fresh: start over; wait: where another process writes the folder, for its end."""
-    keep_freed_memory()
-    with one_thread():
-        run = RunFolder.open(
-            folder,
-            describe(toy, settings),
-            fresh=fresh,
-            wait=wait,
-            on_wait=lambda reason: on_event(Waiting(reason=reason)),
-        )
-        stages = Stages(run=run, on_event=on_event)
-        with stages.recorded():
-            yield stages
 
 
 def _reported(stages: Stages, order: Sequence[Shard]) -> Run:

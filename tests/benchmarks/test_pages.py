@@ -72,6 +72,37 @@ def test_what_failed_says_why_and_has_no_time(data: dict[str, Any]) -> None:
     assert "/some/secret" not in text
 
 
+def target(text: str, start: str) -> tuple[str, str]:
+    """What was measured for a target, and whether it was reached."""
+    part = text.split("## What was aimed at")[1].split("\n## ")[0]
+    _, _, measured, reached, _ = next(line for line in part.splitlines() if start in line).split("|")
+    return measured.strip(), reached.strip()
+
+
+def test_targets_are_judged_by_the_slowest_peer_that_counts(data: dict[str, Any]) -> None:
+    """Five times as fast as every peer, exactly; a peer whose results are wrong is no peer."""
+    assert target(text_of(data), "(a) no slower")[1] == "yes"
+    measured, reached = target(text_of(data), "(b) at least 5 times")
+    assert measured.startswith("pythia-70m 5.00") and "by operations" in measured and reached == "yes"
+    cells = data["cells"]["pythia-70m"]
+    cells["neurons"]["nnsight"]["seconds"] = [0.09, 0.09, 0.11]
+    assert target(text_of(data), "(b) at least 5 times")[1] == "within the spread of the rounds"
+    cells["neurons"]["nnsight"]["seconds"] = [0.09] * 3
+    slower = measured.replace("5.00 (5.00–5.00)", "4.50 (4.50–4.50)").replace("transformer_lens_4", "nnsight")
+    assert target(text_of(data), "(b) at least 5 times") == (slower, "no")
+    cells["heads"]["hooks"]["seconds"] = [0.01] * 3
+    assert target(text_of(data), "(d) ahead")[1] == "no" and target(text_of(data), "(f) ahead")[1] == "yes"
+
+
+def test_targets_of_memory_and_growth(data: dict[str, Any]) -> None:
+    assert target(text_of(data), "(a) at most 1.15")[1] == "no"  # 512 MiB for a model of 269
+    data["memory"]["rote"] |= _peaks(300 * 2**20)
+    assert target(text_of(data), "(a) at most 1.15")[1] == "yes"
+    assert target(text_of(data), "at most linear in facts") == ("1.90 per doubling, operations 2.00", "yes")
+    data["growth"]["facts"]["seconds"][1] = [2.4, 2.4]
+    assert target(text_of(data), "at most linear in facts")[1] == "no"
+
+
 def test_an_unfinished_run_says_so(data: dict[str, Any]) -> None:
     assert "Not finished" not in text_of(data)
     assert "Not finished" in text_of({**data, "complete": False})
