@@ -14,12 +14,14 @@ def rehearsals(found: Mapping[str, Any]) -> str:
 
 
 def _one(r: Mapping[str, Any]) -> str:
-    line_up = "the whole line-up" if r["controls"] is None else f"controls: {r['controls']}"
+    named = None if r["controls"] is None else r["controls"].split(",")
+    line_up = "the whole line-up" if named is None else f"{len(named)} controls ({', '.join(named)})"
+    settings = ", ".join(f"{name} {value}" for name, value in r["settings"].items())
     swap = f"{r['swap_bytes'] / 2**30:.0f} GiB of swap there" if r["swap_bytes"] else "no swap there"
     inside = sum(r["experiments"].values())
     lines = [
         f"**{r['model']}, {r['dtype']}, {r['device']}** ({r['machine']['processor']}, {r['machine']['threads']} "
-        f"threads): {r['facts']} facts, {line_up}, `{r['settings']}`. **{r['seconds'] / 60:.1f} minutes** from "
+        f"threads): {r['facts']} facts, {line_up}, settings: {settings}. **{r['seconds'] / 60:.1f} minutes** from "
         f"command to report, at most {r['peak_bytes'] / 2**30:.1f} GiB resident ({swap}).",
         "",
         "| experiment | parts | seconds |",
