@@ -75,6 +75,23 @@ def test_a_session_keeps_its_workers_and_their_state_until_a_call_is_given_up() 
     assert eventually(lambda: not any(alive(pid) for pid, _ in after))
 
 
+def test_a_session_that_ends_in_an_error_waits_for_nobody() -> None:
+    """Also where the results were not given up: an exception's traceback keeps their generator."""
+
+    def work(_: None, shard: int) -> int:
+        if shard:
+            time.sleep(60)
+        return os.getpid()
+
+    begin = time.monotonic()
+    with pytest.raises(OSError, match="full"), TWO.session() as running:
+        results = running.execute(lambda: None, work, (0, 1, 2))
+        _, pid = next(iter(results))
+        raise OSError("the disk is full")
+    assert time.monotonic() - begin < 30
+    assert eventually(lambda: not alive(pid))
+
+
 def test_no_more_than_the_workers_are_ahead_of_the_results() -> None:
     events: list[Event] = []
     results = TWO.execute(lambda: None, lambda _, shard: shard, range(9), on_event=events.append)

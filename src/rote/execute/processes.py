@@ -114,8 +114,8 @@ class _Session(Executor, AbstractContextManager["Executor"]):
             if run.busy or run.broken:
                 self._end(kill=True)
 
-    def __exit__(self, *error: object) -> None:
-        self._end(kill=False)
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._end(kill=kind is not None)  # after an error nobody waits for what other workers are at
 
     def _end(self, *, kill: bool) -> None:
         if self._pool is not None:
