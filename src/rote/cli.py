@@ -172,7 +172,9 @@ def check(
     from rich.text import Text
 
     from rote.model import load_model, self_check
+    from rote.model.load import hush
 
+    hush()
     loaded = load_model(model, revision=revision, device=device, dtype=dtype, check=False, allow_pickle=allow_pickle)
     table = Table("check", "figure", "expected", "verdict", title=Text(printable(repr(loaded))))
     checks = self_check(loaded)
