@@ -27,25 +27,33 @@ class PathMetrics:
     cls: Tensor
     class_tokens: Tensor
     readout: Tensor
-    clean: Tensor  # log p over the vocabulary, in float64
+    clean: Tensor  # p over the vocabulary, in float64
+    clean_entropy: Tensor
 
     @classmethod
     def of(cls, logits: Tensor, classes: np.ndarray, class_tokens: np.ndarray, readout: np.ndarray) -> PathMetrics:
+        clean = torch.log_softmax(logits.double(), -1)
+        p = clean.exp()
         return cls(
             cls=torch.as_tensor(classes),
             class_tokens=torch.as_tensor(class_tokens),
             readout=torch.as_tensor(readout),
-            clean=torch.log_softmax(logits.double(), -1),
+            clean=p,
+            clean_entropy=-(p * clean).sum(-1),
         )
 
     def __call__(self, logits: Tensor, resid: Tensor) -> dict[str, Tensor]:
-        """From logits at the end and the residual stream at the subject after the window's last layer."""
-        after, answers = torch.log_softmax(logits.double(), -1), self.class_tokens[self.cls]
+        """From logits at the end and the residual stream at the subject after the window's last layer.
+
+        KL(clean ‖ x) = log Σ exp x − Σ p·x − entropy of p, without a table of log-probabilities for each path.
+        """
+        x, answers = logits.double(), self.class_tokens[self.cls]
+        normaliser = x.logsumexp(-1)
         return {
-            "loss_nats": -after.gather(1, answers[:, None])[:, 0],
-            "kl_nats": (self.clean.exp() * (self.clean - after)).sum(-1),
-            "accuracy": (after.argmax(-1) == answers).double(),
-            "accuracy_cls": (after[:, self.class_tokens].argmax(-1) == self.cls).double(),
+            "loss_nats": normaliser - x.gather(1, answers[:, None])[:, 0],
+            "kl_nats": normaliser - torch.linalg.vecdot(self.clean, x) - self.clean_entropy,
+            "accuracy": (logits.argmax(-1) == answers).double(),
+            "accuracy_cls": (logits[:, self.class_tokens].argmax(-1) == self.cls).double(),
             "readout_accuracy": ((resid @ self.readout).argmax(-1) == self.cls).double(),
         }
 

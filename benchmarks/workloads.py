@@ -22,7 +22,7 @@ METRICS = ("loss_nats", "kl_nats", "accuracy", "accuracy_cls", "readout_accuracy
 CONTINUOUS = ("loss_nats", "kl_nats")
 
 DEPTH_UNITS = {"capture": 317, "neurons": 100}  # with which growth with layers is measured
-BATCHED = {"pythia-70m": 140, "pythia-160m": 140, "pythia-410m": 70}  # neurons: so that passes are full
+BATCHED = {"pythia-70m": 140, "pythia-160m": 70, "pythia-410m": 35}  # neurons: passes no smaller than others'
 
 Inputs = Mapping[str, Any]
 
@@ -62,7 +62,7 @@ WORKLOADS = (
         unit="neuron",
         all_units=500,
         peer_units={"pythia-70m": 40, "pythia-160m": 20, "pythia-410m": 10},
-        rote_units={},
+        rote_units={"pythia-410m": 140},
         check_units=10,
     ),
     Workload(
@@ -72,7 +72,7 @@ WORKLOADS = (
         unit="prompt",
         all_units=317,
         peer_units={"pythia-70m": 64, "pythia-160m": 32, "pythia-410m": 16},
-        rote_units={"pythia-410m": 128},
+        rote_units={"pythia-160m": 128, "pythia-410m": 64},
         check_units=8,
     ),
     Workload(
@@ -101,7 +101,7 @@ WORKLOADS = (
         title="neuron activations at the last token of 10,000 two-token names in 5 layers",
         unit="name",
         all_units=10_000,
-        peer_units={"pythia-70m": 3_000, "pythia-160m": 2_000, "pythia-410m": 1_000},
+        peer_units={"pythia-70m": 1_536, "pythia-160m": 1_152, "pythia-410m": 768},
         rote_units={"pythia-410m": 4_000},
         check_units=200,
     ),

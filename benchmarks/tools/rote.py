@@ -33,10 +33,10 @@ class Rote(Tool):
 
     def neurons(self, *, tokens: np.ndarray, position: int, answers: np.ndarray, neurons: Sequence[Neuron]) -> Results:
         ids = torch.as_tensor(tokens)
-        recording, at, end = self.model.record(ids), _same(position, ids), _same(END, ids)
+        at, end = _same(position, ids), _same(END, ids)
+        recording = self.model.record(ids, read=[Site("logits").at(end)])
         answer, effect = torch.as_tensor(answers), torch.empty(len(neurons), len(ids), dtype=torch.float64)
-        last = self.model.replay(recording, self.model.n_layers - 1, first=END, read=[Site("logits").at(end)])
-        clean = log_prob(last.logits, answers)
+        clean = log_prob(recording.read.logits, answers)
         for layer in sorted({layer for layer, _, _ in neurons}):
             mine = [i for i, (where, _, _) in enumerate(neurons) if where == layer]
             ablated = ablate_neurons(
@@ -65,16 +65,15 @@ class Rote(Tool):
         readout: np.ndarray,
     ) -> Results:
         parts = [(rows, torch.as_tensor(tokens[rows])) for rows in batches(len(tokens), BATCH)]
-        recordings = [self.model.record(ids) for _, ids in parts]
         outs = {i: Site("mlp_out", i) for i in sorted({i for i, _ in pairs})}
         ins = {j: Site("mlp_in", j) for j in sorted({j for _, j in pairs})}
-        resid, seen, measures = Site("resid_post", last), [], []
-        for (rows, ids), recording in zip(parts, recordings, strict=True):
+        resid, recordings, measures = Site("resid_post", last), [], []
+        for rows, ids in parts:
             at, end = _same(position, ids), Site("logits").at(_same(END, ids))
             reads = [*(site.at(at) for site in (*outs.values(), *ins.values())), end]
-            acts = self.model.replay(recording, min(outs), first=position, read=reads)
-            seen.append(acts)
-            measures.append(PathMetrics.of(acts.logits, cls[rows], class_tokens, readout))
+            recordings.append(self.model.record(ids, read=reads))
+            measures.append(PathMetrics.of(recordings[-1].read.logits, cls[rows], class_tokens, readout))
+        seen = [recording.read for recording in recordings]
         means = {i: torch.cat([acts[site] for acts in seen]).mean(0) for i, site in outs.items()}
         found: list[list[dict[str, Tensor]]] = []
         for i, j in pairs:
@@ -87,14 +86,14 @@ class Rote(Tool):
         return gathered(found)
 
     def heads(self, *, tokens: np.ndarray) -> Results:
-        layers, found = range(self.model.n_layers), []
-        reads = [(name, layer) for layer in layers for name in ("pattern", "z")]
-        for rows in batches(len(tokens), BATCH):
-            found.append(self.model.run(torch.as_tensor(tokens[rows]), read=reads))
-        return {
-            name: torch.stack([torch.cat([acts[name, layer] for acts in found]) for layer in layers])
-            for name in ("pattern", "z")
-        }
+        model, (n, length), found = self.model, tokens.shape, {}
+        reads = [Site(name, layer) for layer in range(model.n_layers) for name in ("pattern", "z")]
+        found["pattern"] = torch.empty(model.n_layers, n, model.n_heads, length, length)
+        found["z"] = torch.empty(model.n_layers, n, length, model.n_heads, model.d_head)
+        for rows in batches(n, BATCH):
+            for site, value in model.run(torch.as_tensor(tokens[rows]), read=reads).items():
+                found[site.name][site.layer, rows] = value
+        return found
 
     def patching(
         self, *, clean: np.ndarray, corrupted: np.ndarray, answers: np.ndarray, places: Sequence[Place]
@@ -103,9 +102,9 @@ class Rote(Tool):
         stream after its block."""
         sites = [Site("z", layer) for layer in range(self.model.n_layers)]
         ids = torch.as_tensor(corrupted)
-        recording = self.model.record(ids)
         z, end = self.model.run(torch.as_tensor(clean), read=sites), _same(END, ids)
-        acts = self.model.replay(recording, 0, read=[*sites, Site("logits").at(end)])
+        recording = self.model.record(ids, read=[*sites, Site("logits").at(end)])
+        acts = recording.read
         before, effect = log_prob(acts.logits, answers), torch.empty(len(places), dtype=torch.float64)
         ordered = sorted(range(len(places)), key=lambda i: (places[i][0], places[i][2]))
         for layer in range(self.model.n_layers):

@@ -84,6 +84,17 @@ def test_replay_from_every_block_is_bit_identical(model: Model) -> None:
         assert all(torch.equal(again[site], clean[site]) for site in read)
 
 
+def test_a_recording_reads_in_its_pass_what_a_run_reads(model: Model) -> None:
+    everywhere = sites(model)
+    clean, plain = model.run(tokens(), read=everywhere), model.record(tokens())
+    for read in (everywhere, [site for site in everywhere if site.name not in ("final", "logits")], everywhere[:1]):
+        recording = model.record(tokens(), read=read)
+        assert set(recording.read) == set(read)
+        assert all(torch.equal(recording.read[site], clean[site]) for site in read)
+        assert all(map(torch.equal, recording.resid_pre, plain.resid_pre))
+        assert torch.equal(recording.resid_post, plain.resid_post)
+
+
 def test_another_attention_implementation_gives_the_same_logits(name: str) -> None:
     if name in ONLY_EAGER:
         pytest.skip("sdpa has no soft-capped scores")

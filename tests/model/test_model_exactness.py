@@ -94,6 +94,17 @@ def test_replay_of_chosen_rows_equals_runs_of_them(model: Model, rows: int, leng
                 torch.testing.assert_close(again[row], alone, **CLOSE)
 
 
+def test_a_recording_reads_single_positions_of_padded_rows(model: Model) -> None:
+    ids, at = tokens(), torch.tensor([4, 2, 3])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, 5:] = False
+    read = [Site("mlp_in", 1).at(at), Site("resid_post", N_LAYERS - 1).at(at), Site("logits").at(at)]
+    recording, expected = model.record(ids, mask, read=read), model.run(ids, mask, read=read)
+    assert len(recording.read) == len(read)
+    assert all(torch.equal(recording.read[site], expected[site]) for site in expected)
+    assert not recording.take(torch.tensor([0])).read
+
+
 def test_replay_after_the_last_block_is_the_final_norm_and_the_logits(model: Model) -> None:
     recording, clean = model.record(tokens()), model.run(tokens(), read=["final", "logits"])
     again = model.replay(recording, N_LAYERS, read=["final", "logits"])

@@ -184,11 +184,11 @@ class _Ablations:
         """The prompt of one fact, without the padding behind its question."""
         facts, one = self.facts, torch.tensor([row])
         end, length = facts.end[one], int(facts.end[row]) + 1
-        recording = self.model.record(facts.tokens[one, :length], facts.mask[one, :length])
-        logits = self.model.replay(recording, self.model.n_layers, read=[Site("logits").at(end)]).logits
+        tokens, mask = facts.tokens[one, :length], facts.mask[one, :length]
+        recording = self.model.record(tokens, mask, read=[Site("logits").at(end)])
         return _Asked(
             recording=recording,
-            logits=logits,
+            logits=recording.read.logits,
             position=facts.subject_last[one],
             end=end,
             answer=facts.answers[one.to(facts.answers.device)],

@@ -156,8 +156,16 @@ class Model:
         mask: Bool[Tensor, "row pos"] | None = None,
         *,
         positions: Int[Tensor, "row pos"] | None = None,
+        read: Sequence[Read | SiteLike] = (),
     ) -> Recording:
-        """A clean forward pass, kept so that blocks can be run again from any of them; `positions` as in `run`."""
+        """A clean forward pass, kept so that blocks can be run again from any of them; `positions` as in `run`.
+
+        What is read in the same pass stands in the recording's `read`. It ends after the last block, unless the final
+        norm's output or logits are read.
+        """
+        session = replace(self._session(read, ()), stops=False)
+        logits = _logits_read(session)
+        ends = not any(r.site.name in ("final", "logits") for r in session.reads)
         residuals: list[Tensor] = []
         arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         kept: dict[int, attention.KeyValue] = {}
@@ -170,14 +178,16 @@ class Model:
 
         def stop(module: nn.Module, args: Any, output: Any) -> None:
             last.append(output_of(output))
-            raise Stop
+            if ends:
+                raise Stop
 
         blocks = self.wiring.blocks
         handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
-        handles.append(blocks[-1].register_forward_hook(stop))
         try:
-            with torch.no_grad(), self._serving(), attention.keeping(kept), suppress(Stop):
-                self._final(tokens, mask, positions)
+            with torch.no_grad(), self._serving(), attention.keeping(kept), session.hooked(), suppress(Stop):
+                handles.append(blocks[-1].register_forward_hook(stop))  # behind the hook that reads there
+                final = self._final(tokens, mask, positions)
+                self._read_logits(session, final, logits)
         finally:
             for handle in handles:
                 handle.remove()
@@ -186,6 +196,7 @@ class Model:
             resid_post=last[0],
             keys_values=tuple(kept[layer] for layer in range(len(blocks))),
             arguments=tuple(arguments),
+            read=Activations(session.read_values),
         )
 
     def replay(

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from rote.model.activations import Activations
 from rote.model.attention import KeyValue
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """The residual stream before every block and after the last, each block's keys, values and call arguments."""
+    """The residual stream before every block and after the last, each block's keys, values and call arguments.
+
+    `read` is what `Model.record` was asked to read on the way; a selection of rows has none of it.
+    """
 
     resid_pre: tuple[Float[Tensor, "row pos d_model"], ...]
     resid_post: Float[Tensor, "row pos d_model"]
     keys_values: tuple[KeyValue, ...]  # each (row, key–value head, pos, d_head), as they enter the dot product
     arguments: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...]
+    read: Activations = field(default_factory=lambda: Activations({}))
 
     @property
     def n_rows(self) -> int:
