@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.shapes import DEPTHS, Shape
-from benchmarks.workloads import DEPTH_UNITS, LENGTH, SUBJECT, Workload, inputs, workload_named
+from benchmarks.workloads import DEPTH_UNITS, LENGTH, SUBJECT, Workload, all_units, inputs, workload_named, worth
 
 
 def block(shape: Shape, tokens: int, keys: int) -> int:
@@ -34,6 +34,15 @@ def needed(workload: Workload, shape: Shape, n: int) -> int:
         "patching": _patching,
         "names": _names,
     }[workload.name](shape, n)
+
+
+def asked(workload: Workload, shape: Shape, tool: str, n: int) -> float:
+    """Operations that a repetition of n units of a tool is worth (`workloads.worth`)."""
+    units = worth(workload, shape, tool, n)
+    if units == n:
+        return needed(workload, shape, n)
+    whole = all_units(workload, shape)
+    return needed(workload, shape, whole) * units / whole
 
 
 WHOLE_PASSES = ("neurons", "paths", "patching")  # workloads of one intervention after the other

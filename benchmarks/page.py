@@ -9,13 +9,13 @@ from statistics import median
 from typing import Any
 
 from benchmarks.activations import activation_bytes
-from benchmarks.operations import WHOLE_PASSES, needed, whole_passes
+from benchmarks.operations import WHOLE_PASSES, asked, needed, whole_passes
 from benchmarks.rehearsal_page import rehearsals
 from benchmarks.shapes import Shape, shape_named
 from benchmarks.summary import TOLERANCE, per_unit, ratio, share_of_peak
 from benchmarks.targets import growth, targets
 from benchmarks.tools import TOOLS, Entry
-from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload, units
+from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload, units, worth
 
 TEMPLATE = Path(__file__).with_name("page.md")
 COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -117,14 +117,14 @@ def _cell(workload: Workload, shape: Shape, entry: Entry, data: Data) -> str:
         why = _plain(next(iter(reason.values()))) if reason else "not measured: the time was up"
         return f"{start} – | – | {why} | – | – | {agrees} |"
     seconds, n = mine["seconds"], mine["units"]
-    over = "–"
+    amount, over = worth(workload, shape, entry.name, n), "–"
     if entry.name == "rote":
         over = "1"
     elif rote.get("seconds") and "failed" not in rote:
-        over = str(ratio(seconds, n, rote["seconds"], rote["units"]))
-    operations, peak = needed(workload, shape, n), data["peak"]["operations_per_second"]
+        over = str(ratio(seconds, amount, rote["seconds"], rote["units"]))
+    operations, peak = asked(workload, shape, entry.name, n), data["peak"]["operations_per_second"]
     share = f"{share_of_peak(operations, median(seconds), peak):.2f}"
-    return f"{start} {n:,} | {len(seconds)} | {1e3 * per_unit(seconds, n):.3g} | {over} | {share} | {agrees} |"
+    return f"{start} {n:,} | {len(seconds)} | {1e3 * per_unit(seconds, amount):.3g} | {over} | {share} | {agrees} |"
 
 
 def _plain(text: str) -> str:

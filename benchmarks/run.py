@@ -47,7 +47,7 @@ class Plan:
 
 FULL = Plan(
     shapes=("pythia-70m", "pythia-160m", "pythia-410m"),
-    shares=(0.15, 0.4, 1.0),  # of the time that is left when a shape begins
+    shares=(0.2, 0.45, 1.0),  # of the time that is left when a shape begins
     repetitions=5,
     units_share=1.0,
     minutes=56.0,

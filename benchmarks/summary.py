@@ -27,12 +27,12 @@ class Ratio:
         return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})"
 
 
-def per_unit(seconds: Sequence[float], units: int) -> float:
+def per_unit(seconds: Sequence[float], units: float) -> float:
     """Median seconds per unit."""
     return median(seconds) / units
 
 
-def ratio(tool: Sequence[float], tool_units: int, rote: Sequence[float], rote_units: int) -> Ratio:
+def ratio(tool: Sequence[float], tool_units: float, rote: Sequence[float], rote_units: float) -> Ratio:
     """Of two lists of repetitions measured in turn; a round that only one of them has counts in its median alone."""
     value = per_unit(tool, tool_units) / per_unit(rote, rote_units)
     pairs = [(a / tool_units) / (b / rote_units) for a, b in zip(tool, rote, strict=False)]

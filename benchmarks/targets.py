@@ -11,7 +11,7 @@ from benchmarks.operations import growing, needed, whole_passes
 from benchmarks.shapes import shape_named
 from benchmarks.summary import Ratio, doublings, ratio, share_of_peak
 from benchmarks.tools import TOOLS
-from benchmarks.workloads import LENGTH, units, workload_named
+from benchmarks.workloads import LENGTH, units, workload_named, worth
 
 Data = Mapping[str, Any]
 FASTER = 5.0  # times, for many interventions
@@ -19,6 +19,7 @@ SHARE = 0.85  # of the machine's peak, for a plain capture
 MEMORY = 1.15  # times the model, beside the stated budget
 LINEAR = 1.05  # times as much longer as there are more operations: linear but for the clock
 OUT_OF_REACH = "not everywhere: operations do not allow it"
+NOR_HOOKS = "not everywhere: nor do hooks that do nothing else"
 GUIDES = ("transformer_lens_4", "nnsight")  # as their guides write them
 
 
@@ -66,7 +67,8 @@ def _ratio(data: Data, shape: str, name: str, tool: str) -> Ratio | None:
     mine, rote = cells.get(tool, {}), cells.get("rote", {})
     if not mine.get("seconds") or not rote.get("seconds") or "failed" in mine or "failed" in rote:
         return None
-    return ratio(mine["seconds"], mine["units"], rote["seconds"], rote["units"])
+    amount = worth(workload_named(name), shape_named(shape), tool, mine["units"])
+    return ratio(mine["seconds"], amount, rote["seconds"], rote["units"])
 
 
 def _most(name: str, shape: str) -> float:
@@ -86,20 +88,28 @@ def _verdict(found: Ratio, least: float, most: float) -> str:
 
 def _together(verdicts: Sequence[str]) -> str:
     """The worst of several."""
-    order = ("no", OUT_OF_REACH, "within the spread of the rounds", "yes")
+    order = ("no", OUT_OF_REACH, NOR_HOOKS, "within the spread of the rounds", "yes")
     return min(verdicts, key=order.index) if verdicts else "–"
 
 
 def _share(data: Data, shapes: Sequence[str]) -> tuple[str, str, str]:
-    shares = {}
-    for name in shapes:
-        cell = data["cells"][name].get("capture", {}).get("rote", {})
-        if cell.get("seconds"):
-            operations = needed(workload_named("capture"), shape_named(name), cell["units"])
-            shares[name] = share_of_peak(operations, median(cell["seconds"]), data["peak"]["operations_per_second"])
-    found = "; ".join(f"{name} {share:.2f}" for name, share in shares.items())
-    verdict = _together(["yes" if share >= SHARE else "no" for share in shares.values()])
-    return f"(a) at least {SHARE} of the peak", found or "not measured", verdict
+    """rote's share of the peak in a plain capture, beside that of hooks that do nothing else."""
+    parts, verdicts = [], []
+    for shape in shapes:
+        share, hooks = (_share_of(data, shape, tool) for tool in ("rote", "hooks"))
+        if share is not None:
+            parts.append(f"{shape} {share:.2f}" + ("" if hooks is None else f" (raw hooks {hooks:.2f})"))
+            bounded = hooks is not None and hooks < SHARE
+            verdicts.append("yes" if share >= SHARE else NOR_HOOKS if bounded else "no")
+    return f"(a) at least {SHARE} of the peak", "; ".join(parts) or "not measured", _together(verdicts)
+
+
+def _share_of(data: Data, shape: str, tool: str) -> float | None:
+    cell = data["cells"][shape].get("capture", {}).get(tool, {})
+    if not cell.get("seconds") or "failed" in cell:
+        return None
+    operations = needed(workload_named("capture"), shape_named(shape), cell["units"])
+    return share_of_peak(operations, median(cell["seconds"]), data["peak"]["operations_per_second"])
 
 
 def _memory(data: Data) -> Iterator[tuple[str, str, str]]:

@@ -23,6 +23,8 @@ CONTINUOUS = ("loss_nats", "kl_nats")
 
 DEPTH_UNITS = {"capture": 317, "neurons": 100}  # with which growth with layers is measured
 BATCHED = {"pythia-70m": 140, "pythia-160m": 70, "pythia-410m": 35}  # neurons: passes no smaller than others'
+CLEAN_PASSES = {"neurons": 1, "patching": 2}  # that a repetition begins with
+MANY_IN_A_PASS = ("rote", "hooks_batched")
 
 Inputs = Mapping[str, Any]
 
@@ -51,7 +53,7 @@ WORKLOADS = (
         title="residual stream at the last position after 7 blocks (5 of pythia-70m), 317 prompts of 18 tokens",
         unit="prompt",
         all_units=317,
-        peer_units={},
+        peer_units={"pythia-70m": 192, "pythia-160m": 192, "pythia-410m": 192},
         rote_units={},
         check_units=128,
     ),
@@ -61,8 +63,8 @@ WORKLOADS = (
         title="exact ablation of 500 neurons, one at a time, 9 prompts each",
         unit="neuron",
         all_units=500,
-        peer_units={"pythia-70m": 40, "pythia-160m": 20, "pythia-410m": 10},
-        rote_units={"pythia-410m": 140},
+        peer_units={"pythia-70m": 20, "pythia-160m": 10, "pythia-410m": 5},
+        rote_units={"pythia-160m": 280, "pythia-410m": 140},
         check_units=10,
     ),
     Workload(
@@ -71,7 +73,7 @@ WORKLOADS = (
         title="all 10 MLP→MLP path ablations of a 5-layer window, 317 prompts, five metrics",
         unit="prompt",
         all_units=317,
-        peer_units={"pythia-70m": 64, "pythia-160m": 32, "pythia-410m": 16},
+        peer_units={"pythia-70m": 32, "pythia-160m": 24, "pythia-410m": 16},
         rote_units={"pythia-160m": 128, "pythia-410m": 64},
         check_units=8,
     ),
@@ -91,7 +93,7 @@ WORKLOADS = (
         title="activation patching of every head at every position, 2 pairs of prompts",
         unit="patch",
         all_units=None,
-        peer_units={"pythia-70m": 96, "pythia-160m": 64, "pythia-410m": 32},
+        peer_units={"pythia-70m": 48, "pythia-160m": 24, "pythia-410m": 16},
         rote_units={"pythia-160m": 864, "pythia-410m": 864},
         check_units=24,
     ),
@@ -114,9 +116,24 @@ def workload_named(name: str) -> Workload:
 
 def units(workload: Workload, shape: Shape, tool: str, share: float = 1.0) -> int:
     """How many units one repetition of a tool does; `share` shrinks it, for trying."""
-    whole = workload.all_units or shape.n_layers * shape.n_heads * LENGTH
+    whole = all_units(workload, shape)
     some = workload.rote_units if tool == "rote" else BATCHED if tool == "hooks_batched" else workload.peer_units
     return max(1, round(min(whole, some.get(shape.name, whole)) * share))
+
+
+def all_units(workload: Workload, shape: Shape) -> int:
+    return workload.all_units or shape.n_layers * shape.n_heads * LENGTH
+
+
+def worth(workload: Workload, shape: Shape, tool: str, n: int) -> float:
+    """How many units of the whole workload the time of a repetition of n is worth.
+
+    (n + clean passes) · whole / (whole + clean passes), where each unit is a pass and every repetition begins with
+    clean ones: those few that a repetition does would bear what the whole shares out over all. Else n.
+    """
+    clean = CLEAN_PASSES.get(workload.name, 0) if tool not in MANY_IN_A_PASS else 0
+    whole = all_units(workload, shape)
+    return (n + clean) * whole / (whole + clean) if clean else float(n)
 
 
 def inputs(workload: Workload, shape: Shape, n: int) -> dict[str, Any]:
@@ -168,14 +185,16 @@ def _heads(shape: Shape, n: int) -> dict[str, Any]:
 
 
 def _patching(shape: Shape, n: int) -> dict[str, Any]:
-    """Places (layer, head, position), evenly over the whole grid when n is less than all."""
-    grid = [(a, h, p) for a in range(shape.n_layers) for h in range(shape.n_heads) for p in range(LENGTH)]
-    chosen = np.linspace(0, len(grid) - 1, min(n, len(grid))).round().astype(int)
+    """Places (layer, head, position): all heads of layers and positions that lie evenly over the grid."""
+    grid = [(layer, position) for layer in range(shape.n_layers) for position in range(LENGTH)]
+    some = min(-(-n // shape.n_heads), len(grid))
+    chosen = [grid[int((i + 0.5) * len(grid) / some)] for i in range(some)]
+    places = [(layer, head, position) for layer, position in chosen for head in range(shape.n_heads)]
     return {
         "clean": _tokens(shape, 2, 8),
         "corrupted": _tokens(shape, 2, 9),
         "answers": _answers(shape, 2),
-        "places": [grid[i] for i in chosen],
+        "places": places[:n],
     }
 
 

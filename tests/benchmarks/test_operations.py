@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from benchmarks.shapes import SHAPES, TINY, Shape
-from benchmarks.workloads import LENGTH, SUBJECT, WORKLOADS, inputs, units, workload_named
+from benchmarks.workloads import LENGTH, SUBJECT, WORKLOADS, all_units, inputs, units, workload_named, worth
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -78,5 +78,25 @@ def test_fewer_units_are_the_first_of_more() -> None:
 def test_patches_cover_the_whole_grid_evenly() -> None:
     grid = inputs(workload_named("patching"), TINY, 10**6)["places"]
     assert len(grid) == len(set(grid)) == TINY.n_layers * TINY.n_heads * LENGTH
-    some = inputs(workload_named("patching"), TINY, 12)["places"]
+    some = inputs(workload_named("patching"), TINY, 24)["places"]
+    assert len(some) == len(set(some)) == 24
     assert {layer for layer, _, _ in some} == set(range(TINY.n_layers))
+    assert {head for _, head, _ in some} == set(range(TINY.n_heads))
+    few = inputs(workload_named("patching"), SHAPES[-1], 5)["places"]
+    assert len({(layer, position) for layer, _, position in few}) == 1
+    assert len({head for _, head, _ in few}) == 5
+
+
+@pytest.mark.parametrize(("name", "clean"), [("neurons", 1), ("patching", 2)])
+def test_few_passes_are_worth_what_they_are_of_the_whole(name: str, clean: int) -> None:
+    """A tool that takes a second for every pass, clean ones among them, takes as long per unit whatever it does."""
+    workload, shape = workload_named(name), SHAPES[0]
+    whole = all_units(workload, shape)
+    for n in (1, 10, whole):
+        assert (n + clean) / worth(workload, shape, "hooks", n) == pytest.approx((whole + clean) / whole)
+        assert operations.asked(workload, shape, "hooks", n) == pytest.approx(
+            operations.needed(workload, shape, whole) * worth(workload, shape, "hooks", n) / whole
+        )
+        assert worth(workload, shape, "rote", n) == n
+        assert operations.asked(workload, shape, "rote", n) == operations.needed(workload, shape, n)
+    assert worth(workload_named("capture"), shape, "hooks", 7) == 7
