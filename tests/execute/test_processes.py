@@ -9,11 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from rote.errors import InputError, WorkerLost
 from rote.execute import Event, Failed, Finished, Interrupted, Processes, Started
+from rote.model import Site
+from rote.model.hooks import NonFinite
 
 TWO = Processes(workers=2)
 
@@ -136,6 +139,48 @@ def test_a_killed_worker_ends_the_run_with_advice() -> None:
 
     with pytest.raises(WorkerLost, match=r"killed from outside, perhaps because memory ran out; .* the same command"):
         list(TWO.execute(lambda: None, work, (1, 2)))
+
+
+def test_a_worker_that_is_killed_between_two_calls_is_told_and_replaced() -> None:
+    def work(_: None, shard: int) -> int:
+        return os.getpid()
+
+    with TWO.session() as running:
+        for _, pid in list(running.execute(lambda: None, work, (1, 2))):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(1.0)
+        with pytest.raises(WorkerLost, match="nothing to do was killed from outside"):
+            list(running.execute(lambda: None, work, (3, 4)))
+        assert dict(running.execute(lambda: None, work, (5, 6))).keys() == {5, 6}
+
+
+class Odd(Exception):
+    """Comes out of a pickle with one argument too few."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} at {where}")
+
+
+def test_an_exception_that_cannot_be_pickled_is_told_by_its_name_and_the_workers_live_on() -> None:
+    def work(_: None, shard: int) -> int:
+        if shard == 2:
+            raise Odd("NaN", "layer 3")
+        return os.getpid()
+
+    events: list[Event] = []
+    with pytest.raises(WorkerLost, match="Odd on a worker, which cannot be pickled: NaN at layer 3"):
+        list(TWO.execute(lambda: None, work, (1, 2), on_event=events.append))
+    assert isinstance(events[-1], Failed) and events[-1].shard == 2
+
+
+def test_a_site_that_is_not_finite_is_named_from_a_worker() -> None:
+    def work(_: None, shard: int) -> None:
+        raise NonFinite(Site("mlp_out", 3), 1, where=" for the prompt 'a'")
+
+    with pytest.raises(NonFinite, match=r"at mlp_out\[?.*3.* for the prompt 'a'") as caught:
+        list(TWO.execute(lambda: None, work, (1,)))
+    assert caught.value.site == Site("mlp_out", 3) and caught.value.row == 1
 
 
 def test_ctrl_c_is_told_and_leaves_no_worker() -> None:

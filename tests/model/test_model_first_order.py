@@ -81,3 +81,5 @@ def test_slopes_need_sites_within_blocks() -> None:
     for sites in ([], [Site("final")]):
         with pytest.raises(InputError, match="within blocks"):
             slopes(model, recording, sites, objective, position=POSITION, end=END)
+    with pytest.raises(InputError, match="mlp_in is what the MLP reads"):
+        slopes(model, recording, [Site("resid_mid", 1)], objective, position=POSITION, end=END)

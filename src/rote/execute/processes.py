@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 from uuid import uuid4
 
 import loky
+from loky.backend.reduction import dumps
+from loky.process_executor import TerminatedWorkerError
 
 from rote.errors import InputError, WorkerLost
 from rote.execute.abstract import (
@@ -159,23 +162,30 @@ class _Run:
                 result = self._taken(future, shard)
                 self._hand_out()  # workers go on while the result is stored
                 yield shard, result
+        if self.broken:
+            raise _lost("a worker that had nothing to do")
 
     def _hand_out(self) -> None:
-        while self.left and len(self.busy) < self.count:
+        while self.left and len(self.busy) < self.count and not self.broken:
+            try:
+                future = self.pool.submit(_do, self.call, self.left[0])
+            except loky.BrokenProcessPool:
+                self.broken = True  # what is in hand is handed on first
+                return
             shard = self.left.popleft()
             self.on_event(Started(shard=shard))
-            self.busy[self.pool.submit(_do, self.call, shard)] = shard
+            self.busy[future] = shard
 
     def _taken(self, future: Future[_Outcome], shard: Hashable) -> Any:
         try:
             outcome = future.result()
+        except TerminatedWorkerError as error:
+            self.broken = True
+            raise _lost(f"a worker of {shard}") from error
         except loky.BrokenProcessPool as error:
             self.broken = True
-            raise WorkerLost(
-                f"a worker of {shard} was killed from outside, perhaps because memory ran out; expected room for one "
-                "worker per core, so ask for fewer, and the same command goes on"
-            ) from error
-        except Exception as error:  # shard, result or exception cannot be pickled
+            raise WorkerLost(f"the workers ended while one was at {shard}: {error}") from error
+        except Exception as error:  # shard or result cannot be pickled
             outcome = _Outcome(None, error, False, 0.0)
         if outcome.error is not None:
             whose = None if outcome.in_setup else shard
@@ -183,6 +193,13 @@ class _Run:
             raise outcome.error
         self.on_event(Finished(shard=shard, seconds=outcome.seconds))
         return outcome.value
+
+
+def _lost(who: str) -> WorkerLost:
+    return WorkerLost(
+        f"{who} was killed from outside, perhaps because memory ran out; expected room for one worker per core, so ask "
+        "for fewer, and the same command goes on"
+    )
 
 
 # ------------------------------------------------------------------ on a worker
@@ -211,4 +228,13 @@ def _do(call: _Call, shard: Any) -> _Outcome:
         value = call.work(_states[call.key], shard)
         return _Outcome(value, None, False, time.perf_counter() - begin)
     except Exception as error:
-        return _Outcome(None, error, in_setup, time.perf_counter() - begin)
+        return _Outcome(None, _carried(error), in_setup, time.perf_counter() - begin)
+
+
+def _carried(error: Exception) -> Exception:
+    """An exception that comes out as it went in, or one that says what it was."""
+    try:
+        pickle.loads(bytes(dumps(error)))
+    except Exception:
+        return WorkerLost(f"{type(error).__name__} on a worker, which cannot be pickled: {error}")
+    return error

@@ -145,7 +145,10 @@ class Edit:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FunctionEdit:
-    """Any function of a site's activation; it cannot be sliced by row, so it serves `Model.run` only."""
+    """Any function of a site's activation; it cannot be sliced by row, so it serves `Model.run` only.
+
+    The function gets a copy and may change it in place; only what it returns counts.
+    """
 
     site: Site
     function: Callable[[Tensor], Tensor]
@@ -162,7 +165,7 @@ class FunctionEdit:
         raise InputError(f"the edit at {self.site} is a function of every position, so all have to be run again")
 
     def apply(self, x: Tensor) -> Tensor:
-        return self.function(x)
+        return self.function(x.clone())  # x may be the residual stream itself, or a recording's
 
 
 AnyEdit = Edit | FunctionEdit

@@ -44,11 +44,16 @@ def slopes(
     """∂ objective(logits at `end`) / ∂ site at `position`, for every row and site, from one pass and its gradient.
 
     Attribution patching: slope × (replacement − value) stands for the effect of replacing an activation, exactly in
-    the limit of small changes. No parameter gets a gradient, and no `requires_grad` changes.
+    the limit of small changes. No parameter gets a gradient, and no `requires_grad` changes. InputError for
+    `resid_mid`, where the stream goes on beside the MLP that reads it: `mlp_in` is what the MLP reads.
     """
     layers = [site.layer for site in sites if site.layer is not None]
     if len(layers) != len(sites) or not layers:
         raise InputError("slopes are taken at sites within blocks, at least one")
+    if any(site.name == "resid_mid" for site in sites):
+        raise InputError(
+            "slopes are not taken at resid_mid; mlp_in is what the MLP reads, resid_post what leaves the block"
+        )
     start, first = min(layers), int(position.min())
     x = recording.resid(start, None, first).detach().clone().requires_grad_()
     logits = Site("logits").at(end)
@@ -57,8 +62,8 @@ def slopes(
         gradients = torch.autograd.grad(objective(acts.logits).sum(), [acts[site] for site in sites])
     return {
         site: Slope(
-            value=wide(gather(site, acts[site].detach(), position - first)),
-            slope=wide(gather(site, gradient, position - first)),
+            value=wide(gather(site, acts[site].detach(), position - first)).to(model.device),
+            slope=wide(gather(site, gradient, position - first)).to(model.device),
         )
         for site, gradient in zip(sites, gradients, strict=True)
     }

@@ -153,7 +153,8 @@ class Session:
             if read.site == site:
                 value = gather(site, x, read.position)
                 check_finite(site, value)
-                self.read_values[site] = value if self.wiring.device is None else value.to(self.wiring.device)
+                stays = self.wiring.device is None or torch.is_grad_enabled()  # a copy is not on the way to the logits
+                self.read_values[site] = value if stays else value.to(self.wiring.device)
         if self.stops and self.reads and all(read.site in self.read_values for read in self.reads):
             raise Stop
         return x
@@ -194,9 +195,13 @@ class NonFinite(MeasurementError):
     """NaN or infinity at a site; `row` is the first row of the batch in which it stands."""
 
     def __init__(self, site: Site, row: int | None, where: str = "") -> None:
-        self.site, self.row = site, row
+        self.site, self.row, self._where = site, row, where
         which = where or ("" if row is None else f" in row {row} of the batch")
         super().__init__(f"non-finite activations at {site}{which}; a wider dtype (float32 or bfloat16) usually helps")
+
+    def __reduce__(self) -> tuple[type[NonFinite], tuple[Any, ...], dict[str, Any]]:
+        """Made again from what it was made of: workers send it to their parent."""
+        return type(self), (self.site, self.row, self._where), self.__dict__
 
 
 def check_finite(site: Site, x: Tensor) -> None:

@@ -251,7 +251,8 @@ class Model:
                 raise InputError(f"{r.site} is read more than once in one pass, at different positions; read all of it")
         if first:
             reads, edits = [r.counted_from(first) for r in reads], [e.counted_from(first) for e in edits]
-        stops = not hasattr(self.module, "hf_device_map")  # accelerate takes a block's weights away at its end
+        # accelerate takes an offloaded block's weights away at its end
+        stops = not any(hasattr(module, "_hf_hook") for module in self.module.modules())
         return Session(wiring=self.wiring, reads=reads, edits=edits, stops=stops)
 
     def _last_block(self, session: Session) -> int | None:
