@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,7 +12,7 @@ from benchmarks.activations import activation_bytes
 from benchmarks.operations import WHOLE_PASSES, asked, needed, whole_passes
 from benchmarks.rehearsal_page import rehearsals
 from benchmarks.shapes import Shape, shape_named
-from benchmarks.summary import TOLERANCE, per_unit, ratio, share_of_peak
+from benchmarks.summary import TOLERANCE, peak_of, per_unit, ratio, share_of_peak
 from benchmarks.targets import growth, targets
 from benchmarks.tools import TOOLS, Entry
 from benchmarks.workloads import BATCH, END, LENGTH, SUBJECT, WORKLOADS, Workload, units, worth
@@ -33,18 +33,15 @@ def write_page(data: Data, page: Path) -> None:
 
 def text_of(data: Data, rehearsed: Data | None = None) -> str:
     """The page's text."""
-    plan, peak = data["identity"]["plan"], data["peak"]
+    plan = data["identity"]["plan"]
     text = TEMPLATE.read_text(encoding="utf-8").format(
         complete=_complete(data),
         machine=machine_in_words(data["machine"]),
         threads=plan["threads"],
         batch=BATCH,
         tolerance=f"{TOLERANCE:g}",
-        peak=f"{peak['operations_per_second'] / 1e9:.0f}",
-        sizes="; ".join(
-            f"{' × '.join(str(n) for n in entry['size'])}: {entry['operations_per_second'] / 1e9:.0f}"
-            for entry in peak["sizes"]
-        ),
+        peaks=", ".join(f"{peak_of(data, name) / 1e9:.0f} ({name})" for name in data["peak"]),
+        sizes=_sizes(data["peak"].values()),
         targets=targets(data),
         workloads="\n\n".join(_workload(w, data) for w in WORKLOADS),
         memory=_memory(data),
@@ -54,6 +51,15 @@ def text_of(data: Data, rehearsed: Data | None = None) -> str:
         failures=_failures(data),
     )
     return text.rstrip() + "\n"
+
+
+def _sizes(peaks: Iterable[Data]) -> str:
+    """The best rate at each size, in billions of operations a second."""
+    best: dict[str, float] = {}
+    for entry in (entry for peak in peaks for entry in peak["sizes"]):
+        size, rate = " × ".join(str(n) for n in entry["size"]), entry["operations_per_second"] / 1e9
+        best[size] = max(rate, best.get(size, 0.0))
+    return "; ".join(f"{size}: {rate:.0f}" for size, rate in best.items())
 
 
 def machine_in_words(machine: Data) -> str:
@@ -122,7 +128,7 @@ def _cell(workload: Workload, shape: Shape, entry: Entry, data: Data) -> str:
         over = "1"
     elif rote.get("seconds") and "failed" not in rote:
         over = str(ratio(seconds, amount, rote["seconds"], rote["units"]))
-    operations, peak = asked(workload, shape, entry.name, n), data["peak"]["operations_per_second"]
+    operations, peak = asked(workload, shape, entry.name, n), peak_of(data, shape.name)
     share = f"{share_of_peak(operations, median(seconds), peak):.2f}"
     return f"{start} {n:,} | {len(seconds)} | {1e3 * per_unit(seconds, amount):.3g} | {over} | {share} | {agrees} |"
 
@@ -139,12 +145,13 @@ def _memory(data: Data) -> str:
         return "Not measured."
     shape = shape_named(next(iter(found.values()))["shape"])
     model = 4 * shape.n_parameters
-    budget = {name: activation_bytes(shape, name) for name in ("capture", "neurons")}
+    neurons = found.get("rote", {}).get("neurons_units", 0)
+    budget = {name: activation_bytes(shape, name, neurons) for name in ("capture", "neurons")}
     lines = [
         f"Most bytes resident while the tool works, less those resident before loading, over the model's own "
         f"{model / 2**20:.0f} MiB ({shape.name}); *loading* is the most while the model is read. The stated activation "
         f"budget of rote is {budget['capture'] / 2**20:.0f} MiB in (a), {budget['neurons'] / 2**20:.0f} MiB in (b) "
-        "(`benchmarks/activations.py` says of what); columns *less budget* take it off.",
+        "(`benchmarks/activations.py` says of what); columns *less budget* take it off rote's.",
         "",
         "| tool | loading | (a) | (a) less budget | (b) | (b) less budget |",
         "|---|---|---|---|---|---|",
@@ -157,9 +164,11 @@ def _memory(data: Data) -> str:
             continue
         mine = found[entry.name]
         used = {k: mine[f"{k}_peak_bytes"] - mine["before_bytes"] for k in ("loading", "capture", "neurons")}
-        figures = [used["loading"], used["capture"], used["capture"] - budget["capture"], used["neurons"]]
-        figures.append(used["neurons"] - budget["neurons"])
-        lines.append(f"| {entry.title} | {' | '.join(f'{x / model:.2f}' for x in figures)} |")
+        figures: list[str] = [f"{used['loading'] / model:.2f}"]
+        for name, most in budget.items():
+            less = f"{(used[name] - most) / model:.2f}" if entry.name == "rote" else "–"
+            figures += [f"{used[name] / model:.2f}", less]
+        lines.append(f"| {entry.title} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from benchmarks.client import Client, ToolFailed
 from benchmarks.environments import ROOT, NotInstalled, environment, install
+from benchmarks.peak import machine
 from benchmarks.shapes import DEPTHS, Shape, build, shape_named
 from benchmarks.state import State
 from benchmarks.summary import TOLERANCE, agreement
@@ -28,6 +29,7 @@ from benchmarks.workloads import DEPTH_UNITS, WORKLOADS, Workload, units, worklo
 
 REFERENCE = "hooks"
 MEMORY = ("capture", "neurons")  # the workloads whose peak memory is measured
+MEMORY_NEURONS = 140  # full passes: 28 in each layer of the window, 9 prompts each
 FACTS, NEURONS = (158, 317, 634), (70, 140, 280)  # what growth is measured over
 
 
@@ -90,7 +92,6 @@ class Bench:
     def go(self) -> None:
         """Every step in order; what has been measured already is not measured again."""
         tools = [entry for entry in self.tools if self._installed(entry)]
-        self._peak()
         for name in {*self.plan.shapes, self.plan.growth_shape, self.plan.memory_shape, *self._depths()}:
             self._say(f"model {name}")
             build(shape_named(name), self.folder / "models")
@@ -131,8 +132,9 @@ class Bench:
     def _client(self, entry: Entry) -> Client:
         return Client(entry, self.folder / f"{entry.name}.log", self.plan.threads)
 
-    def _peak(self) -> None:
-        if self.state.get("peak") is None:
+    def _peak(self, *where: str) -> None:
+        """At the beginning and with every shape, since machines that others use too change their rate."""
+        if self.state.get("peak", *where) is None:
             self._say("the machine's peak")
             command = [sys.executable, "-m", "benchmarks.peak"]
             done = subprocess.run(
@@ -140,7 +142,7 @@ class Bench:
             )
             found = json.loads(done.stdout)
             self.state.put(found["machine"], "machine")
-            self.state.put(found["peak"], "peak")
+            self.state.put(found["peak"], "peak", *where)
 
     def _model(self, shape: Shape) -> str:
         return str(self.folder / "models" / shape.name)
@@ -159,9 +161,9 @@ class Bench:
                 for name in MEMORY:
                     workload = workload_named(name)
                     n = units(workload, shape, entry.name, self.plan.units_share)
-                    n = n if name == "capture" else min(n, 50)
+                    n = n if name == "capture" else min(n, MEMORY_NEURONS)
                     reply = client.ask(_run(entry, workload, shape, n))
-                    found[f"{name}_peak_bytes"] = reply["peak_bytes"]
+                    found |= {f"{name}_peak_bytes": reply["peak_bytes"], f"{name}_units": n}
                 self.state.put({"shape": shape.name, **found}, "memory", entry.name)
         except ToolFailed as error:
             self._fail(entry, "memory", str(error))
@@ -205,6 +207,7 @@ class Bench:
     def _shape(self, shape: Shape, tools: Sequence[Entry], until: float) -> None:
         if self._done(shape, tools):
             return
+        self._peak(shape.name)
         with ExitStack() as stack:
             clients = self._loaded(stack, shape, tools)
             asked = [(w, {entry: c for entry, c in clients.items() if entry.does(w.name)}) for w in WORKLOADS]
@@ -212,7 +215,8 @@ class Bench:
                 self._check(shape, workload, those)
             for round_number in range(self.plan.repetitions):
                 for workload, those in asked:
-                    self._round(shape, workload, those, round_number, until)
+                    for turn in range(workload.turns):
+                        self._round(shape, workload, those, round_number * workload.turns + turn, until)
 
     def _loaded(self, stack: ExitStack, shape: Shape, tools: Sequence[Entry]) -> dict[Entry, Client]:
         """A process for every tool; two ways to ask one tool share it."""
@@ -229,7 +233,8 @@ class Bench:
 
     def _done(self, shape: Shape, tools: Sequence[Entry]) -> bool:
         return all(
-            len(self.state.get("cells", shape.name, w.name, entry.name, "seconds") or []) >= self.plan.repetitions
+            len(self.state.get("cells", shape.name, w.name, entry.name, "seconds") or [])
+            >= self.plan.repetitions * w.turns
             or self.state.get("cells", shape.name, w.name, entry.name, "failed") is not None
             for w in WORKLOADS
             for entry in tools
@@ -298,6 +303,7 @@ def _turned(entries: list[Entry], by: int) -> Iterator[Entry]:
 
 
 def identity(plan: Plan) -> dict[str, Any]:
-    """What has to be the same for a stopped run to go on: the plan, and rote's own version of the code."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD:src"], capture_output=True, text=True, cwd=ROOT)
-    return {"plan": json.loads(json.dumps(asdict(plan))), "source": commit.stdout.strip()}
+    """What has to be the same for a stopped run to go on: the plan, rote's and the benchmark's code, the machine."""
+    command = ["git", "rev-parse", "HEAD:src", "HEAD:benchmarks"]
+    commits = subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.split()
+    return {"plan": json.loads(json.dumps(asdict(plan))), "source": commits, "machine": machine(plan.threads)}

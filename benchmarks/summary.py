@@ -22,9 +22,10 @@ class Ratio:
     value: float
     low: float
     high: float
+    rounds: int = 2  # that both have: one of them shows no spread
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})"
+        return f"{self.value:.2f}" + (f" ({self.low:.2f}–{self.high:.2f})" if self.rounds > 1 else "")
 
 
 def per_unit(seconds: Sequence[float], units: float) -> float:
@@ -36,7 +37,7 @@ def ratio(tool: Sequence[float], tool_units: float, rote: Sequence[float], rote_
     """Of two lists of repetitions measured in turn; a round that only one of them has counts in its median alone."""
     value = per_unit(tool, tool_units) / per_unit(rote, rote_units)
     pairs = [(a / tool_units) / (b / rote_units) for a, b in zip(tool, rote, strict=False)]
-    return Ratio(value=value, low=min(value, *pairs), high=max(value, *pairs))
+    return Ratio(value=value, low=min(value, *pairs), high=max(value, *pairs), rounds=len(pairs))
 
 
 def agreement(found: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
@@ -68,6 +69,11 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 def share_of_peak(operations: float, seconds: float, peak: float) -> float:
     """Operations that are needed over those that the machine could have done in the time."""
     return operations / (seconds * peak)
+
+
+def peak_of(data: Mapping[str, Any], shape: str) -> float:
+    """Operations per second that the machine could do when a shape's measurements began."""
+    return float(data["peak"][shape]["operations_per_second"])
 
 
 def doublings(amounts: Sequence[int], seconds: Sequence[float]) -> list[float]:

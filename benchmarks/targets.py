@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.activations import activation_bytes
 from benchmarks.operations import growing, needed, whole_passes
 from benchmarks.shapes import shape_named
-from benchmarks.summary import Ratio, doublings, ratio, share_of_peak
+from benchmarks.summary import Ratio, doublings, peak_of, ratio, share_of_peak
 from benchmarks.tools import TOOLS
 from benchmarks.workloads import LENGTH, units, workload_named, worth
 
@@ -109,7 +109,7 @@ def _share_of(data: Data, shape: str, tool: str) -> float | None:
     if not cell.get("seconds") or "failed" in cell:
         return None
     operations = needed(workload_named("capture"), shape_named(shape), cell["units"])
-    return share_of_peak(operations, median(cell["seconds"]), data["peak"]["operations_per_second"])
+    return share_of_peak(operations, median(cell["seconds"]), peak_of(data, shape))
 
 
 def _memory(data: Data) -> Iterator[tuple[str, str, str]]:
@@ -118,7 +118,8 @@ def _memory(data: Data) -> Iterator[tuple[str, str, str]]:
         return
     shape = shape_named(found["shape"])
     for letter, name in (("a", "capture"), ("b", "neurons")):
-        used = found[f"{name}_peak_bytes"] - found["before_bytes"] - activation_bytes(shape, name)
+        budget = activation_bytes(shape, name, found["neurons_units"])
+        used = found[f"{name}_peak_bytes"] - found["before_bytes"] - budget
         times = used / (4 * shape.n_parameters)
         title = f"({letter}) at most {MEMORY} times the model, beside the stated budget"
         yield title, f"{shape.name} {times:.2f}", "yes" if times <= MEMORY else "no"

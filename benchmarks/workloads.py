@@ -22,10 +22,8 @@ METRICS = ("loss_nats", "kl_nats", "accuracy", "accuracy_cls", "readout_accuracy
 CONTINUOUS = ("loss_nats", "kl_nats")
 
 DEPTH_UNITS = {"capture": 317, "neurons": 100}  # with which growth with layers is measured
-BATCHED = {"pythia-70m": 140, "pythia-160m": 70, "pythia-410m": 35}  # neurons: passes no smaller than others'
+BATCHED = {"pythia-70m": 140, "pythia-160m": 70, "pythia-410m": 35}  # neurons: 252, 126, 63 rows in a pass
 CLEAN_PASSES = {"neurons": 1, "patching": 2}  # that a repetition begins with
-MANY_IN_A_PASS = ("rote", "hooks_batched")
-
 Inputs = Mapping[str, Any]
 
 
@@ -44,6 +42,7 @@ class Workload:
     peer_units: Mapping[str, int]
     rote_units: Mapping[str, int]  # by shape, where not all
     check_units: int
+    turns: int = 1  # of every tool in one round: more where a repetition is over in a second
 
 
 WORKLOADS = (
@@ -56,6 +55,7 @@ WORKLOADS = (
         peer_units={"pythia-70m": 192, "pythia-160m": 192, "pythia-410m": 192},
         rote_units={},
         check_units=128,
+        turns=2,
     ),
     Workload(
         letter="b",
@@ -86,6 +86,7 @@ WORKLOADS = (
         peer_units={},
         rote_units={},
         check_units=16,
+        turns=3,
     ),
     Workload(
         letter="e",
@@ -128,10 +129,10 @@ def all_units(workload: Workload, shape: Shape) -> int:
 def worth(workload: Workload, shape: Shape, tool: str, n: int) -> float:
     """How many units of the whole workload the time of a repetition of n is worth.
 
-    (n + clean passes) · whole / (whole + clean passes), where each unit is a pass and every repetition begins with
-    clean ones: those few that a repetition does would bear what the whole shares out over all. Else n.
+    (n + clean passes) · whole / (whole + clean passes) where each unit takes as long as a clean pass and every
+    repetition begins with some: those few that a repetition does would bear what the whole shares out. rote: n.
     """
-    clean = CLEAN_PASSES.get(workload.name, 0) if tool not in MANY_IN_A_PASS else 0
+    clean = CLEAN_PASSES.get(workload.name, 0) if tool != "rote" else 0
     whole = all_units(workload, shape)
     return (n + clean) * whole / (whole + clean) if clean else float(n)
 

@@ -58,7 +58,7 @@ TOOLS = (
         name="transformer_lens_4_last",
         title="TransformerLens 4.3, last logits only",
         of="transformer_lens_4",
-        only=("neurons", "paths"),
+        only=("neurons", "paths", "heads"),
         last_only=True,
     ),
     Entry(

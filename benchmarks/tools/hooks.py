@@ -7,7 +7,7 @@ the last position's logits are. A pass is ended by an exception once the last th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,22 @@ class Hooks(Tool):
             return hook
 
         handles = [module.register_forward_pre_hook(before(function)) for module, function in hooks]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def _patterns(self, seen: list[Tensor]) -> Iterator[None]:
+        """Every layer's attention pattern; after the last, nothing else runs."""
+
+        def after(module: Any, args: Any, output: Any) -> None:
+            seen.append(output[1])
+            if len(seen) == len(self.layers):
+                raise Done
+
+        handles = [layer.attention.register_forward_hook(after) for layer in self.layers]
         try:
             yield
         finally:
@@ -134,9 +150,14 @@ class Hooks(Tool):
         n_heads, z, patterns = self.model.config.num_attention_heads, [], []
         for rows in batches(len(tokens), BATCH):
             kept: list[Tensor] = []
-            with self._hooked(*((layer.attention.dense, lambda x, k=kept: k.append(x)) for layer in self.layers)):
-                out = self.model.gpt_neox(torch.as_tensor(tokens[rows]), output_attentions=True, use_cache=False)
-            patterns.append(torch.stack(out.attentions))
+            seen: list[Tensor] = []
+            with (
+                self._hooked(*((layer.attention.dense, lambda x, k=kept: k.append(x)) for layer in self.layers)),
+                self._patterns(seen),
+                suppress(Done),
+            ):
+                self.model.gpt_neox(torch.as_tensor(tokens[rows]), use_cache=False)
+            patterns.append(torch.stack(seen))
             z.append(torch.stack(kept).unflatten(-1, (n_heads, -1)))
         return {"pattern": torch.cat(patterns, 1), "z": torch.cat(z, 1)}
 

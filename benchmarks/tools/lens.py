@@ -27,7 +27,11 @@ class Lens(Tool):
     def _cached(self, tokens: np.ndarray, names: Sequence[str], stop: int | None = None) -> dict[str, Tensor]:
         wanted = set(names)
         _, cache = self.model.run_with_cache(
-            torch.as_tensor(tokens), names_filter=lambda name: name in wanted, stop_at_layer=stop, return_type=None
+            torch.as_tensor(tokens),
+            names_filter=lambda name: name in wanted,
+            stop_at_layer=stop,
+            return_type=None,
+            **self.keep,
         )
         return {name: cache[name] for name in names}
 

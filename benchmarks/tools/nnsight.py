@@ -111,8 +111,9 @@ class Nnsight(Tool):
     def patching(
         self, *, clean: np.ndarray, corrupted: np.ndarray, answers: np.ndarray, places: Sequence[Place]
     ) -> Results:
-        with self.model.trace(torch.as_tensor(clean)):
+        with self.model.trace(torch.as_tensor(clean)) as tracer:
             kept = nnsight.save([layer.attention.dense.input.clone() for layer in self.layers])
+            tracer.stop()
         ids, width = torch.as_tensor(corrupted), kept[0].shape[-1] // self.model.config.num_attention_heads
         before, effects = log_prob(self._last_logits(ids), answers), []
         for layer, head, position in places:

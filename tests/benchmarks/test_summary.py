@@ -13,9 +13,10 @@ from benchmarks.summary import Ratio, agreement, doublings, per_unit, ratio, rel
 
 def test_a_ratio_compares_medians_per_unit_and_shows_the_rounds() -> None:
     found = ratio([2.0, 4.0, 6.0], 10, [1.0, 1.0, 2.0], 10)
-    assert found == Ratio(value=4.0, low=2.0, high=4.0)
+    assert found == Ratio(value=4.0, low=2.0, high=4.0, rounds=3)
     assert ratio([2.0], 10, [1.0], 100).value == pytest.approx(20.0)  # fewer units, the same per unit
     assert str(found) == "4.00 (2.00–4.00)"
+    assert str(ratio([2.0], 10, [1.0], 10)) == "2.00"  # one round has no spread
 
 
 def test_per_unit_is_not_moved_by_one_slow_repetition() -> None:
