@@ -141,23 +141,33 @@ class Session:
     edits: Sequence[AnyEdit]
     stops: bool = True
     read_values: dict[Site, Tensor] = field(default_factory=dict)
+    _reads: dict[Site, Read] = field(init=False, repr=False)
+    _edits: dict[Site, list[AnyEdit]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._reads = {read.site: read for read in self.reads}
+        self._edits = {edit.site: [e for e in self.edits if e.site == edit.site] for edit in self.edits}
 
     def visit(self, site: Site, x: Tensor) -> Tensor:
         """Apply the edits of a site, in their order, then read the result."""
+        read, edits = self._reads.get(site), self._edits.get(site, ())
+        if read is None and not edits:
+            return x
         if torch.is_grad_enabled():
             x = x.view_as(x)  # a node of its own: one tensor may enter two modules, and slopes are of one of them
-        for edit in self.edits:
-            if edit.site == site:
-                x = edit.apply(x)
-        for read in self.reads:
-            if read.site == site:
-                value = gather(site, x, read.position)
-                check_finite(site, value)
-                stays = self.wiring.device is None or torch.is_grad_enabled()  # a copy is not on the way to the logits
-                self.read_values[site] = value if stays else value.to(self.wiring.device)
-        if self.stops and self.reads and all(read.site in self.read_values for read in self.reads):
-            raise Stop
+        for edit in edits:
+            x = edit.apply(x)
+        if read is not None:
+            self._keep(read, x)
         return x
+
+    def _keep(self, read: Read, x: Tensor) -> None:
+        value = gather(read.site, x, read.position)
+        check_finite(read.site, value)
+        stays = self.wiring.device is None or torch.is_grad_enabled()  # a copy is not on the way to the logits
+        self.read_values[read.site] = value if stays else value.to(self.wiring.device)
+        if self.stops and len(self.read_values) == len(self._reads):
+            raise Stop
 
     @property
     def sites(self) -> tuple[Site, ...]:

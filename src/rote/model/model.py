@@ -251,8 +251,7 @@ class Model:
                 raise InputError(f"{r.site} is read more than once in one pass, at different positions; read all of it")
         if first:
             reads, edits = [r.counted_from(first) for r in reads], [e.counted_from(first) for e in edits]
-        # accelerate takes an offloaded block's weights away at its end
-        stops = not any(hasattr(module, "_hf_hook") for module in self.module.modules())
+        stops = not hasattr(self.module, "hf_device_map")  # accelerate takes a block's weights away at its end
         return Session(wiring=self.wiring, reads=reads, edits=edits, stops=stops)
 
     def _last_block(self, session: Session) -> int | None:
@@ -297,7 +296,8 @@ class Model:
         config, training = self.config, [m for m in self.module.modules() if m.training]
         before = config._attn_implementation
         config._attn_implementation = attention.NAME
-        self.module.eval()
+        if training:
+            self.module.eval()
         try:
             with Float32Products() if self.float32_products else nullcontext():
                 yield
