@@ -18,7 +18,7 @@ import torch
 
 from rote.catalog import card
 from rote.circuit import PromptSet
-from rote.circuit.prompts import RECORDING_BUDGET_BYTES
+from rote.circuit.kept import RECORDING_BUDGET_BYTES
 from rote.errors import NotApplicable
 from rote.experiments import Experiment, Reading, SharedNeurons, StackExperiment, TextExperiment
 from rote.experiments.local_processing import TOKENS_PER_PROMPT, strings_of

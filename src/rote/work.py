@@ -13,6 +13,7 @@ import pandas as pd
 from rote.agenda import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
 from rote.catalog import CARDS, card
 from rote.circuit import KnownFacts, OtherRelation, Recall, ask, reading_heads, search
+from rote.circuit.kept import Kept
 from rote.circuit.top_heads import Head
 from rote.errors import FactsError, NotApplicable, RunError, TextError
 from rote.experiments import Experiment, Reading, Study
@@ -53,6 +54,7 @@ class Work(Agenda):
         self.rehearse = rehearse  # every fact counts as known: for timing on random weights
         self.described: dict[str, Any] = {}
         self._targets: dict[str, Target] = {}
+        self._kept = Kept()
         self._recalls: dict[str, Recall] = {}
         self._studies: dict[str, Study] = {}
 
@@ -92,7 +94,7 @@ class Work(Agenda):
         prompts = self._asked(shard.item)
         known = self._ask(prompts).known
         reason = too_few(known, prompts, self.settings)
-        heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings))
+        heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings, self._kept))
         names = [prompts.facts[i].entity for i in np.flatnonzero(known)]
         return choice(shard.item, json.dumps({"heads": heads, "known": names, "reason": reason}))
 
@@ -133,7 +135,7 @@ class Work(Agenda):
         """The relation's known facts; one object for all stages, since it keeps recordings."""
         if name not in self._recalls:
             known = self.found.known[name].known
-            self._recalls[name] = Recall.of(self.model, self.prompts[name], known, self.settings)
+            self._recalls[name] = Recall.of(self.model, self.prompts[name], known, self.settings, self._kept)
         return self._recalls[name]
 
     def member(self, shard: Shard) -> Record:
@@ -165,7 +167,7 @@ class Work(Agenda):
         if name not in self._recalls:
             prompts, names = self._asked(name), set(self.found.readers[name]["known"])
             known = np.array([fact.entity in names for fact in prompts.facts])
-            self._recalls[name] = Recall.of(self.model, prompts, known, self.settings)
+            self._recalls[name] = Recall.of(self.model, prompts, known, self.settings, self._kept)
         return self._recalls[name]
 
     def _asked(self, name: str) -> RelationPrompts:

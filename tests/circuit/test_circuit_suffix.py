@@ -87,7 +87,7 @@ def test_positions_before_an_edit_do_not_run(world: World, monkeypatch: pytest.M
 
 
 def test_batches_that_do_not_fit_are_halved_and_answer_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = replace(world.recall.full, recordings={})
+    prompts = replace(world.recall.full)
     chosen, plain = edits(world, prompts)["an MLP's input"], Model.record
     whole = world.recall.full.forward(chosen)
 

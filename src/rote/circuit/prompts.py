@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rote.circuit.kept import RECORDING_BUDGET_BYTES, Kept
 from rote.facts import RelationPrompts
 from rote.model import Activations, Edit, Model, Read, Recording, Site, Slope, replay_after, slopes
 from rote.model.hooks import NonFinite
@@ -20,7 +21,6 @@ from rote.model.precision import wide
 
 T = TypeVar("T")
 RowObjective = Callable[[Float[Tensor, "row cls"], Int[Tensor, " row"]], Float[Tensor, " row"]]
-RECORDING_BUDGET_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +70,7 @@ class PromptSet:
     class_tokens: Int[Tensor, " cls"]
     cls: Int[Tensor, " fact"]
     batch_size: int
-    recordings: dict[tuple[int, int], Recording] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept, repr=False)
     rows_at_once: RowsAtOnce = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,8 +90,10 @@ class PromptSet:
         return (model.d_model + 2 * model.n_kv_heads * model.d_head) * model.n_layers * model.dtype.itemsize
 
     @classmethod
-    def of(cls, model: Model, prompts: RelationPrompts, batch_size: int) -> PromptSet:
+    def of(cls, model: Model, prompts: RelationPrompts, batch_size: int, kept: Kept | None = None) -> PromptSet:
+        """`kept` holds the clean passes, within a budget that other prompts may share."""
         return cls(
+            kept=Kept() if kept is None else kept,
             model=model,
             tokens=tensor(prompts.tokens),
             mask=tensor(prompts.mask),
@@ -115,13 +117,14 @@ class PromptSet:
         return self.tokens.numel() * self._recorded_per_position <= RECORDING_BUDGET_BYTES
 
     def recording(self, rows: Int[Tensor, " row"]) -> Recording:
-        """The clean forward pass of one batch, kept while all of them fit the budget."""
+        """The clean forward pass of one batch, kept where those of all batches fit the budget."""
         key = int(rows[0]), len(rows)
-        if key in self.recordings:
-            return self.recordings[key]
+        found = self.kept.get(self, key)
+        if found is not None:
+            return found
         recording = self.model.record(self.tokens[rows], self.mask[rows])
         if self._keeps_recordings:
-            self.recordings[key] = recording
+            self.kept.put(self, key, recording, self.tokens[rows].numel() * self._recorded_per_position)
         return recording
 
     def forward(

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from rote.circuit.kept import Kept
 from rote.circuit.prompts import Forward, PromptSet, RowObjective, tensor
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
@@ -27,7 +28,7 @@ class Recall:
 
     `selection` marks the half of the entities on which choices are made; the others are reported on.
     `table_names` holds the token pairs of every two-token name in the table, known or not; `readouts` remembers
-    what `head_readouts` has computed.
+    what `head_readouts` has computed, `kept` the clean passes of all prompts, with those of other relations.
     """
 
     model: Model
@@ -36,10 +37,18 @@ class Recall:
     selection: Bool[np.ndarray, " fact"]
     table_names: frozenset[tuple[int, int]]
     readouts: dict[tuple[tuple[int, int], ...], tuple[Readout, ...]] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept, repr=False)
 
     @classmethod
-    def of(cls, model: Model, prompts: RelationPrompts, known: Bool[np.ndarray, " fact"], settings: Settings) -> Recall:
-        """The known ones of a relation's facts, halved by class."""
+    def of(
+        cls,
+        model: Model,
+        prompts: RelationPrompts,
+        known: Bool[np.ndarray, " fact"],
+        settings: Settings,
+        kept: Kept | None = None,
+    ) -> Recall:
+        """The known ones of a relation's facts, halved by class; `kept` as in `PromptSet.of`."""
         two, chosen = prompts.n_name_tokens == 2, prompts.take(known)
         return cls(
             model=model,
@@ -47,6 +56,7 @@ class Recall:
             settings=settings,
             selection=stratified_halves(chosen.cls, ids=chosen.entities, seed=settings.seed),
             table_names=frozenset(zip(prompts.first[two].tolist(), prompts.last[two].tolist(), strict=True)),
+            kept=Kept() if kept is None else kept,
         )
 
     def take(self, index: Int[np.ndarray, " new_fact"]) -> Recall:
@@ -107,7 +117,7 @@ class Recall:
 
     def prompt_set(self, p: RelationPrompts) -> PromptSet:
         """Any prompts as this model is asked them, for instance the same entities under another relation."""
-        return PromptSet.of(self.model, p, self.settings.batch_size)
+        return PromptSet.of(self.model, p, self.settings.batch_size, self.kept)
 
     @cached_property
     def name_only(self) -> PromptSet:
@@ -122,7 +132,6 @@ class Recall:
             subject_first=tensor(first),
             subject_last=tensor(last),
             end=tensor(last),
-            recordings={},
         )
 
     @cached_property
