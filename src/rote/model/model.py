@@ -20,7 +20,7 @@ from rote.model.families import Family
 from rote.model.hooks import Session, Stop, Wiring, check_finite, gather
 from rote.model.placing import placed
 from rote.model.precision import Float32Products, slow_bfloat16, wide
-from rote.model.recording import Recording, output_of
+from rote.model.recording import Recorder, Recording, output_of
 from rote.model.sites import Read, Site, SiteLike, parse_read
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
 
@@ -166,38 +166,12 @@ class Model:
         session = replace(self._session(read, ()), stops=False)
         logits = _logits_read(session)
         ends = not any(r.site.name in ("final", "logits") for r in session.reads)
-        residuals: list[Tensor] = []
-        arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        kept: dict[int, attention.KeyValue] = {}
-        last: list[Tensor] = []
-
-        def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            rest = dict(kwargs)
-            residuals.append(args[0] if args else rest.pop("hidden_states"))
-            arguments.append((args[1:], rest))
-
-        def stop(module: nn.Module, args: Any, output: Any) -> None:
-            last.append(output_of(output))
-            if ends:
-                raise Stop
-
-        blocks = self.wiring.blocks
-        handles = [block.register_forward_pre_hook(keep, with_kwargs=True) for block in blocks]
-        try:
-            with torch.no_grad(), self._serving(), attention.keeping(kept), session.hooked(), suppress(Stop):
-                handles.append(blocks[-1].register_forward_hook(stop))  # behind the hook that reads there
+        recorder = Recorder()
+        with torch.no_grad(), self._serving(), session.hooked(), suppress(Stop):
+            with recorder.watching(self.wiring.blocks, ends=ends):  # behind the hooks that read
                 final = self._final(tokens, mask, positions)
-                self._read_logits(session, final, logits)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return Recording(
-            resid_pre=tuple(residuals),
-            resid_post=last[0],
-            keys_values=tuple(kept[layer] for layer in range(len(blocks))),
-            arguments=tuple(arguments),
-            read=Activations(session.read_values),
-        )
+            self._read_logits(session, final, logits)
+        return recorder.recording(Activations(session.read_values))
 
     def replay(
         self,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from rote.model.activations import Activations
-from rote.model.attention import KeyValue
+from rote.model.attention import KeyValue, keeping
+from rote.model.hooks import Stop
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +61,48 @@ class Recording:
         if first:
             arguments = _from_position(arguments, first, self.n_positions)
         return arguments if rows is None else _rows(arguments, rows, self.n_rows)  # type: ignore[no-any-return]
+
+
+@dataclass(eq=False)
+class Recorder:
+    """What a forward pass shows of its blocks, for a recording."""
+
+    resid_pre: list[Tensor] = field(default_factory=list)
+    resid_post: list[Tensor] = field(default_factory=list)
+    keys_values: dict[int, KeyValue] = field(default_factory=dict)
+    arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+
+    @contextmanager
+    def watching(self, blocks: nn.ModuleList, *, ends: bool) -> Iterator[None]:
+        """Within this context passes are seen; `ends`: by `Stop` after the last block."""
+        handles = [block.register_forward_pre_hook(self._enter, with_kwargs=True) for block in blocks]
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self.resid_post.append(output_of(output))
+            if ends:
+                raise Stop
+
+        handles.append(blocks[-1].register_forward_hook(leave))
+        try:
+            with keeping(self.keys_values):
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        rest = dict(kwargs)
+        self.resid_pre.append(args[0] if args else rest.pop("hidden_states"))
+        self.arguments.append((args[1:], rest))
+
+    def recording(self, read: Activations) -> Recording:
+        return Recording(
+            resid_pre=tuple(self.resid_pre),
+            resid_post=self.resid_post[0],
+            keys_values=tuple(self.keys_values[layer] for layer in range(len(self.resid_pre))),
+            arguments=tuple(self.arguments),
+            read=read,
+        )
 
 
 def _rows(value: Any, rows: Tensor, n: int) -> Any:
