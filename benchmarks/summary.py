@@ -22,7 +22,7 @@ class Ratio:
     value: float
     low: float
     high: float
-    rounds: int = 2  # that both have: one of them shows no spread
+    rounds: int  # that both have: one of them shows no spread
 
     def __str__(self) -> str:
         return f"{self.value:.2f}" + (f" ({self.low:.2f}–{self.high:.2f})" if self.rounds > 1 else "")

@@ -24,6 +24,7 @@ CONTINUOUS = ("loss_nats", "kl_nats")
 DEPTH_UNITS = {"capture": 317, "neurons": 100}  # with which growth with layers is measured
 BATCHED = {"pythia-70m": 140, "pythia-160m": 70, "pythia-410m": 35}  # neurons: 252, 126, 63 rows in a pass
 CLEAN_PASSES = {"neurons": 1, "patching": 2}  # that a repetition begins with
+
 Inputs = Mapping[str, Any]
 
 

@@ -10,6 +10,7 @@ import torch
 from circuit_world import World
 
 from rote.circuit.concatenation import total_effects, total_effects_first_order
+from rote.circuit.kept import Kept
 from rote.circuit.prompts import Forward, PromptSet
 from rote.circuit.top_heads import value_inputs, value_inputs_first_order
 from rote.model import Edit, Model, Read, Site
@@ -87,7 +88,7 @@ def test_positions_before_an_edit_do_not_run(world: World, monkeypatch: pytest.M
 
 
 def test_batches_that_do_not_fit_are_halved_and_answer_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    prompts = replace(world.recall.full)
+    prompts = replace(world.recall.full, kept=Kept())
     chosen, plain = edits(world, prompts)["an MLP's input"], Model.record
     whole = world.recall.full.forward(chosen)
 

@@ -32,6 +32,7 @@ from rote.execute.abstract import (
     State,
     ignore,
 )
+from rote.execute.carried import carried
 
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -228,13 +229,4 @@ def _do(call: _Call, shard: Any) -> _Outcome:
         value = call.work(_states[call.key], shard)
         return _Outcome(value, None, False, time.perf_counter() - begin)
     except Exception as error:
-        return _Outcome(None, _carried(error), in_setup, time.perf_counter() - begin)
-
-
-def _carried(error: Exception) -> Exception:
-    """An exception that comes out as it went in, or one that says what it was."""
-    try:
-        pickle.loads(bytes(dumps(error)))
-    except Exception:
-        return WorkerLost(f"{type(error).__name__} on a worker, which cannot be pickled: {error}")
-    return error
+        return _Outcome(None, carried(error, dumps, pickle.loads), in_setup, time.perf_counter() - begin)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rote.errors import InputError, WorkerLost
+from rote.execute.carried import carried
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 5.0  # between two looks at whether anything can be placed at all
@@ -75,17 +76,7 @@ def _told(call: Callable[[], Any]) -> Outcome:
     except Exception as error:
         seconds = time.perf_counter() - begin
         error.add_note("On the worker:\n" + "".join(traceback.format_exception(error)).rstrip())
-        return Outcome(True, _pickled(error), seconds)
-
-
-def _pickled(error: Exception) -> bytes:
-    """An exception that comes out as it went in, or one that says what it was."""
-    try:
-        content = dumps(error)
-        _loads(content)
-    except Exception:
-        return dumps(WorkerLost(f"{type(error).__name__} on a worker, which cannot be pickled: {error}"))
-    return content
+        return Outcome(True, dumps(carried(error, dumps, _loads)), seconds)
 
 
 def dumps(value: object) -> bytes:
