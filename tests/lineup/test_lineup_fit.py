@@ -148,6 +148,16 @@ def test_a_seed_is_a_member_bit_by_bit(control: Control) -> None:
     assert not same(built, member(control, stack, 1, replace(settings, seed=1)).stack)
 
 
+@every
+def test_a_member_is_built_where_its_target_lies(control: Control) -> None:
+    """With a default device on which nothing is computed: what is made without naming the target's device breaks."""
+    settings = replace(QUICK, n_refine_steps=1)
+    target = Target.of(knowing("sequential LayerNorm", n_relations=2), settings)
+    with torch.device("meta"):
+        layers = control.layers(target, np.random.default_rng(5), settings)
+    assert {w.device.type for w in weights(target.stack.with_layers(layers, control.name))} == {"cpu"}
+
+
 def test_no_step_after_the_hash_is_the_hash() -> None:
     for kind in KINDS:
         target = Target.of(knowing(kind), QUICK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ def fit_outputs(
     posts = [layers[i].post(run.mlp_in[i]) for i in fitted]
     old = [layers[i].mlp.w_out for i in fitted]
     rest = run.output - sum((run.mlp_out[i] for i in fitted), torch.zeros_like(run.output))
-    ends = torch.tensor([0, *(p.shape[1] for p in posts)]).cumsum(0).tolist()
+    ends = [0, *accumulate(p.shape[1] for p in posts)]
     rows = [slice(a, b) for a, b in pairwise(ends)]
     if basis is None:
         ridges = [(Ridge(torch.cat(posts, 1), wanted, torch.cat(old)), slice(0, ends[-1]))]
