@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_zoo import build, hugging_face, shared, tokens
+from family_zoo import build, hugging_face, served, shared, tokens
 from torch import nn
 
-from rote.model import load_model
+from rote.model import ablate_neurons, load_model
 from rote.model.load import weights_hash
 
 accelerate = pytest.importorskip("accelerate")
@@ -38,6 +38,18 @@ def test_weights_that_are_fetched_when_they_are_needed_are_the_same(name: str, w
     assert torch.equal(model.unembed_columns(torch.tensor([3, 5])), here.unembed_columns(torch.tensor([3, 5])))
     assert weights_hash(model) == weights_hash(here)
     assert any(p.is_meta for p in module.parameters())  # and stay where they were
+
+
+@pytest.mark.parametrize("where", ["memory", "disk"])
+@pytest.mark.parametrize("name", NAMES)
+def test_neurons_whose_weights_are_fetched_are_ablated_alike(name: str, where: str, tmp_path: Path) -> None:
+    here, ids, at = served(name), tokens(), torch.tensor([5, 2, 5])
+    if here.family.experts:
+        pytest.skip(here.family.experts)
+    fetched = load_model(offloaded(name, where, tmp_path), tokenizer=object(), check=False)
+    asked = {"layer": 1, "neurons": torch.arange(6), "value": 0.0, "position": at, "end": at + 1, "answer": at}
+    effects, expected = (ablate_neurons(model, model.record(ids), **asked) for model in (fetched, here))
+    torch.testing.assert_close(effects, expected)
 
 
 def test_a_folder_loads_with_a_device_map(tmp_path: Path) -> None:

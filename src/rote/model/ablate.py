@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from rote.errors import InputError, NotApplicable
@@ -21,7 +21,7 @@ from rote.model.model import Model
 from rote.model.precision import wide
 from rote.model.recording import Recording
 from rote.model.sites import Read, Site, SiteLike, parse_read
-from rote.model.weights import NormWeights
+from rote.model.weights import NormWeights, raw
 
 
 def replay_after(
@@ -132,7 +132,7 @@ class _Changes:
         acts = model.replay(recording, layer, first=first, read=reads)
         self.post, self.out = wide(acts["mlp_post", layer]), wide(acts[out])
         self.norm: NormWeights | None = model.mlp_out_norm(layer)
-        self.w_out, self.scale = output_rows(model, layer), model.residual_scale
+        self.w_out, self.scale = output_rows(model, layer).to(self.post.device), model.residual_scale
 
     def shift(self, neuron: Tensor, value: Tensor, rows: Tensor) -> Float[Tensor, "row d_model"]:
         change = (value - self.post[rows, neuron])[:, None] * wide(self.w_out[neuron]) * self.scale
@@ -142,12 +142,12 @@ class _Changes:
 
 
 def output_rows(model: Model, layer: int) -> Float[Tensor, "neuron d_model"]:
-    """A view of an MLP's output matrix, one row per neuron, in the model's own dtype."""
+    """A view of an MLP's output matrix, one row per neuron, in the model's own dtype and where the weights are kept."""
     try:
         module = model.wiring.part(layer, model.family.mlp_out)
     except AttributeError as error:
         raise NotApplicable(f"this block has no dense MLP with single neurons ({error})") from error
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, nn.Parameter):
+    weight = None if module is None else raw(module, "weight")
+    if weight is None:
         raise NotApplicable(f"this block has no dense MLP with single neurons ({type(module).__name__})")
-    return weight.detach() if type(module).__name__ == "Conv1D" else weight.detach().T
+    return weight if type(module).__name__ == "Conv1D" else weight.T
