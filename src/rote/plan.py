@@ -18,7 +18,7 @@ import torch
 
 from rote.catalog import card
 from rote.circuit import PromptSet
-from rote.circuit.kept import RECORDING_BUDGET_BYTES
+from rote.circuit.kept import budget
 from rote.errors import NotApplicable
 from rote.experiments import Experiment, Reading, SharedNeurons, StackExperiment, TextExperiment
 from rote.experiments.local_processing import TOKENS_PER_PROMPT, strings_of
@@ -294,5 +294,5 @@ def _memory(model: Model, asked: dict[str, RelationPrompts], settings: Settings)
     logits = settings.batch_size * int(model.config.vocab_size) * 8
     everything = len(widest) * int(model.config.vocab_size) * 8  # log-probabilities for the KL divergence
     resamples = settings.n_bootstrap * len(widest) * 8
-    kept = min(recordings, 2 * RECORDING_BUDGET_BYTES)
+    kept = min(recordings, budget(model.device))
     return int(model.n_parameters * item + kept + logits + everything + resamples + libraries)

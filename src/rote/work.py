@@ -13,7 +13,7 @@ import pandas as pd
 from rote.agenda import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
 from rote.catalog import CARDS, card
 from rote.circuit import KnownFacts, OtherRelation, Recall, ask, reading_heads, search
-from rote.circuit.kept import Kept
+from rote.circuit.kept import Kept, budget
 from rote.circuit.top_heads import Head
 from rote.errors import FactsError, NotApplicable, RunError, TextError
 from rote.experiments import Experiment, Reading, Study
@@ -54,7 +54,7 @@ class Work(Agenda):
         self.rehearse = rehearse  # every fact counts as known: for timing on random weights
         self.described: dict[str, Any] = {}
         self._targets: dict[str, Target] = {}
-        self._kept = Kept()
+        self._kept = Kept(budget(model.device))
         self._recalls: dict[str, Recall] = {}
         self._studies: dict[str, Study] = {}
 

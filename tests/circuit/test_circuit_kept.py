@@ -9,7 +9,8 @@ import pytest
 import torch
 from circuit_world import World
 
-from rote.circuit.kept import Kept
+from rote.circuit import kept as kept_module
+from rote.circuit.kept import Kept, budget
 from rote.circuit.prompts import PromptSet
 from rote.model import Model, Recording
 
@@ -64,3 +65,22 @@ def test_a_relations_prompts_share_one_budget(world: World) -> None:
     used = recall.kept.n_bytes
     ask(asked[1])
     assert 0 < used < recall.kept.n_bytes
+
+
+def test_a_set_that_needs_more_than_half_of_the_budget_is_not_kept(world: World, passes: list[int]) -> None:
+    plain = world.recall.full
+    one = plain.tokens.numel() * plain._recorded_per_position
+    for n_bytes, kept in ((2 * one, True), (2 * one - 1, False)):
+        prompts = replace(plain, kept=Kept(n_bytes))
+        ask(prompts)
+        made = len(passes)
+        ask(prompts)
+        assert (len(passes) == made) == kept
+
+
+def test_a_card_keeps_as_much_as_half_of_what_is_free_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, gib = torch.device("cuda"), 2**30
+    for free, kept in ((100 * gib, 50 * gib), (3 * gib, 4 * gib), (None, 4 * gib)):
+        monkeypatch.setattr(kept_module, "free_bytes", lambda device, free=free: free)
+        assert budget(card) == kept
+        assert budget(torch.device("cpu")) == 4 * gib

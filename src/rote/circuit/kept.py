@@ -5,21 +5,35 @@ from __future__ import annotations
 from collections.abc import Hashable
 from weakref import WeakKeyDictionary
 
-from rote.model import Recording
+import torch
 
-RECORDING_BUDGET_BYTES = 2 * 1024**3  # of one set of prompts; twice of all: a relation's prompts, and its names alone
+from rote.model import Recording
+from rote.model.memory import free_bytes
+
+BUDGET_BYTES = 4 * 1024**3
+CARD_SHARE = 0.5  # of the memory that is free on a card once the model is there
+
+
+def budget(device: torch.device) -> int:
+    """What the recordings of a process may take: 4 GiB, on a card half of its free memory where that is more."""
+    free = free_bytes(device) if device.type != "cpu" else None
+    return max(BUDGET_BYTES, int(CARD_SHARE * (free or 0)))
 
 
 class Kept:
     """Recordings by owner (a set of prompts, with which they go) and key (its rows).
 
     Where they need more than the budget, the owner that was asked longest ago loses all of its recordings, never the
-    one that is asked now.
+    one that is asked now. A set gets at most half of it: a relation's prompts go with its names alone.
     """
 
-    def __init__(self, budget_bytes: int = 2 * RECORDING_BUDGET_BYTES) -> None:
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self.budget_bytes = budget_bytes
         self._owners: WeakKeyDictionary[Hashable, dict[Hashable, tuple[Recording, int]]] = WeakKeyDictionary()
+
+    def fits(self, n_bytes: int) -> bool:
+        """Whether one set of prompts that needs so much is kept at all."""
+        return n_bytes <= self.budget_bytes // 2
 
     @property
     def n_bytes(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rote.circuit.kept import RECORDING_BUDGET_BYTES, Kept
+from rote.circuit.kept import Kept
 from rote.facts import RelationPrompts
 from rote.model import Activations, Edit, Model, Read, Recording, Site, Slope, replay_after, slopes
 from rote.model.hooks import NonFinite
@@ -114,7 +114,7 @@ class PromptSet:
 
     @cached_property
     def _keeps_recordings(self) -> bool:
-        return self.tokens.numel() * self._recorded_per_position <= RECORDING_BUDGET_BYTES
+        return self.kept.fits(self.tokens.numel() * self._recorded_per_position)
 
     def recording(self, rows: Int[Tensor, " row"]) -> Recording:
         """The clean forward pass of one batch, kept where those of all batches fit the budget."""
