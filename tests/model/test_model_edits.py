@@ -311,6 +311,7 @@ WRONG: dict[str, dict[str, Any]] = {
         "position": POSITION,
         "key_position": POSITION,
     },
+    "is a float; expected a tensor": {"site": Site("z", 0), "value": 0.5},
     "go together": {"site": Site("scores", 0), "value": noise(1)},
     "position and key_position": {"site": Site("scores", 0), "change": "forbid", "position": POSITION},
     "no head dimension": {"site": Site("mlp_out", 0), "value": noise(1), "head": 1},

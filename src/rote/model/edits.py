@@ -47,6 +47,8 @@ class Edit:
             problems.append(f"site {self.site} with change {self.change!r}; `forbid` and `scores` go together")
         if (self.change == "forbid") != (self.value is None):
             problems.append(f"change {self.change!r} {'needs a' if self.value is None else 'takes no'} value")
+        if self.value is not None and not isinstance(self.value, Tensor):
+            problems.append(f"value {self.value!r} is a {type(self.value).__name__}; expected a tensor")
         if self.change == "forbid" and (self.position is None or self.key_position is None):
             problems.append("`forbid` needs position and key_position, one of each per row")
         if self.head is not None and self.site.name not in PER_HEAD + ATTENTION_SQUARES:

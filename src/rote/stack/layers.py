@@ -46,6 +46,8 @@ class StackLayer:
 def permuted(layer: StackLayer, generator: np.random.Generator) -> StackLayer:
     """Each weight matrix and bias of the MLP permuted entrywise, on its own device; norms and attention stay.
 
+    A GPU draws another permutation than a processor does.
+
     Source: Fact Finding, post 3, the shuffled-weights baseline.
     """
     seed = int(generator.integers(2**63))
