@@ -53,9 +53,12 @@ def _call(*command: str) -> None:
         raise NotInstalled(" ".join((done.stderr or done.stdout).split())[-600:])
 
 
-def environment(threads: int) -> dict[str, str]:
-    """The variables under which every tool runs alike: threads, no network, freed memory kept in the process."""
-    count = str(threads)
+def environment(threads: int, *, gpu: bool = False) -> dict[str, str]:
+    """The variables under which every tool runs alike: threads, no network, freed memory kept in the process.
+
+    gpu: whether it may see one.
+    """
+    count, unseen = str(threads), {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
     return {
         **os.environ,
         "OMP_NUM_THREADS": count,
@@ -67,8 +70,8 @@ def environment(threads: int) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "WANDB_MODE": "disabled",
         "TQDM_DISABLE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
         "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
         "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
         "MALLOC_TOP_PAD_": str(64 << 20),
+        **unseen,
     }

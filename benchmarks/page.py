@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.activations import activation_bytes
 from benchmarks.operations import WHOLE_PASSES, asked, needed, whole_passes
-from benchmarks.rehearsal_page import rehearsals
+from benchmarks.rehearsal_page import neuron_sweeps, rehearsals
 from benchmarks.shapes import Shape, shape_named
 from benchmarks.summary import TOLERANCE, peak_of, per_unit, ratio, share_of_peak
 from benchmarks.targets import growth, targets
@@ -24,14 +24,18 @@ Data = Mapping[str, Any]
 
 
 def write_page(data: Data, page: Path) -> None:
-    """Fill the template; rehearsals come from the file beside the page."""
+    """Fill the template; rehearsals and sweeps come from the files beside the page."""
     page.parent.mkdir(parents=True, exist_ok=True)
-    beside = page.with_name("rehearsal.json")
-    rehearsed = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
-    page.write_text(text_of(data, rehearsed), encoding="utf-8")
+    rehearsed, swept = (_beside(page, name) for name in ("rehearsal.json", "neuron_sweep.json"))
+    page.write_text(text_of(data, rehearsed, swept), encoding="utf-8")
 
 
-def text_of(data: Data, rehearsed: Data | None = None) -> str:
+def _beside(page: Path, name: str) -> Data:
+    file = page.with_name(name)
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}  # type: ignore[no-any-return]
+
+
+def text_of(data: Data, rehearsed: Data | None = None, swept: Data | None = None) -> str:
     """The page's text."""
     plan = data["identity"]["plan"]
     text = TEMPLATE.read_text(encoding="utf-8").format(
@@ -47,6 +51,7 @@ def text_of(data: Data, rehearsed: Data | None = None) -> str:
         memory=_memory(data),
         growth=_growth(data),
         rehearsals=rehearsals(rehearsed or {}),
+        sweeps=neuron_sweeps(swept or {}),
         versions=_versions(data),
         failures=_failures(data),
     )

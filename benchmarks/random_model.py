@@ -43,26 +43,26 @@ def config(shape: str) -> GPTNeoXConfig:
     )
 
 
-def build(shape: str, dtype: torch.dtype = torch.float32, seed: int = 0) -> GPTNeoXForCausalLM:
-    """A model of this shape with weights of N(0, 0.02²), norms of one and biases of zero."""
+def build(shape: str, dtype: torch.dtype = torch.float32, seed: int = 0, device: str = "cpu") -> GPTNeoXForCausalLM:
+    """A model of this shape with weights of N(0, 0.02²), norms of one and biases of zero; a GPU draws others."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.device(device):
             torch.manual_seed(seed)
             return GPTNeoXForCausalLM(config(shape)).eval()
     finally:
         torch.set_default_dtype(before)
 
 
-def write(shape: str, folder: Path, tokenizer: Path, dtype: torch.dtype, seed: int = 0) -> None:
+def write(shape: str, folder: Path, tokenizer: Path, dtype: torch.dtype, seed: int = 0, device: str = "cpu") -> None:
     """The model and a tokenizer as a checkpoint that `rote.load_model` reads."""
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} is not empty; choose a new folder, nothing is overwritten")
     found = sorted(tokenizer.glob("*tokenizer.json"))
     if not found:
         raise SystemExit(f"{tokenizer} holds no tokenizer.json; expected a folder with a fast tokenizer")
-    build(shape, dtype, seed).save_pretrained(folder)
+    build(shape, dtype, seed, device).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_file=str(found[0]), bos_token=END, eos_token=END).save_pretrained(folder)
 
 
@@ -73,8 +73,9 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with a tokenizer.json")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="where the weights are drawn")
     given = parser.parse_args()
-    write(given.shape, given.folder, given.tokenizer, getattr(torch, given.dtype), given.seed)
+    write(given.shape, given.folder, given.tokenizer, getattr(torch, given.dtype), given.seed, given.device)
 
 
 if __name__ == "__main__":

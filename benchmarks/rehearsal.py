@@ -11,7 +11,10 @@ import json
 import resource
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +45,13 @@ def main() -> int:
     given = parser.parse_args()
     model = given.folder / "models" / f"{given.shape}-{given.dtype}"
     if not (model / "config.json").exists():
-        write(given.shape, model, given.tokenizer, getattr(torch, given.dtype))
+        write(given.shape, model, given.tokenizer, getattr(torch, given.dtype), device=given.device)
     run = given.folder / "rehearsals" / f"{given.shape}-{given.dtype}-{given.device}"
+    gpu = given.device != "cpu"
     begin = time.perf_counter()
-    ended = subprocess.run(_command(given, model, run), cwd=ROOT, env=environment(torch.get_num_threads()))
+    with watched(given.device) if gpu else nullcontext() as card:
+        command, threads = _command(given, model, run), torch.get_num_threads()
+        ended = subprocess.run(command, cwd=ROOT, env=environment(threads, gpu=gpu))
     seconds = time.perf_counter() - begin
     if ended.returncode:
         return ended.returncode
@@ -56,12 +62,32 @@ def main() -> int:
         "controls": given.controls,
         "machine": machine(torch.get_num_threads()),
     }
+    found |= {} if card is None else {"card": torch.cuda.get_device_name(given.device), "card_bytes": max(card)}
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     write_json(RESULTS, {**kept, f"{given.shape} {given.dtype} {given.device}": found})
     if BENCHMARKS.exists():
         write_page(json.loads(BENCHMARKS.read_text(encoding="utf-8")), BENCHMARKS.with_suffix(".md"))
     print(f"{seconds / 60:.1f} minutes, at most {found['peak_bytes'] / 2**30:.1f} GiB; wrote {RESULTS}")
     return 0
+
+
+@contextmanager
+def watched(device: str) -> Iterator[list[int]]:
+    """Bytes in use on a card, by everyone, looked at ten times a second until the end."""
+    seen, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            free, total = torch.cuda.mem_get_info(device)
+            seen.append(total - free)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 def _command(given: argparse.Namespace, model: Path, run: Path) -> list[str]:

@@ -132,10 +132,30 @@ def test_a_rehearsal_is_told_by_experiment(data: dict[str, Any]) -> None:
         "settings": {"sweeps": "first_order"}, "seconds": 600.0, "peak_bytes": 2**33, "swap_bytes": 0,
         "experiments": {"layer_probes": 100.0, "asking": 50.0}, "shards": {"layer_probes": 3, "asking": 1},
     }  # fmt: skip
-    text = text_of(data, {"pythia-2.8b bfloat16 cpu": rehearsal}).split("## A whole study")[1].split("## Versions")[0]
+    text = text_of(data, {"pythia-2.8b bfloat16 cpu": rehearsal}).split("## A whole study")[1].split("## Every")[0]
     assert "**10.0 minutes**" in text and "at most 8.0 GiB resident (no swap there)" in text
     assert "24 facts, the whole line-up" in text and "| layer_probes | 3 | 100.0 |" in text
     assert text.splitlines()[-2].endswith("| – | 450.0 |")  # what no experiment took
+
+
+def test_a_study_on_a_card_and_a_sweep_are_told(data: dict[str, Any]) -> None:
+    assert "neuron_sweep MODEL` does it" in text_of(data)
+    swept = {
+        "model": "pythia-2.8b", "dtype": "float32", "processor": "a card", "interventions": 9000, "seconds": 3.0,
+        "operations": 6e12, "peak_operations_per_second": 4e12, "peak_bytes": 3 * 2**30, "model_bytes": 2 * 2**30,
+        "furthest_from_whole_passes_nats": 1e-6, "largest_checked_effect_nats": 0.25,
+    }  # fmt: skip
+    row = "| pythia-2.8b, float32 | a card | 9,000 | 3.0 | 3,000 | 0.50 | 1.50 | 1.0e-06 | 2.5e-01 |"
+    assert row in text_of(data, None, {"pythia-2.8b": swept})
+    assert row.replace("1.50", "–") in text_of(data, None, {"pythia-2.8b": {**swept, "peak_bytes": None}})
+    rehearsal = {
+        "model": "pythia-2.8b", "dtype": "bfloat16", "device": "cuda", "machine": MACHINE, "facts": 1559,
+        "controls": None, "settings": {}, "seconds": 60.0, "peak_bytes": 2**33, "swap_bytes": 0, "card": "a card",
+        "card_bytes": 2**35, "experiments": {}, "shards": {},
+    }  # fmt: skip
+    text = text_of(data, {"pythia-2.8b bfloat16 cuda": rehearsal})
+    assert "(a card and " in text and "1,559 facts" in text
+    assert "at most 8.0 GiB resident and 32.0 GiB of the card (no swap there)" in text
 
 
 def test_the_machine_in_words() -> None:
