@@ -76,7 +76,7 @@ def sweep(model: Model, asked: PromptSet, layers: list[int], n_neurons: int, row
     fast = torch.stack([effects[place][neuron] for place, neuron in chosen])
     clean = _whole_pass(model, asked, [])
     return {
-        "seconds": round(seconds, 2),
+        "seconds": round(seconds, 4),
         "interventions": len(layers) * n_neurons * len(asked),
         "operations": operations(model, asked, layers, n_neurons),
         "rows_at_once": rows_at_once,

@@ -52,9 +52,8 @@ def _looking_up(
     hashes = (read if layer.norm is None else layer.norm(read)).double()
     hashes = hashes - hashes.mean(0)
     covariance = hashes.T @ hashes / len(hashes)
-    ridge = (
-        WHITENING * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=hashes.dtype, device=read.device)
-    )
+    identity = torch.eye(len(covariance), dtype=hashes.dtype, device=read.device)
+    ridge = WHITENING * covariance.diagonal().mean() * identity
     subsets = torch.as_tensor(_subsets(target, layer.mlp.w_out.shape[0], generator), device=read.device)
     weight = torch.linalg.solve(covariance + ridge, hashes.T @ subsets.to(hashes)).to(read.dtype)
     mlp = layer.mlp
