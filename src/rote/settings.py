@@ -41,7 +41,7 @@ _OF_WORDS: dict[str, Callable[[Any], list[str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Choices that EXPERIMENTS leaves open, each with its default; changing one makes another study.
+    """Choices that the posts leave open, each with its default; changing one makes another study.
 
     Attributes:
         known_probability: a fact is known when p(first token of the answer) exceeds this.

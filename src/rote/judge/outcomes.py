@@ -77,7 +77,6 @@ def verdicts(
     control, matched, exempt, reason`; empty where the run has no line-up. With `certified_only`, a cell that
     `certified` (by default: this version's certification.json) does not vouch for is `not decisive`; calibration
     itself judges without.
-    Source: EXPERIMENTS, section 4 (verdict, calibration).
     """
     known = certified if certified is not None else certificates()
     if "relation" not in controls.columns:

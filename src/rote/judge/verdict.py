@@ -82,11 +82,10 @@ def decide(model: Position, with_: Sequence[Position], without: Sequence[Positio
     interval meets: some with and no without: `consistent`; some without and no with: `inconsistent`; both: `in
     between`; none: `unlike all controls` where it lies outside the hull of all intervals of both sides, else `in
     between` (in a gap of the hull). Where the two sides lie apart as wholes, a model between two controls of one
-    side counts as meeting that side, though it meets none of them singly. The text of EXPERIMENTS says "outside all
-    of them"; a model in the gap between the sides is outside each interval, yet its place between them is what `in
-    between` means, so "all of them" is read as their hull. t = (model − nearest without) / (nearest with − nearest
-    without), nearest by the mean to the model's value; None where not decisive or where the two means are equal.
-    Source: EXPERIMENTS, section 4 (verdict).
+    side counts as meeting that side, though it meets none of them singly. The hull, since a model in the gap between
+    the sides is outside each interval, yet its place between them is what `in between` means. t = (model − nearest
+    without) / (nearest with − nearest without), nearest by the mean to the model's value; None where not decisive or
+    where the two means are equal.
 
     Raises ValueError where a side is empty: a cell without references is for the caller to explain.
     """

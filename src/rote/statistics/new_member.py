@@ -24,7 +24,7 @@ def new_member(values: Sequence[float], lows: Sequence[float | None], highs: Seq
 
     Raises NotApplicable where there is no member, ValueError for lengths that differ, values that are not finite,
     one end of an interval without the other, and intervals turned round. Source: the prediction interval of a
-    normal sample; EXPERIMENTS, section 4 (verdict).
+    normal sample.
     """
     value = np.asarray(values, dtype=float)
     low, high = np.asarray(lows, dtype=float), np.asarray(highs, dtype=float)
