@@ -65,7 +65,7 @@ def describe_capacity(grid: CapacityGrid) -> dict[str, Any]:
         "model": "organisms trained on random facts",
         "facts": None,
         "text": None,
-        "experiments": [NAME],
+        "experiments": {NAME: {}},
         "seed": grid.seed,
         "settings": grid.as_dict(),
         "batch_plan": {"threads": torch.get_num_threads()},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rote.facts import FactTable, Relation
 from rote.lineup import Control
 from rote.model import Model
 from rote.model.load import weights_hash
+from rote.records.rows import plain
 from rote.settings import Settings
 from rote.text import Text
 
@@ -49,8 +51,8 @@ def describe(
         "relations": {} if table is None else {r.name: _asked(r) for r in map(table.relation, relations)},
         "text": text.name if text else None,
         "text_sha256": text.hash if text else None,
-        "experiments": [experiment.name for experiment in experiments],
-        "controls": [control.name for control in controls],
+        "experiments": {experiment.name: parameters(experiment) for experiment in experiments},
+        "controls": {control.name: parameters(control) for control in controls},
         "settings": settings.as_dict(),
         "batch_plan": {
             "batch_size": settings.batch_size,
@@ -64,6 +66,15 @@ def describe(
             **{name: version(name) for name in LIBRARIES},
         },
     }
+
+
+def parameters(thing: Experiment | Control) -> dict[str, Any]:
+    """What an experiment or a control was made with: the fields of a data class, else its public attributes.
+
+    Raises TypeError, naming the field, for a value that JSON does not know.
+    """
+    names = [field.name for field in fields(thing)] if is_dataclass(thing) else sorted(vars(thing))
+    return {n: plain(getattr(thing, n), f"{thing.name}.{n}") for n in names if n != "name" and not n.startswith("_")}
 
 
 def _asked(relation: Relation) -> dict[str, str]:

@@ -88,8 +88,8 @@ def _how(study: Mapping[str, Any]) -> Section:
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Nested fields as dotted names; lists on one line."""
-    if isinstance(value, Mapping):
+    """Nested fields as dotted names; lists, and mappings that are empty, on one line."""
+    if isinstance(value, Mapping) and (value or not prefix):
         for key, inner in value.items():
             yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
         return
