@@ -61,7 +61,8 @@ def _no_window(found: CircuitFound, about: str) -> Lead:
         headline = f"Where the model looks these facts up could not be measured{about}."
         why = f"Why: {reasons}"
     else:
-        headline = f"The model knows these facts{about}; where it looks them up was not asked for."
+        counted = found.n_known and found.n_facts and f"{found.n_known.number} of {found.n_facts.number} facts"
+        headline = f"The model knows {counted or 'these facts'}{about}; where it looks them up was not asked for."
         why = ""
     sentences = (_known(found), why, _without_window(found), _concatenates(found), _extracts(found))
     return Lead(headline=headline, sentences=tuple(s for s in sentences if s), figures=_figures(found))

@@ -14,6 +14,7 @@ from rote.report import numbers
 from rote.report.outcomes import Outcome
 
 INTEGER_KEYS = ("layer", "head", "neuron")
+PLACE = ("stack", "condition", "relation", "site", "source", "layer", "head", "neuron", "cls", "position")
 # what is studied; every other stack is a control of the line-up
 STUDIED = ("model", "effective")
 # the weights and the table that the published values were measured with
@@ -59,6 +60,11 @@ class Measured:
     @property
     def count(self) -> str:
         return "" if self.n is None else f"{self.n:,}"
+
+    @property
+    def where(self) -> str:
+        """The key fields that it has."""
+        return _placed({**{key: getattr(self, key) for key in PLACE}, **self.parameters})
 
     @property
     def name(self) -> str:
@@ -246,8 +252,7 @@ def _measured(row: Mapping[Any, Any]) -> Measured:
 
 
 def _missing(row: Mapping[Any, Any]) -> Missing:
-    shown = ("stack", "condition", "relation", "site", "source", "layer", "head", "neuron", "cls", "position")
-    values = {key: _text(row.get(key)) for key in shown}
+    values = {key: _text(row.get(key)) for key in PLACE}
     for key in INTEGER_KEYS:
         if values.get(key) is not None:
             values[key] = str(_whole(row.get(key)))
@@ -255,5 +260,9 @@ def _missing(row: Mapping[Any, Any]) -> Missing:
         experiment=str(row["experiment"]),
         statistic=_text(row.get("statistic")),
         reason=_text(row.get("reason")) or "no reason given",
-        where=", ".join(f"{key} {value}" for key, value in values.items() if value is not None),
+        where=_placed(values),
     )
+
+
+def _placed(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)

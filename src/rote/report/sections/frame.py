@@ -30,6 +30,8 @@ from rote.report.sections import (
     shared_neurons,
     value_inputs,
 )
+from rote.report.sections.common import VALUE, Cell
+from rote.report.sections.common import table as values_table
 from rote.report.sections.published import published_table
 from rote.report.view import Missing, View
 
@@ -59,7 +61,7 @@ SECTIONS: tuple[tuple[str, Draw], ...] = (
     (local_processing.EXPERIMENT, local_processing.blocks),
     (organism_capacity.EXPERIMENT, organism_capacity.blocks),
 )
-_MAX_ABSENT = 40
+_MAX_ABSENT, _MAX_OWN = 40, 200
 
 
 def experiment_sections(view: View) -> tuple[Section, ...]:
@@ -68,6 +70,8 @@ def experiment_sections(view: View) -> tuple[Section, ...]:
     measured = {row.experiment for row in view.measured}
     cards = TOY_CARDS if view.is_toy else (*CARDS, *TRAINED_CARDS)
     sections = [_section(view, card, draw[card.name]) for card in cards if card.name in measured]
+    told = dict.fromkeys((*(r.experiment for r in view.measured), *(m.experiment for m in view.missing)))
+    sections += [_own(view, name) for name in told if name not in draw]
     silent = tuple(card for card in CARDS if card.name not in measured)
     if view.study.get("facts") is None:  # nobody asked for anything but these
         silent = tuple(card for card in silent if view.reasons(card.name))
@@ -89,6 +93,17 @@ def _section(view: View, card: ExperimentCard, draw: Draw) -> Section:
         blocks.append(_absent_table(missing))
     blocks.append(Paragraph(text=f"{card.source}.", role="source"))
     return Section(name=card.name, title=card.title, blocks=tuple(blocks))
+
+
+def _own(view: View, name: str) -> Section:
+    """An experiment that has no section: its rows as they are."""
+    rows, words = view.rows(name), name.replace("_", " ")
+    caption = f"Its values{f', the first {_MAX_OWN} of {len(rows):,}' if len(rows) > _MAX_OWN else ''}"
+    cells: tuple[Cell, ...] = (("statistic", lambda r: r.statistic, False), ("where", lambda r: r.where, False), *VALUE)
+    blocks = [values_table(caption, rows[:_MAX_OWN], *cells)] if rows else []
+    if missing := tuple(m for m in view.missing if m.experiment == name):
+        blocks.append(_absent_table(missing))
+    return Section(name=name, title=words[:1].upper() + words[1:], blocks=tuple(blocks))
 
 
 def _not_measured(view: View, silent: tuple[ExperimentCard, ...]) -> Section:
