@@ -51,7 +51,7 @@ def library():
     circuit, recall = find_circuit(model, facts, settings=settings)
     return SimpleNamespace(
         table=table,
-        prompts=ask_all(model, facts, ["sport"])["sport"],
+        prompts=ask_all(model, facts, ["sport"], settings)["sport"],
         settings=settings,
         model=model,
         circuit=circuit,

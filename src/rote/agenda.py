@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from rote.catalog import card
 from rote.circuit import Circuit, KnownFacts
 from rote.experiments import Experiment, TextExperiment
 from rote.experiments.known_facts import from_table
@@ -56,8 +55,11 @@ class Agenda:
         self.facts, self.prompts, self.settings = table, prompts, settings
         self.of_text = {e.name: e for e in experiments if isinstance(e, TextExperiment)}
         self.experiments = {e.name: e for e in experiments if e.name not in self.of_text}
-        self.controls = {control.name: control for control in controls}
         self._on_stacks = stack_experiments(experiments)
+        self.controls = {control.name: control for control in controls if self._on_stacks}  # else nothing is lined up
+        needs = {e.name: e.card.needs for e in experiments}  # of all: one without a card is refused here
+        self._several = any("several_relations" in found for found in needs.values())
+        self._searched = any(e.needs_circuit for e in self.experiments.values())
         self.found = Found()
 
     @property
@@ -96,7 +98,8 @@ class Agenda:
     # ---------------------------------------------------------- search
     @property
     def searching(self) -> list[Shard]:
-        return [Shard(CIRCUIT, name) for name in self.prompts if self.too_few(name) is None]
+        """The relations of which enough is known, where an experiment needs their circuit."""
+        return [Shard(CIRCUIT, name) for name in self.prompts if self._searched and self.too_few(name) is None]
 
     def take_circuits(self, records: Sequence[Record]) -> None:
         pairs = zip(self.searching, records, strict=True)
@@ -106,7 +109,7 @@ class Agenda:
     @property
     def reading(self) -> list[Shard]:
         """The table's relations that are not studied, where an experiment asks for several facts per entity."""
-        if not self.found.circuits or not any("several_relations" in card(name).needs for name in self.experiments):
+        if not self.found.circuits or not self._several:
             return []
         return [Shard(OTHERS, r.name) for r in self.table.relations if r.name not in self.prompts]
 

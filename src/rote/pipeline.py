@@ -140,7 +140,7 @@ def find_circuit(
     settings = settings or Settings()
     table = facts if isinstance(facts, FactTable) else read_facts(facts)
     (name,) = _relations(table, relation)[:1]
-    prompts = ask_all(model, table, [name])[name]
+    prompts = ask_all(model, table, [name], settings)[name]
     work = Work(model=model, table=table, prompts={name: prompts}, settings=settings, experiments=())
     work.found = Found(known={name: ask(model, prompts, settings)})
     reason = work.too_few(name)

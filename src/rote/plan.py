@@ -16,11 +16,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from rote.catalog import card
 from rote.circuit import PromptSet
 from rote.circuit.kept import budget
 from rote.errors import NotApplicable
-from rote.experiments import Experiment, Reading, SharedNeurons, StackExperiment, TextExperiment
+from rote.experiments import Experiment, LocalProcessing, Reading, SharedNeurons, StackExperiment, TextExperiment
 from rote.experiments.local_processing import TOKENS_PER_PROMPT, strings_of
 from rote.experiments.shared_neurons_facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
@@ -33,15 +32,20 @@ from rote.statistics.batched_probes import held_out_correct
 from rote.text import Text
 from rote.work import NO_TEXT, ask_all, require_facts
 
+NOT_ESTIMATED = "not estimated: nobody has said what it takes"
 WINDOW = 3  # layers of a look-up window, as far as nobody has looked
 INTERVALS_S = 0.1  # intervals and tables of one experiment on one stack, as measured
+TABLES_S = 1.0  # the same on the model, where the part before is counted in blocks
 MEDIANS_S = 1.5e-8  # all medians of one layer and length, per resample and token, as measured
 STEP_PASSES = 4  # a gradient step in forward passes: one forward, two backward, one for the optimiser
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelationPlan:
-    """One relation: how many facts can be asked, how many tokens their names have, and seconds per experiment."""
+    """One relation: how many facts can be asked, how many tokens their names have, and seconds per experiment.
+
+    `unknown`: experiments of which nobody has said what they take; the seconds are then a lower bound.
+    """
 
     relation: str
     n_facts: int
@@ -49,6 +53,7 @@ class RelationPlan:
     name_tokens: dict[str, int]
     seconds: dict[str, float]
     inapplicable: dict[str, str]
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,7 @@ class Plan:
     memory_bytes: int
     texts: dict[str, float] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()  # of those that read the text
 
     @property
     def seconds(self) -> float:
@@ -75,10 +81,13 @@ class Plan:
                 lines.append(f"  {name:22s} about {seconds:7.1f} s")
             for name, reason in plan.inapplicable.items():
                 lines.append(f"  {name:22s} not applicable: {reason}")
+            lines += [f"  {name:22s} {NOT_ESTIMATED}" for name in plan.unknown]
         lines += [f"\n{name}: about {seconds:.1f} s" for name, seconds in self.texts.items()]
         lines += [f"\n{name}: not applicable: {NO_TEXT}" for name in self.unread]
+        lines += [f"\n{name}: {NOT_ESTIMATED}" for name in self.unknown]
         known = " if every fact is known" if self.relations else ""
-        lines.append(f"\nabout {self.seconds:,.0f} s in all{known}; {self.memory_bytes / 2**30:.1f} GiB")
+        about = "at least" if self.unknown or any(plan.unknown for plan in self.relations) else "about"
+        lines.append(f"\n{about} {self.seconds:,.0f} s in all{known}; {self.memory_bytes / 2**30:.1f} GiB")
         return "\n".join(lines)
 
 
@@ -96,21 +105,31 @@ def plan(
     keep_freed_memory()
     require_facts(table, text, experiments)
     reading = Reading(model=model, text=text, settings=settings) if text else None
-    readers = [e.name for e in experiments if isinstance(e, TextExperiment)]
-    texts = {} if reading is None else {name: _reading(reading) for name in readers}
-    unread = () if reading else tuple(readers)
+    readers = [e for e in experiments if isinstance(e, TextExperiment)]
+    texts = {e.name: _reading(reading) for e in readers if reading and isinstance(e, LocalProcessing)}
+    unread = () if reading else tuple(e.name for e in readers)
+    unknown = tuple(e.name for e in readers if reading and e.name not in texts)
     experiments = [e for e in experiments if not isinstance(e, TextExperiment)]
     if table is None:
-        return Plan(model=repr(model), relations=(), memory_bytes=_memory(model, {}, settings), texts=texts)
+        memory = _memory(model, {}, settings)
+        return Plan(model=repr(model), relations=(), memory_bytes=memory, texts=texts, unknown=unknown)
     names = [r.name for r in (table.select(list(relation)) if relation else table).relations]
-    asked = ask_all(model, table, names)
+    asked = ask_all(model, table, names, settings)
     beside = {r.name: sum(f.relation == r.name for f in table.facts) for r in table.relations if r.name not in asked}
     plans = [_relation(model, table, prompts, settings, experiments, controls) for prompts in asked.values()]
-    if beside and "shared_neurons" in plans[0].seconds:
+    several = {e.name for e in experiments if "several_relations" in e.card.needs}
+    if beside and several - set(plans[0].inapplicable):
         seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, asked[names[0]], settings).block
         plans[0] = replace(plans[0], seconds={"other_relations": seconds, **plans[0].seconds})
     memory = _memory(model, asked, settings)
-    return Plan(model=repr(model), relations=tuple(plans), memory_bytes=memory, texts=texts, unread=unread)
+    return Plan(
+        model=repr(model),
+        relations=tuple(plans),
+        memory_bytes=memory,
+        texts=texts,
+        unread=unread,
+        unknown=unknown,
+    )
 
 
 def _reading(reading: Reading) -> float:
@@ -141,19 +160,27 @@ def _relation(
     inapplicable = _inapplicable(counts["two tokens"], len(table.relations), settings, experiments)
     costs = _costs(model, prompts, settings)
     blocks, names = _blocks(model, prompts, settings, len(table.relations) - 1), _names(len(prompts), settings)
+    for e in experiments:
+        if (own := e.planned_blocks(model, prompts, settings)) is not None:
+            blocks[e.name] = own
+        if isinstance(e, StackExperiment) and (own := e.planned_names(len(prompts), settings)) is not None:
+            names[e.name] = own
+    unknown = tuple(e.name for e in experiments if e.name not in {*blocks, *names, *inapplicable, "layer_probes"})
+    planned = [e for e in experiments if e.name not in {*inapplicable, *unknown}]
     probes = (WINDOW + 1) * settings.n_probe_seeds * costs.probe
     on_stack = {
         e.name: names.get(e.name, 0.0) * WINDOW * costs.mlp + probes * (e.name == "layer_probes") + INTERVALS_S
-        for e in experiments
-        if isinstance(e, StackExperiment) and e.name not in inapplicable
+        for e in planned
+        if isinstance(e, StackExperiment)
     }
-    seconds = {"circuit": blocks["circuit"] * costs.block + 2 * costs.probe}
-    for e in experiments:
-        if e.name not in inapplicable:
-            once_more = probes if e.name == "layer_probes" else 0.0  # on the model itself
-            seconds[e.name] = blocks.get(e.name, 0.0) * costs.block + on_stack.get(e.name, 1.0) + once_more
+    seconds = {}
+    if any(e.needs_circuit for e in experiments):
+        seconds["circuit"] = blocks["circuit"] * costs.block + 2 * costs.probe
+    for e in planned:
+        once_more = probes if e.name == "layer_probes" else 0.0  # on the model itself
+        seconds[e.name] = blocks.get(e.name, 0.0) * costs.block + on_stack.get(e.name, TABLES_S) + once_more
     n_members = sum(control.n_members(settings) for control in controls)
-    if n_members and on_stack:
+    if n_members and any(isinstance(e, StackExperiment) and e.name not in inapplicable for e in experiments):
         built = sum(c.n_members(settings) * _building(c, model, len(prompts), settings, costs) for c in controls)
         seconds[f"line-up, {n_members} members"] = built + n_members * sum(on_stack.values())
     return RelationPlan(
@@ -163,6 +190,7 @@ def _relation(
         name_tokens=counts,
         seconds=seconds,
         inapplicable=inapplicable,
+        unknown=unknown,
     )
 
 
@@ -171,7 +199,7 @@ def _inapplicable(
 ) -> dict[str, str]:
     found = {}
     for e in experiments:
-        needs = card(e.name).needs
+        needs = e.card.needs
         if "two_token_names" in needs and n_two_token < settings.min_known:
             found[e.name] = f"{n_two_token} names have two tokens, at least {settings.min_known} are needed"
         elif "several_relations" in needs and n_relations < LEAST_RELATIONS:
@@ -217,6 +245,7 @@ def _names(n_facts: int, settings: Settings) -> dict[str, float]:
         "linear_structure": 2 * product + 2 * settings.n_pairs * (1 + settings.n_pair_draws),
         "known_norms": sample + settings.n_unknown,
         "nonlinear_excess": 2 * product,
+        "orthogonal_remainder": 4 * sample,  # both halves together, and each alone
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from rote.agenda import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
-from rote.catalog import CARDS, card
+from rote.catalog import CARDS
 from rote.circuit import KnownFacts, OtherRelation, Recall, ask, reading_heads, search
 from rote.circuit.kept import Kept, budget
 from rote.circuit.top_heads import Head
@@ -106,7 +106,7 @@ class Work(Agenda):
                 return experiment.measure(self.study(shard.item))
             except NotApplicable as error:
                 reason = error.reason
-        return Record(absent=absents(experiment.name, "model", shard.item, self.settings, reason))
+        return Record(absent=absents(experiment, "model", shard.item, self.settings, reason))
 
     def on_text(self, shard: Shard) -> Record:
         """One experiment on the text; all its statistics absent where there is none, or it does not apply."""
@@ -116,7 +116,7 @@ class Work(Agenda):
                 return experiment.read(Reading(model=self.model, text=self.text, settings=self.settings))
             except NotApplicable as error:
                 reason = error.reason
-        return Record(absent=absents(experiment.name, "model", None, self.settings, reason))
+        return Record(absent=absents(experiment, "model", None, self.settings, reason))
 
     def study(self, name: str) -> Study:
         """The relation's known facts with the circuit that was found."""
@@ -125,7 +125,7 @@ class Work(Agenda):
                 prompts=self.prompts[name],
                 known=self.found.known[name],
                 recall=self.recall(name),
-                circuit=self.found.circuits[name],
+                searched=self.found.circuits.get(name),
                 asked_otherwise=self._otherwise(name),
                 others=self._others(name),
             )
@@ -171,7 +171,7 @@ class Work(Agenda):
         return self._recalls[name]
 
     def _asked(self, name: str) -> RelationPrompts:
-        return _prompts(self.model, self.table, name)
+        return _prompts(self.model, self.table, name, self.settings)
 
     def _otherwise(self, name: str) -> tuple[RelationPrompts, ...]:
         """The known facts asked as every other relation of the table."""
@@ -191,7 +191,7 @@ def require_facts(table: FactTable | None, text: Text | None, experiments: Seque
     """FactsError, naming the experiments, where a table is needed and there is none."""
     if table is not None:
         return
-    asking = [e.name for e in experiments if card(e.name).needs_facts]
+    asking = [e.name for e in experiments if e.card.needs_facts]
     reading = [e.name for e in experiments if e.name not in asking]
     if asking:
         others = ", ".join(c.name for c in CARDS if not c.needs_facts)
@@ -203,13 +203,13 @@ def require_facts(table: FactTable | None, text: Text | None, experiments: Seque
         raise TextError(f"neither facts nor a text was given: {', '.join(reading) or 'a study'} needs one")
 
 
-def ask_all(model: Model, table: FactTable, relations: Sequence[str]) -> dict[str, RelationPrompts]:
+def ask_all(model: Model, table: FactTable, relations: Sequence[str], settings: Settings) -> dict[str, RelationPrompts]:
     """The prompts of every relation; all that is wrong with any of them is raised together."""
     prompts: dict[str, RelationPrompts] = {}
     problems: list[str] = []
     for name in relations:
         try:
-            prompts[name] = _prompts(model, table, name)
+            prompts[name] = _prompts(model, table, name, settings)
         except FactsError as error:
             problems += error.problems
     if problems:
@@ -217,14 +217,14 @@ def ask_all(model: Model, table: FactTable, relations: Sequence[str]) -> dict[st
     return prompts
 
 
-def _prompts(model: Model, table: FactTable, name: str) -> RelationPrompts:
+def _prompts(model: Model, table: FactTable, name: str, settings: Settings) -> RelationPrompts:
     """Attributes that share a first token are refused, unless the model knows not even those tokens."""
     limit = _limit(model)
     try:
         return build_prompts(table, name, model.tokenizer, max_length=limit)
     except FactsError:
         loose = build_prompts(table, name, model.tokenizer, max_length=limit, allow_shared_first_tokens=True)
-        if ask(model, loose, Settings()).known.any():
+        if ask(model, loose, settings).known.any():
             raise
         return loose
 
@@ -245,7 +245,7 @@ def prepare(
     """
     keep_freed_memory()
     model = (model.load() if isinstance(model, ModelSpec) else model).with_fast_products()
-    asked = {} if table is None else ask_all(model, table, relations)
+    asked = {} if table is None else ask_all(model, table, relations, settings)
     work = Work(
         model=model,
         table=table,

@@ -52,7 +52,7 @@ def poisoned(change: float) -> tuple[Model, str]:
 def provenance_prompts(model: Model) -> Any:
     from rote.work import ask_all
 
-    return ask_all(model, world.facts(), ["sport"])["sport"]
+    return ask_all(model, world.facts(), ["sport"], world.SETTINGS)["sport"]
 
 
 def other(**changes: Any) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def test_every_experiment_runs_with_and_without_a_window(world: World, layout: s
     forced = replace(found, lookup_start=1, lookup_stop=2, no_window=None, first_mlps=(0,), concatenating=(0, 1))
     none = replace(found, lookup_start=None, lookup_stop=None, no_window="told so")
     for circuit in (forced, none):
-        study = Study(prompts=prompts, known=known, recall=recall, circuit=circuit)
+        study = Study(prompts=prompts, known=known, recall=recall, searched=circuit)
         for experiment in OF_FACTS:
             try:
                 record = experiment.measure(study)
@@ -124,7 +124,9 @@ def test_a_model_of_one_layer_has_no_window(world: World) -> None:
     circuit = search(recall)
     assert circuit.no_window
     assert circuit.lookup_start is None
-    study = Study(prompts=recall.prompts, known=ask(recall.model, recall.prompts, TOLD), recall=recall, circuit=circuit)
+    study = Study(
+        prompts=recall.prompts, known=ask(recall.model, recall.prompts, TOLD), recall=recall, searched=circuit
+    )
     for experiment in OF_FACTS:
         with suppress(NotApplicable):
             assert all(np.isfinite(row.value) for row in experiment.measure(study).rows)

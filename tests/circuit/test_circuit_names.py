@@ -33,7 +33,7 @@ def study_of(world: World, two: int, other: int) -> Study:
     told = ask(model(), prompts, TOLD)
     assert told.known.all()
     recall = Recall.of(model(), prompts, told.known, TOLD)
-    return Study(prompts=prompts, known=told, recall=recall, circuit=search(recall))
+    return Study(prompts=prompts, known=told, recall=recall, searched=search(recall))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_experiments_on_prompts_take_all_names(mixed: Study) -> None:
 
 
 def test_experiments_on_the_stack_take_two_token_names_only(mixed: Study) -> None:
-    study = replace(mixed, circuit=replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None))
+    study = replace(mixed, searched=replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None))
     two = mixed.recall.two_token
     half = int((~mixed.recall.selection[two]).sum())
     rows = measure("effective_model", study).rows

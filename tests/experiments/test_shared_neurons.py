@@ -232,7 +232,7 @@ def people() -> Study:
         prompts=build_prompts(table, "sport", model().tokenizer),
         known=ask(model(), recall.prompts, SETTINGS),
         recall=recall,
-        circuit=search(recall),
+        searched=search(recall),
         asked_otherwise=tuple(p.take([i for i, e in enumerate(p.entities) if e in known]) for p in asked),
         others=tuple(OtherRelation(recall=r, heads=reading_heads(r)) for r in others),
     )

@@ -94,14 +94,15 @@ class ExperimentCard:
     stack of MLPs; "toy": neither, but networks that `rote toy` trains). `needs` says what must exist first:
     "two_token_names" (entities of exactly two tokens), "known_facts" (enough facts that the model knows),
     "lookup_window" (MLP layers found to look facts up), "several_relations" (several known facts about one entity),
-    "text" (running text, in the place of facts), "organisms" (nothing: it trains the models that it studies).
+    "text" (running text, in the place of facts), "organisms" (nothing: it trains the models that it studies). The
+    source of an experiment that no post has is said in words.
     """
 
     name: str
     title: str
     question: str
     method: str
-    source: Source
+    source: Source | str
     statistics: tuple[StatisticCard, ...]
     applies_to: tuple[str, ...]
     published: tuple[PublishedValue, ...] = ()

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from rote.catalog import card
+from rote.catalog import ExperimentCard, card
 from rote.circuit import Circuit, KnownFacts, OtherRelation, Recall, with_relations
-from rote.errors import NotApplicable
+from rote.errors import InputError, NotApplicable
 from rote.facts import RelationPrompts
 from rote.model import Model
 from rote.records import Absent, Record, Row
@@ -26,7 +26,7 @@ from rote.text import Text
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
-    """One relation of a study: all facts as asked, the known ones as a `Recall`, and the circuit found.
+    """One relation of a study: all facts as asked, the known ones as a `Recall`, and the circuit `searched`.
 
     `asked_otherwise` holds the known entities' prompts under the table's other relations, `others` what is known of
     those and which heads read it.
@@ -35,9 +35,16 @@ class Study:
     prompts: RelationPrompts
     known: KnownFacts
     recall: Recall
-    circuit: Circuit
+    searched: Circuit | None = None
     asked_otherwise: tuple[RelationPrompts, ...] = ()
     others: tuple[OtherRelation, ...] = ()
+
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit found; NotApplicable where none was searched, since no chosen experiment needs one."""
+        if self.searched is None:
+            raise NotApplicable("no circuit was searched: no card of the experiments chosen needs known_facts")
+        return self.searched
 
     @property
     def settings(self) -> Settings:
@@ -144,9 +151,32 @@ class Tabulator:
 
 
 class Experiment(ABC):
-    """One experiment of the catalog; `measure` yields its record for one relation."""
+    """One experiment; `measure` yields its record for one relation. One that the catalog lacks sets its own `card`.
+
+    A circuit is searched only where a card needs something: what `Study.circuit` gives needs "known_facts" at least.
+    """
 
     name: ClassVar[str]
+
+    @property
+    def card(self) -> ExperimentCard:
+        """What it asks, needs and yields; InputError where neither the catalog nor its class says."""
+        try:
+            return card(self.name)
+        except KeyError:
+            raise InputError(
+                f"the catalog has no experiment {self.name!r}; expected its class to say what it is: set "
+                "card = rote.catalog.ExperimentCard(...) there"
+            ) from None
+
+    @property
+    def needs_circuit(self) -> bool:
+        """Whether the circuit of the facts known is searched for it first."""
+        return self.card.needs_facts and bool(self.card.needs)
+
+    def planned_blocks(self, model: Model, prompts: RelationPrompts, settings: Settings) -> float | None:
+        """Prompts times blocks that it passes on one relation, for --dry-run; None where nobody knows."""
+        return None
 
     @abstractmethod
     def measure(self, study: Study) -> Record:
@@ -176,14 +206,18 @@ class TextExperiment(Experiment):
 class StackExperiment(Experiment):
     """An experiment that runs on any stack (◆) and, where it has a full part, on the model itself."""
 
+    needs_circuit = True  # there is no stack without one
+
+    def planned_names(self, n_facts: int, settings: Settings) -> float | None:
+        """Names that it runs every MLP of a stack on, for --dry-run; None where nobody knows."""
+        return None
+
     def measure(self, study: Study) -> Record:
         parts = [self._on_model(study)]
         try:
             parts.append(self(study.stack, study.settings))
         except NotApplicable as error:
-            parts.append(
-                Record(absent=absents(self.name, "effective", study.recall.relation, study.settings, error.reason))
-            )
+            parts.append(Record(absent=absents(self, "effective", study.recall.relation, study.settings, error.reason)))
         return joined(parts)
 
     @abstractmethod
@@ -199,18 +233,20 @@ class StackExperiment(Experiment):
         return Record()
 
 
-def absents(experiment: str, stack: str, relation: str | None, settings: Settings, reason: str) -> tuple[Absent, ...]:
+def absents(
+    experiment: Experiment, stack: str, relation: str | None, settings: Settings, reason: str
+) -> tuple[Absent, ...]:
     """Every statistic of an experiment's card as absent, for one reason."""
     return tuple(
         Absent(
-            experiment=experiment,
+            experiment=experiment.name,
             stack=stack,
             statistic=statistic.name,
             relation=relation,
             reason=reason,
             seed=settings.seed,
         )
-        for statistic in card(experiment).statistics
+        for statistic in experiment.card.statistics
     )
 
 

@@ -109,7 +109,7 @@ class ClassNeurons(StackExperiment):
         try:
             stack = study.stack
         except NotApplicable as error:
-            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
         recall = study.recall
         recall = recall.take(sampled_halves(recall.cls, recall.selection, recall.relation, study.settings))
         at, model = recall.full.subject_last, recall.model

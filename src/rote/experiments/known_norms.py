@@ -40,7 +40,7 @@ class KnownNorms(StackExperiment):
         try:
             sample = reported(study.stack, study.settings)
         except NotApplicable as error:
-            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
         recall = study.recall
         first, last, known = names(sample, study.settings)
         layers = study.circuit.window.layers

@@ -47,7 +47,7 @@ class LayerProbes(StackExperiment):
         try:
             stack = reported(study.stack, study.settings)
         except NotApplicable as error:
-            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
         recall, window = study.recall, study.circuit.window
         place = {name: index for index, name in enumerate(recall.names)}
         facts = torch.as_tensor([place[name] for name in stack.entities.names])

@@ -43,7 +43,7 @@ def measure_member(member: Member, experiments: Sequence[StackExperiment], setti
         try:
             record = experiment(member.stack, settings)
         except NotApplicable as error:
-            record = Record(absent=absents(experiment.name, member.control, relation, settings, error.reason))
+            record = Record(absent=absents(experiment, member.control, relation, settings, error.reason))
         rows += record.rows
         absent += record.absent
     fit = {
@@ -118,9 +118,7 @@ def no_lineup(
     control: Control, relation: str, experiments: Sequence[StackExperiment], settings: Settings, reason: str
 ) -> Record:
     """Every statistic of every ◆ experiment absent on a control, for one reason."""
-    return Record(
-        absent=tuple(a for e in experiments for a in absents(e.name, control.name, relation, settings, reason))
-    )
+    return Record(absent=tuple(a for e in experiments for a in absents(e, control.name, relation, settings, reason)))
 
 
 def _by_key(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

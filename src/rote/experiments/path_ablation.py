@@ -75,7 +75,7 @@ class PathAblation(StackExperiment):
         try:
             window = study.circuit.window
         except NotApplicable as error:
-            return Record(absent=absents(self.name, "model", study.recall.relation, study.settings, error.reason))
+            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
         readout, study = study.stack.readouts[study.recall.relation], study.sample
         out = study.tabulator(self.name)
         for how in ABLATIONS:

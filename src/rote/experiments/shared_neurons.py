@@ -127,7 +127,7 @@ class SharedNeurons(StackExperiment):
                 first_order=self.first_order,
             )
         except NotApplicable as error:
-            return Record(absent=absents(self.name, "model", relation, settings, error.reason))
+            return Record(absent=absents(self, "model", relation, settings, error.reason))
         n = len(found.effects["mean"])
         out = _tabulator(self.name, "model", relation, n, settings)
         _tabulate(out, found.effects, found.relations, linked_pairs(study.stack.entities.cls))
