@@ -21,7 +21,7 @@ from benchmarks.operations import block, unembedding
 from benchmarks.peak import machine
 from benchmarks.shapes import Shape
 from benchmarks.state import write as write_json
-from rote.circuit import PromptSet
+from rote.asking import PromptSet
 from rote.facts import build_prompts, read_facts
 from rote.model import Edit, Model, Site, ablate_neurons, load_model
 from rote.model.ablate import answer_log_prob

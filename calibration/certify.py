@@ -13,7 +13,7 @@ from scipy.stats import beta
 
 from calibration.run import CERTIFIED, FIRST_CERTIFYING, N_TUNING, read
 from rote.catalog.hypotheses import PARTIAL, PREDICTIONS, Prediction
-from rote.experiments.on_controls import LEAST_MATCHED
+from rote.pipeline.line_up import LEAST_MATCHED
 from rote.judge import Position, decide
 from rote.statistics import new_member
 

@@ -12,8 +12,8 @@ import pandas as pd
 from calibration.worlds import World
 from rote.catalog.hypotheses import ADDITIVE, PARTIAL, PREDICTIONS, SINGLE_STEP, Prediction
 from rote.experiments import EXPERIMENTS, PathAblation, SharedNeurons, StackExperiment
-from rote.experiments.class_neurons import ClassNeurons
-from rote.experiments.on_controls import measure_member
+from rote.experiments.class_neurons.measure import ClassNeurons
+from rote.pipeline.line_up import measure_member
 from rote.judge import Position
 from rote.judge.select import EFFECTIVE, Cell
 from rote.lineup import CONTROLS, Control, Target

@@ -19,7 +19,7 @@ _TOOK = re.compile(r" INFO +(\S.*) took [0-9.]+ s$", re.MULTILINE)
 
 def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
     """`rote` in a process of its own."""
-    command = [sys.executable, "-c", "from rote.cli import main; main()", *arguments]
+    command = [sys.executable, "-c", "from rote.cli.main import main; main()", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -28,7 +28,7 @@ from rote.lineup import CONTROLS
 from rote.model import ModelSpec
 from rote.model.load import hush
 from rote.organisms import BUNDLED
-from rote.results import Run
+from rote.pipeline.run import Run
 from rote.statistics import rng
 
 N_NODES, N_KILLS, N_BETWEEN = 3, 5, 8  # shards between two kills: what is killed is not always the same

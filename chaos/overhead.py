@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import rote
-from rote import provenance, work
+from rote.pipeline import identity as provenance, worker as work
 from rote.experiments import EXPERIMENTS
 from rote.lineup import CONTROLS
 from rote.model.load import hush, weights_hash

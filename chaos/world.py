@@ -15,7 +15,7 @@ from rote.facts import FactTable, read_facts
 from rote.lineup import Additive
 from rote.model import Model
 from rote.organisms import BUNDLED
-from rote.results import Run
+from rote.pipeline.run import Run
 
 SETTINGS = rote.Settings(
     n_bootstrap=20, batch_size=32, product_side=8, product_names=12, max_entities=24, n_pairs=10, n_pair_draws=2,

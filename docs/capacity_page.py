@@ -7,12 +7,12 @@ import math
 import sys
 from pathlib import Path
 
-from rote.report.document import Series, Table, XYChart
+from rote.page.document import Series, Table, XYChart
 from rote.report.load import load_view
-from rote.report.plot_json import PALETTE
-from rote.report.sections import organism_capacity
-from rote.report.view import View
-from rote.results import open_run
+from rote.page.plot import PALETTE
+from rote.toys.organism_capacity import section as organism_capacity
+from rote.page.view import View
+from rote.pipeline.run import open_run
 
 PAGE = Path(__file__).parent / "organism_capacity.md"
 FIGURE = Path(__file__).parent / "figures" / "organism_capacity.svg"

@@ -18,18 +18,18 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import rote
-from rote.circuit import ask
+from rote.asking import ask
 from rote.execute import Inline, Ray
 from rote.experiments import EXPERIMENTS
-from rote.experiments.known_facts import tabulate
+from rote.experiments.known_facts.measure import tabulate
 from rote.facts import build_prompts, read_facts
 from rote.lineup import CONTROLS
 from rote.model import load_model
 from rote.organisms import BUNDLED
-from rote.plan import _blocks, _names
+from rote.pipeline.estimate import _blocks, _names
 from rote.records import RunFolder, Shard
 from rote.records.shards import encode
-from rote.work import prepare
+from rote.pipeline.worker import prepare
 
 N_SHARDS, RESULT_MB, N_RESULTS = 300, 16, 8
 WIDTH, LAYERS, TOKENS, ROWS = 1024, 4, 16, 64

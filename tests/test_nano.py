@@ -18,12 +18,12 @@ from rote.circuit.direct_effects import direct_effects
 from rote.circuit.extraction import head_readouts
 from rote.circuit.product import Product
 from rote.experiments.base import reported
-from rote.experiments.linear_structure import broken_fractions, draw_pairs
+from rote.experiments.linear_structure.measure import broken_fractions, draw_pairs
 from rote.facts import read_facts
 from rote.facts.read import SPORT_PREFIX, SPORT_TEMPLATE
 from rote.model import load_model
 from rote.organisms import BUNDLED
-from rote.pipeline import ask_all, find_circuit
+from rote.pipeline.study import ask_all, find_circuit
 from rote.settings import Settings
 from rote.statistics import rng
 

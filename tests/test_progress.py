@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from rote.execute import Finished, Planned, Started, Waiting
-from rote.progress import Estimate, Narrator, in_words, kind_of
+from rote.cli.progress import Estimate, Narrator, in_words, kind_of
 from rote.records import Shard
 
 MEMBERS = [Shard("lineup", f"a/b/additive/{seed}") for seed in range(4)]

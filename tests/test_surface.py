@@ -56,7 +56,7 @@ def test_the_block_blocks():
     "arguments", [[], ["experiments"], ["report", "--help"], ["judge", "--help"], ["organism", "list"]]
 )
 def test_commands_that_need_no_model_run_without_torch(arguments: list[str]):
-    done = without_torch(f"sys.argv = ['rote', *{arguments!r}]\nfrom rote.cli import main\nmain()")
+    done = without_torch(f"sys.argv = ['rote', *{arguments!r}]\nfrom rote.cli.main import main\nmain()")
     assert "Traceback" not in done.stderr
     assert done.stdout
 

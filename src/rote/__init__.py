@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rote import experiments
-    from rote.catalog import CARDS
+    from rote.experiments import CARDS
     from rote.circuit import Circuit
     from rote.execute import Inline, Processes, Ray
     from rote.experiments import EXPERIMENTS
     from rote.facts import FactTable, read_facts
     from rote.lineup import CONTROLS, Control, build_controls
     from rote.model import Edit, Model, ModelSpec, Read, Site, load_model
-    from rote.pipeline import find_circuit, study
-    from rote.results import Run, open_run
+    from rote.pipeline.study import find_circuit, study
+    from rote.pipeline.run import Run, open_run
     from rote.settings import Settings
     from rote.stack import Stack
     from rote.text import Text, read_text
@@ -38,18 +38,18 @@ _HOMES = {
     "Processes": "rote.execute",
     "Ray": "rote.execute",
     "Read": "rote.model",
-    "Run": "rote.results",
+    "Run": "rote.pipeline.run",
     "Settings": "rote.settings",
     "Site": "rote.model",
     "Stack": "rote.stack",
     "Text": "rote.text",
     "build_controls": "rote.lineup",
-    "find_circuit": "rote.pipeline",
+    "find_circuit": "rote.pipeline.study",
     "load_model": "rote.model",
-    "open_run": "rote.results",
+    "open_run": "rote.pipeline.run",
     "read_facts": "rote.facts",
     "read_text": "rote.text",
-    "study": "rote.pipeline",
+    "study": "rote.pipeline.study",
 }
 
 __all__ = [

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from bad_cases import CASES, KINDS, Case
 
-from rote import cli
-from rote.inputs import Request, read_inputs
+from rote.cli import main as cli
+from rote.pipeline.request import Request, read_inputs
 from rote.model import load as load_module
 
 Models = Callable[[str], str]
@@ -131,7 +131,7 @@ def test_as_a_whole_command(name: str, models: Models, tmp_path: Path) -> None:
     case = CASES[IDS.index(name)]
     given = arguments(case, models, tmp_path)
     before = tree(tmp_path)
-    command = [sys.executable, "-c", "from rote.cli import main; main()", *given]
+    command = [sys.executable, "-c", "from rote.cli.main import main; main()", *given]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2, done.stderr
     assert all(words in done.stderr for words in case.says), done.stderr

@@ -18,7 +18,7 @@ from bad_cases import GOOD
 from safetensors.torch import load_file
 from tiny import byte_level, edited
 
-from rote import cli
+from rote.cli import main as cli
 from rote.errors import FactsError, ModelRefused, RunError
 from rote.facts import read_facts
 from rote.facts.prompts import build_prompts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from benchmarks.neuron_sweep import operations, sweep
 
-from rote.circuit import PromptSet
+from rote.asking import PromptSet
 from rote.facts import build_prompts
 from rote.model import Model, load_model
 from rote.organisms import BUNDLED

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rote.catalog import CARDS, POSTS, ExperimentCard, card, render_markdown
+from rote.experiments import CARDS, card
+from rote.catalog import POSTS, ExperimentCard
+from rote.report.reference import render_markdown
 from rote.catalog.types import STACKS, UNITS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "experiments.md"

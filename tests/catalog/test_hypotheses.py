@@ -8,23 +8,9 @@ import re
 
 import pytest
 
-from rote.catalog import (
-    CARDS,
-    CONTROLS,
-    DOSES,
-    HYPOTHESES,
-    PREDICTIONS,
-    STANDINGS,
-    VERDICTS,
-    Hypothesis,
-    Prediction,
-    certificates,
-    control,
-    hypothesis,
-    predictions,
-    render_markdown,
-    standing,
-)
+from rote.experiments import CARDS
+from rote.catalog import CONTROLS, DOSES, HYPOTHESES, PREDICTIONS, STANDINGS, VERDICTS, Hypothesis, Prediction, certificates, control, hypothesis, predictions, standing
+from rote.report.reference import render_markdown
 from rote.catalog.hypotheses import LAYERS
 
 LINE_UP = (

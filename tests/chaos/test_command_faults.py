@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from chaos import world
-from rote import cli
+from rote.cli import main as cli
 from rote.records import files as files_module
 from rote.records.lock import LOCK_NAME
-from rote.work import Work
+from rote.pipeline.worker import Work
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -12,7 +12,7 @@ import torch
 
 import rote
 from chaos import world
-from rote import provenance
+from rote.pipeline import identity as provenance
 from rote.errors import MeasurementError, RunError
 from rote.execute import Started
 from rote.model import Model
@@ -50,7 +50,7 @@ def poisoned(change: float) -> tuple[Model, str]:
 
 
 def provenance_prompts(model: Model) -> Any:
-    from rote.work import ask_all
+    from rote.pipeline.worker import ask_all
 
     return ask_all(model, world.facts(), ["sport"], world.SETTINGS)["sport"]
 

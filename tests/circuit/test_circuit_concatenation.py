@@ -14,7 +14,7 @@ from plain_neox import PlainNeoX, chain, put
 from torch import Tensor
 
 import rote
-from rote.circuit import Recall
+from rote.asking import Recall
 from rote.circuit.concatenation import (
     attention_ablated,
     closed_form_difference,

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import rote
-from rote.circuit import Recall, search
+from rote.asking import Recall
+from rote.circuit import search
 from rote.circuit.direct_effects import direct_effects
 from rote.circuit.effective import stack_layers
 from rote.circuit.extraction import head_readouts

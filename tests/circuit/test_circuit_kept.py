@@ -9,9 +9,9 @@ import pytest
 import torch
 from circuit_world import World
 
-from rote.circuit import kept as kept_module
-from rote.circuit.kept import Kept, budget
-from rote.circuit.prompts import PromptSet
+from rote.asking import recordings as kept_module
+from rote.asking.recordings import Kept, budget
+from rote.asking.prompts import PromptSet
 from rote.model import Model, Recording
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from circuit_world import CLASSES, N_FALSE, SETTINGS, World, model
 
-from rote.circuit import Recall
+from rote.asking import Recall
 
 
 def test_log_probability_rank_and_predictions_are_those_of_a_plain_pass(world: World) -> None:

@@ -13,7 +13,8 @@ from circuit_world import SETTINGS, World, cut, facts, plain
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, GPTNeoXConfig, LlamaConfig
 
 import rote
-from rote.circuit import Recall, ask, search
+from rote.asking import Recall, ask
+from rote.circuit import search
 from rote.circuit.direct_effects import direct_effects
 from rote.errors import NotApplicable
 from rote.experiments import EXPERIMENTS, Study, TextExperiment

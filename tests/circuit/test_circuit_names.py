@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from circuit_world import CLASSES, SETTINGS, World, model, value
 
-from rote.circuit import Recall, ask, search
+from rote.asking import Recall, ask
+from rote.circuit import search
 from rote.circuit.product import Product
 from rote.errors import NotApplicable
 from rote.experiments import EXPERIMENTS, Study

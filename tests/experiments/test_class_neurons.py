@@ -14,8 +14,8 @@ from scipy.stats import mannwhitneyu
 from stack_maker import KINDS
 
 from rote.errors import NotApplicable
-from rote.experiments.class_neurons import ClassNeurons
-from rote.experiments.class_neurons_search import halves, sampled_halves
+from rote.experiments.class_neurons.measure import ClassNeurons
+from rote.experiments.class_neurons.search import halves, sampled_halves
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack

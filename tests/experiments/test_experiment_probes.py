@@ -9,7 +9,7 @@ from plain_stack import PlainStack
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from rote.experiments.layer_probes import LayerProbes
+from rote.experiments.layer_probes.measure import LayerProbes
 from rote.records import Record
 from rote.stack import Stack
 from rote.statistics import rng

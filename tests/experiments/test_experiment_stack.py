@@ -13,9 +13,9 @@ from plain_neox import add, put
 from plain_stack import PlainStack
 
 from rote.experiments.base import sampled
-from rote.experiments.known_norms import KnownNorms, names
-from rote.experiments.linear_structure import LinearStructure, broken_fractions, draw_pairs
-from rote.experiments.path_ablation import PathAblation
+from rote.experiments.known_norms.measure import KnownNorms, names
+from rote.experiments.linear_structure.measure import LinearStructure, broken_fractions, draw_pairs
+from rote.experiments.path_ablation.measure import PathAblation
 from rote.records import Record
 from rote.stack import Stack
 from rote.statistics import rng

@@ -14,21 +14,21 @@ import pytest
 from circuit_world import SETTINGS, cut, facts, model
 
 import rote
-from rote import plan, provenance
+from rote.pipeline import estimate as plan, identity as provenance
 from rote.catalog import ExperimentCard, StatisticCard
-from rote.circuit import ask
+from rote.asking import ask
 from rote.errors import FactsError, InputError, NotApplicable, RunError
 from rote.execute import Started
 from rote.experiments import ClassNeurons, Experiment, KnownNorms, LocalProcessing, StackExperiment, Study
 from rote.experiments.base import on_stack
-from rote.experiments.known_facts import KnownFactsExperiment
+from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.facts import RelationPrompts, build_prompts
 from rote.lineup import Additive, Control, PartialHash
 from rote.model import Model
-from rote.pipeline import find_circuit
+from rote.pipeline.study import find_circuit
 from rote.records import Record
 from rote.report import lead_text
-from rote.results import Run
+from rote.pipeline.run import Run
 from rote.settings import Settings
 from rote.stack import Stack
 

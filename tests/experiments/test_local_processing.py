@@ -13,9 +13,10 @@ from model_zoo import N_LAYERS, place, shared
 from reading_world import SMALL, loaded, looking_back, make_text, sliding, tokenizer, without_bos
 
 from rote.errors import NotApplicable
-from rote.experiments import LocalProcessing, Reading, local_processing
-from rote.experiments.local_contexts import Contexts, cosines
-from rote.experiments.local_processing import sampled_places, strings_of
+from rote.experiments import LocalProcessing, Reading
+from rote.experiments.local_processing import measure as local_processing
+from rote.experiments.local_processing.contexts import Contexts, cosines
+from rote.experiments.local_processing.measure import sampled_places, strings_of
 from rote.model import Model
 from rote.records import Record, summary_frame
 from rote.settings import Settings

@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
 
 import stack_maker
 
-import rote.experiments.nonlinear_excess as module
+import rote.experiments.nonlinear_excess.measure as module
 from rote.errors import NotApplicable
-from rote.experiments.nonlinear_excess import KINDS, PARTS, RATIOS, NonlinearExcess, product_excess
+from rote.experiments.nonlinear_excess.measure import KINDS, PARTS, RATIOS, NonlinearExcess, product_excess
 from rote.model import MLPWeights
 from rote.records import Record
 from rote.settings import Settings

@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import rote
 import rote.errors
-from rote.agenda import BATCHES_PER_SLICE
-from rote.circuit import ask
+from rote.pipeline.shards import BATCHES_PER_SLICE
+from rote.asking import ask
 from rote.execute import Executor, Finished, Started
 from rote.experiments import Experiment, KnownNorms, LayerProbes, Study
-from rote.experiments.known_facts import KnownFactsExperiment
+from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.facts import build_prompts
 from rote.lineup import Additive, Control, Target
 from rote.lineup.control import Member
@@ -52,7 +52,7 @@ def test_a_relation_asked_in_slices_gives_the_same_bytes(tmp_path: Path, monkeyp
         model(), facts(), folder=tmp_path / "slices", settings=SLICED, experiments=(FACTS,), controls=(), on_event=watch
     )
     assert begun[:3] == ["asked/sport/0", "asked/sport/64", "known_facts/sport"]
-    monkeypatch.setattr("rote.agenda.BATCHES_PER_SLICE", 10**6)
+    monkeypatch.setattr("rote.pipeline.shards.BATCHES_PER_SLICE", 10**6)
     begun.clear()
     rote.study(
         model(), facts(), folder=tmp_path / "whole", settings=SLICED, experiments=(FACTS,), controls=(), on_event=watch

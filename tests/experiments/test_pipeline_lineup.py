@@ -14,10 +14,10 @@ from circuit_world import SETTINGS, facts, model
 import rote
 from rote.catalog import PREDICTIONS, VERDICTS
 from rote.experiments import EXPERIMENTS, KnownNorms, StackExperiment
-from rote.experiments.known_facts import KnownFactsExperiment
+from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.judge.outcomes import OUTCOME_FIELDS
 from rote.lineup import CONTROLS
-from rote.results import Run
+from rote.pipeline.run import Run
 
 TINY = replace(
     SETTINGS, max_entities=24, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, n_pairs=20, n_unknown=100,

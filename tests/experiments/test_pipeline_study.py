@@ -16,11 +16,11 @@ from transformers import AutoModelForCausalLM
 import rote
 import rote.errors
 import rote.organisms
-from rote import cli
+from rote.cli import main as cli
 from rote.execute import Finished, Started
 from rote.experiments import EXPERIMENTS, TextExperiment
 from rote.lineup import CONTROLS, Additive, HashLookup
-from rote.results import Run
+from rote.pipeline.run import Run
 
 SMALL = replace(
     SETTINGS, max_entities=24, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, n_pairs=20, n_unknown=100,

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from circuit_world import SETTINGS, facts, model
 
-from rote import cli, plan
+from rote.cli import main as cli
+from rote.pipeline import estimate as plan
 from rote.experiments import EXPERIMENTS, TextExperiment
 from rote.lineup import CONTROLS, Additive, Control, PartialHash, Trained
 from rote.organisms import BUNDLED
 from rote.organisms.demo import demo_facts
-from rote.plan import Plan
+from rote.pipeline.estimate import Plan
 from rote.settings import Settings
 
 COSTS = plan._Costs(block=1e-4, probe=1e-2, mlp=1e-6, solve=1e-1)

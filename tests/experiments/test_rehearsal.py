@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 import rote
-from rote import cli
+from rote.cli import main as cli
 from rote.experiments import EXPERIMENTS
 from rote.lineup import Additive
 from rote.organisms import BUNDLED

@@ -15,13 +15,14 @@ from plain_neox import add
 from plain_neurons import PlainNeurons, make, pair_detectors
 from stack_maker import KINDS
 
-from rote.circuit import OtherRelation, Recall, ask, reading_heads, search
+from rote.circuit import OtherRelation, reading_heads, search
+from rote.asking import Recall, ask
 from rote.errors import NotApplicable
 from rote.experiments import Study
-from rote.experiments.shared_neurons import SharedNeurons
-from rote.experiments.shared_neurons_facts import choose, determines, linked_pairs
-from rote.experiments.shared_neurons_model import model_effects, sources_of
-from rote.experiments.shared_neurons_stack import Ablation, exact_effects, first_order_effects
+from rote.experiments.shared_neurons.measure import SharedNeurons
+from rote.experiments.shared_neurons.facts import choose, determines, linked_pairs
+from rote.experiments.shared_neurons.model import model_effects, sources_of
+from rote.experiments.shared_neurons.stack import Ablation, exact_effects, first_order_effects
 from rote.experiments.sweeps import is_first_order
 from rote.facts import build_prompts, read_facts
 from rote.organisms import BUNDLED

@@ -20,7 +20,7 @@ import rote
 from rote.experiments import EXPERIMENTS
 from rote.lineup import Additive
 from rote.model import Model
-from rote.results import Run
+from rote.pipeline.run import Run
 
 SMALL = replace(TOLD, n_members=1, n_trained_members=1, n_member_bootstrap=20, n_refine_steps=10, n_bootstrap=20)
 QUICK = tuple(e for e in EXPERIMENTS if e.name in ("direct_effects", "readout", "head_attention", "value_inputs"))

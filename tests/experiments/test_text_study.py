@@ -14,12 +14,12 @@ from reading_world import SMALL, make_text, tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import rote
-from rote import cli
+from rote.cli import main as cli
 from rote.errors import FactsError, RunError, TextError
 from rote.experiments import EXPERIMENTS, LocalProcessing
-from rote.experiments.known_facts import KnownFactsExperiment
+from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.report import lead_text, render_text
-from rote.results import Run
+from rote.pipeline.run import Run
 
 READS = (LocalProcessing(),)
 BOTH = (KnownFactsExperiment(), LocalProcessing())
@@ -166,7 +166,7 @@ def test_what_is_lacking_is_refused_with_code_2(
 
 
 def test_dry_run_plans_facts_and_text_together() -> None:
-    from rote.plan import plan
+    from rote.pipeline.estimate import plan
 
     settings = replace(SETTINGS, text_strings=4, text_tokens=2, text_context=20, text_lengths=(1, 4))
     planned = plan(model(), cut(facts(), 12), relation=None, settings=settings, experiments=BOTH, text=make_text())

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import rote
 from rote.catalog import PREDICTIONS
-from rote.cli import app
+from rote.cli.main import app
 from rote.errors import RunError
 from rote.judge import NO_LINEUP, judge_run, overall, verdicts
 from rote.judge.table import renderables
@@ -92,7 +92,7 @@ def test_the_command_prints_every_hypothesis_and_test(run: Path) -> None:
 
 
 def test_the_command_judges_where_there_is_no_torch(run: Path) -> None:
-    code = f"sys.argv = ['rote', 'judge', {str(run)!r}]\nfrom rote.cli import main\nmain()"
+    code = f"sys.argv = ['rote', 'judge', {str(run)!r}]\nfrom rote.cli.main import main\nmain()"
     done = subprocess.run([sys.executable, "-c", BLOCKED + code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Single-step detokenisation" in done.stdout and (run / "outcomes.json").is_file()

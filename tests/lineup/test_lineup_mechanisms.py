@@ -11,7 +11,7 @@ from lineup_maker import FEW, QUICK, knowing, member
 from stack_maker import KINDS
 
 from rote.experiments import NonlinearExcess, PathAblation
-from rote.experiments.nonlinear_excess import RATIOS, product_excess
+from rote.experiments.nonlinear_excess.measure import RATIOS, product_excess
 from rote.lineup import (
     Additive,
     AndGates,

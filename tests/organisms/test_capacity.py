@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
-from rote import cli
-from rote.capacity import study_capacity
+from rote.cli import main as cli
+from rote.toys.organism_capacity.toy import study_capacity
 from rote.errors import RunError, SettingsError
 from rote.execute import Finished, Started
-from rote.experiments.organism_capacity import member_record, over_organisms
+from rote.toys.organism_capacity.tables import member_record, over_organisms
 from rote.organisms import capacity
 from rote.organisms.capacity import CapacityGrid, Held, OrganismSize, random_facts, train_on_facts
 from rote.report import lead_text, render_text

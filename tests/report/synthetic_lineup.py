@@ -13,7 +13,8 @@ from synthetic_rows import RECORDS
 from synthetic_run import BUNDLED, write_run
 from synthetic_world import World, row
 
-from rote.catalog import CARDS, CONTROLS, PREDICTIONS, Prediction
+from rote.experiments import CARDS
+from rote.catalog import CONTROLS, PREDICTIONS, Prediction
 from rote.records import Absent, Record, Row
 
 UNMATCHED = "partial_hash_1000"

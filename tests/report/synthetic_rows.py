@@ -10,7 +10,8 @@ import pandas as pd
 from synthetic_text import local_processing
 from synthetic_world import World, random_of, rising, row
 
-from rote.catalog import CARDS, ExperimentCard
+from rote.experiments import CARDS
+from rote.catalog import ExperimentCard
 from rote.records import Absent, Record, Row
 
 

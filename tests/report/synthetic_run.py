@@ -8,7 +8,7 @@ from pathlib import Path
 from synthetic_rows import RECORDS
 from synthetic_world import World
 
-from rote.catalog import CARDS
+from rote.experiments import CARDS
 from rote.records import Absent, Record, RunFolder, Shard
 
 HOSTILE = (

@@ -21,10 +21,10 @@ from rote.catalog import PREDICTIONS
 from rote.errors import InputError, RunError
 from rote.records import RunFolder
 from rote.report import compare, load_view, render_comparison
-from rote.report.compare_differences import difference, difference_text, place, shared_rows
-from rote.report.compare_runs import compare_document, default_name, run_names
-from rote.report.document import LineUp, Table
-from rote.report.view import Measured
+from rote.report.comparison.differences import difference, difference_text, place, shared_rows
+from rote.report.comparison.runs import compare_document, default_name, run_names
+from rote.page.document import LineUp, Table
+from rote.page.view import Measured
 
 AB = ("a", "b")
 
@@ -257,7 +257,7 @@ def test_the_command_needs_no_torch(pair: tuple[Path, Path], tmp_path: Path) -> 
     probe = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
         f"sys.argv = ['rote', 'compare', {str(pair[0])!r}, {str(pair[1])!r}]\n"
-        "from rote.cli import main; main()"
+        "from rote.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

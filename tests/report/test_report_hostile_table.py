@@ -19,9 +19,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from rote import cli
+from rote.cli import main as cli
 from rote.model.load import hush
-from rote.report import as_html, compare, write_report
+from rote.page import html as as_html
+from rote.report import compare, write_report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

@@ -9,7 +9,7 @@ import pytest
 from synthetic_run import BUNDLED, PYTHIA, write_run
 from synthetic_world import row
 
-from rote.catalog import CARDS
+from rote.experiments import CARDS
 from rote.records import Absent, Record
 from rote.report import render_text
 

@@ -17,14 +17,16 @@ from rote.catalog import CONTROLS, PREDICTIONS
 from rote.errors import RunError
 from rote.judge import judge_run
 from rote.records import RunFolder
-from rote.report import build_document, html_of, load_view, text_of, write_report
-from rote.report.document import LineUp, Mark, Strip, StripRow, Table
-from rote.report.lineup_drawing import PlacedStrip, place_strip
-from rote.report.lineup_figure import line_up_figure
-from rote.report.lineup_section import judgements
-from rote.report.lineup_values import line_up, row_of
-from rote.report.outcomes import Judged, Outcome, judged
-from rote.report.view import View
+from rote.report import build_document, load_view, write_report
+from rote.page.html import html_of
+from rote.page.text import text_of
+from rote.page.document import LineUp, Mark, Strip, StripRow, Table
+from rote.page.strips import PlacedStrip, place_strip
+from rote.report.lineup.figure import line_up_figure
+from rote.report.lineup.section import judgements
+from rote.report.lineup.values import line_up, row_of
+from rote.records.outcomes import Judged, Outcome, judged
+from rote.page.view import View
 
 
 def view_of(folder: Path) -> View:

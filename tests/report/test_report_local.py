@@ -13,7 +13,7 @@ from synthetic_text import CATEGORIES, LENGTHS, cosine
 
 from rote.records import Absent, Record
 from rote.report import lead_text, render_text, write_report
-from rote.report.sections.local_processing import length_shown
+from rote.experiments.local_processing.section import length_shown
 
 
 def only_text(folder: Path) -> Path:

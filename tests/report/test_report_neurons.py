@@ -8,11 +8,12 @@ from pathlib import Path
 from synthetic_run import BUNDLED, write_run
 from synthetic_world import row
 
-from rote.catalog import CARDS
+from rote.experiments import CARDS
 from rote.records import Record, Row, RunFolder
 from rote.report.load import load_view
-from rote.report.sections import class_neurons, shared_neurons
-from rote.report.view import View
+from rote.experiments.class_neurons import section as class_neurons
+from rote.experiments.shared_neurons import section as shared_neurons
+from rote.page.view import View
 
 AUCS = {"in_sample": 0.91, "best": 0.83, "in_sample_permuted": 0.71, "permuted": 0.49}
 CLASSES = ("baseball", "football")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rote.report.numbers import full, interval, number, percent
+from rote.page.numbers import full, interval, number, percent
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from synthetic_rows import RECORDS
 from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, PYTHIA, full_run, write_run
 from synthetic_world import World
 
-from rote.catalog import CARDS
-from rote.catalog import card as card_of
+from rote.experiments import CARDS
+from rote.experiments import card as card_of
 from rote.errors import RunError
 from rote.records import Record, RunFolder
 from rote.report import build_document, load_view, render_text, write_report
-from rote.report.document import Table
+from rote.page.document import Table
 
 TITLES = {card.name: card.title for card in CARDS}
 

@@ -11,7 +11,7 @@ from stack_maker import D_MODEL, KINDS, N_FIRST, N_LAST, N_LAYERS, make, of_kind
 from torch import Tensor
 
 from rote.errors import NotApplicable
-from rote.experiments.linear_structure import LinearStructure, broken_fractions, draw_pairs
+from rote.experiments.linear_structure.measure import LinearStructure, broken_fractions, draw_pairs
 from rote.settings import Settings
 from rote.stack import Readout, Stack
 from rote.stack.product import product_effects

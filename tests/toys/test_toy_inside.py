@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from rote.toys.bagging import bagging, count_variance, dealt_anew, mean_correlation
-from rote.toys.sparsity import dictionary_l0, kurtosis, participation_ratio
-from rote.toys.structure import States, probe_bit, probe_integer, probe_xor
+from rote.toys.memorisation.bagging import bagging, count_variance, dealt_anew, mean_correlation
+from rote.toys.memorisation.sparsity import dictionary_l0, kurtosis, participation_ratio
+from rote.toys.memorisation.structure import States, probe_bit, probe_integer, probe_xor
 from rote.toys.tasks import random_halves, xor_of
 
 N = 16

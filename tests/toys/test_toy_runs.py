@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from rote.cli import app
+from rote.cli.main import app
 from rote.errors import RunError, SettingsError
 from rote.execute import Finished, Processes
 from rote.execute.abstract import Event
 from rote.report import lead_text, render_text
-from rote.results import Run, open_run
-from rote.toy_study import measure_capacity, memorise
-from rote.toys.capacity_run import CapacitySettings
-from rote.toys.memorisation_run import MemorisationSettings
+from rote.pipeline.run import Run, open_run
+from rote.pipeline.toys import measure_capacity, memorise
+from rote.toys.capacity.toy import CapacitySettings
+from rote.toys.memorisation.toy import MemorisationSettings
 
 SMALL = MemorisationSettings(
     neurons=(48,),
@@ -112,7 +112,7 @@ def test_bits_are_those_of_the_seen_facts(memorised: Run) -> None:
 
 
 def test_every_row_of_a_toy_is_on_a_card(memorised: Run, measured: Run) -> None:
-    from rote.catalog import card
+    from rote.experiments import card
 
     for run in (memorised, measured):
         for row in run.summary.itertuples():

@@ -7,10 +7,10 @@ questions, methods, sources and published values from them, and `docs/experiment
 
 from __future__ import annotations
 
-from rote.catalog.cards import CARDS, TOY_CARDS, TRAINED_CARDS, card
+from rote.experiments import CARDS, TOY_CARDS, TRAINED_CARDS, card
 from rote.catalog.certification import Certificate, certificates
 from rote.catalog.controls import CONTROLS, DOSES, Control, control
-from rote.catalog.document import render_markdown
+from rote.report.reference import render_markdown
 from rote.catalog.hypotheses import (
     HYPOTHESES,
     PREDICTIONS,

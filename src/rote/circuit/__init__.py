@@ -1,10 +1,10 @@
 """The model's own circuit for a relation: extract ∘ lookup ∘ concatenate, searched on one half of the entities."""
 
 from rote.circuit.circuit import Circuit, search
-from rote.circuit.known import KnownFacts, ask
+from rote.asking.known import KnownFacts, ask
 from rote.circuit.other_relations import OtherRelation, reading_heads, with_relations
-from rote.circuit.prompts import Forward, PromptSet, Scores
-from rote.circuit.recall import ABLATIONS, Recall
+from rote.asking.prompts import Forward, PromptSet, Scores
+from rote.asking.recall import ABLATIONS, Recall
 
 __all__ = [
     "ABLATIONS",

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rote.circuit.recall import Recall
+from rote.asking.recall import Recall
 from rote.model import Read, Site
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from rote.circuit.recall import Recall
+from rote.asking.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.model import Edit, Read, Site
 from rote.stack import Readout

@@ -10,7 +10,7 @@ import torch
 
 from rote.circuit.direct_effects import direct_effects
 from rote.circuit.extraction import choose_readout, head_readouts
-from rote.circuit.recall import Recall
+from rote.asking.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.stack import Stack
 

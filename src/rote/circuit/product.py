@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rote.circuit.recall import Recall
+from rote.asking.recall import Recall
 from rote.model import Edit, Site
 from rote.model.precision import wide
 from rote.statistics import TwoWayFit, rng, two_way_least_squares

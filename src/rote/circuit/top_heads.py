@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rote.circuit.prompts import PromptSet
-from rote.circuit.recall import Recall, class_difference
+from rote.asking.prompts import PromptSet
+from rote.asking.recall import Recall, class_difference
 from rote.facts import RelationPrompts
 from rote.model import Edit, Read, Site
 

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from rote.catalog import ExperimentCard, card
-from rote.circuit import Circuit, KnownFacts, OtherRelation, Recall, with_relations
+from rote.catalog import ExperimentCard
+from rote.experiments import card
+from rote.circuit import Circuit, OtherRelation, with_relations
+from rote.asking import KnownFacts, Recall
 from rote.errors import InputError, NotApplicable
 from rote.facts import RelationPrompts
 from rote.model import Model

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from rote.report.circuit_found import circuit_found, relations_found
-from rote.report.document import Column, Document, Lead, Paragraph, Section, Table
+from rote.page.document import Column, Document, Lead, Paragraph, Section, Table
 from rote.report.lead import lead_of
-from rote.report.lineup_section import judgements, line_up_section
+from rote.report.lineup.section import judgements, line_up_section
 from rote.report.sections import experiment_sections
-from rote.report.toy_lead import toy_words
-from rote.report.view import View
+from rote.toys.memorisation.lead import toy_words
+from rote.page.view import View
 from rote.report.without_facts import FOOTER, asked_facts, lead_without_facts, title_without_facts
 
 _MAX_LEADS = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rote.report.view import Measured, View
+from rote.page.view import Measured, View
 
 # a layer concatenates where ablating its attention at the name costs at least this share of the accuracy
 CONCATENATES_BELOW = 0.9

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rote.report.circuit_found import CircuitFound
-from rote.report.document import Diagram, Gauge, KeyFigure, Lead, Stage
-from rote.report.numbers import percent
-from rote.report.view import Measured
+from rote.page.document import Diagram, Gauge, KeyFigure, Lead, Stage
+from rote.page.numbers import percent
+from rote.page.view import Measured
 
 _MAX_CHIPS = 4
 

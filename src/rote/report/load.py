@@ -8,8 +8,8 @@ import pandas as pd
 
 from rote.errors import RunError
 from rote.records import RunFolder
-from rote.report.outcomes import Outcome, read_outcome
-from rote.report.view import View
+from rote.records.outcomes import Outcome, read_outcome
+from rote.page.view import View
 
 
 def load_view(run: RunFolder) -> View:

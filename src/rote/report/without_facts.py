@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from rote.report.document import KeyFigure, Lead
-from rote.report.sections import local_processing, organism_capacity
-from rote.report.view import View
+from rote.page.document import KeyFigure, Lead
+from rote.experiments.local_processing import section as local_processing
+from rote.toys.organism_capacity import section as organism_capacity
+from rote.page.view import View
 
 FOOTER = (
     "Values in brackets are 95 % percentile intervals. All values: summary.parquet and summary.json beside this file."

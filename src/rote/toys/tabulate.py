@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rote.catalog import card
+from rote.experiments import card
 from rote.errors import NotApplicable
 from rote.records import Absent, Record, Row
 from rote.statistics import Estimate, clopper_pearson, mean_of_runs

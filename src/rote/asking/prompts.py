@@ -1,0 +1,267 @@
+"""Prompts on the torch side: run them with edits, score the answers, keep recordings for replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rote.asking.recordings import Kept
+from rote.facts import RelationPrompts
+from rote.model import Activations, Edit, Model, Read, Recording, Site, Slope, replay_after, slopes
+from rote.model.hooks import NonFinite
+from rote.model.memory import RowsAtOnce
+from rote.model.precision import wide
+
+T = TypeVar("T")
+RowObjective = Callable[[Float[Tensor, "row cls"], Int[Tensor, " row"]], Float[Tensor, " row"]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """How the prompts were answered; log-probabilities (nats) and ranks (from 1) over the whole vocabulary."""
+
+    answer_log_prob: Float[Tensor, " fact"]
+    answer_rank: Int[Tensor, " fact"]
+    class_logits: Float[Tensor, "fact cls"]
+    top_token: Int[Tensor, " fact"]
+    answer: Int[Tensor, " fact"]
+    cls: Int[Tensor, " fact"]
+
+    @property
+    def correct(self) -> Bool[Tensor, " fact"]:
+        """Whether the argmax over the whole vocabulary is the answer."""
+        return self.top_token == self.answer
+
+    @property
+    def correct_cls(self) -> Bool[Tensor, " fact"]:
+        """Whether the argmax over the relation's classes is the answer's class."""
+        return self.class_logits.argmax(-1) == self.cls
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Forward:
+    """One edited forward pass over all prompts: scores, and what was read, over facts."""
+
+    scores: Scores
+    values: dict[Site, Tensor]
+    log_probs: Float[Tensor, "fact vocab"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PromptSet:
+    """Right-padded prompts of one model with their positions and answers.
+
+    `end` is where the answer is predicted; in name-only prompts it is the name's last token.
+    """
+
+    model: Model
+    tokens: Int[Tensor, "fact pos"]
+    mask: Bool[Tensor, "fact pos"]
+    subject_first: Int[Tensor, " fact"]
+    subject_last: Int[Tensor, " fact"]
+    end: Int[Tensor, " fact"]
+    class_tokens: Int[Tensor, " cls"]
+    cls: Int[Tensor, " fact"]
+    batch_size: int
+    kept: Kept = field(default_factory=Kept, repr=False)
+    rows_at_once: RowsAtOnce = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        fitting = RowsAtOnce.fitting(self.batch_size, self._bytes_per_row, self.model.device, "prompts")
+        object.__setattr__(self, "rows_at_once", fitting)
+
+    @property
+    def _bytes_per_row(self) -> float:
+        """Of one prompt in a pass, about: its recording, one block's activations, and its logits three times."""
+        model, n_positions = self.model, self.tokens.shape[1]
+        per_position = self._recorded_per_position + (16 * model.d_model + 3 * model.n_heads * n_positions) * 4
+        return float(n_positions * per_position + 3 * int(model.config.vocab_size) * 4)
+
+    @property
+    def _recorded_per_position(self) -> int:
+        model = self.model
+        return (model.d_model + 2 * model.n_kv_heads * model.d_head) * model.n_layers * model.dtype.itemsize
+
+    @classmethod
+    def of(cls, model: Model, prompts: RelationPrompts, batch_size: int, kept: Kept | None = None) -> PromptSet:
+        """`kept` holds the clean passes, within a budget that other prompts may share."""
+        return cls(
+            kept=Kept() if kept is None else kept,
+            model=model,
+            tokens=tensor(prompts.tokens),
+            mask=tensor(prompts.mask),
+            subject_first=tensor(prompts.subject_first),
+            subject_last=tensor(prompts.subject_last),
+            end=tensor(prompts.end),
+            class_tokens=tensor(prompts.class_tokens),
+            cls=tensor(prompts.cls),
+            batch_size=batch_size,
+        )
+
+    def __len__(self) -> int:
+        return int(self.tokens.shape[0])
+
+    def over(self, work: Callable[[Tensor], T]) -> Iterator[T]:
+        """`work` on the rows of one batch after the other; batches are halved where memory runs out."""
+        return self.rows_at_once.over(len(self), lambda rows: work(torch.arange(rows.start, rows.stop)))
+
+    @cached_property
+    def _keeps_recordings(self) -> bool:
+        return self.kept.fits(self.tokens.numel() * self._recorded_per_position)
+
+    def recording(self, rows: Int[Tensor, " row"]) -> Recording:
+        """The clean forward pass of one batch, kept where those of all batches fit the budget."""
+        key = int(rows[0]), len(rows)
+        found = self.kept.get(self, key)
+        if found is not None:
+            return found
+        recording = self.model.record(self.tokens[rows], self.mask[rows])
+        if self._keeps_recordings:
+            self.kept.put(self, key, recording, self.tokens[rows].numel() * self._recorded_per_position)
+        return recording
+
+    def forward(
+        self,
+        edits: Sequence[Edit] = (),
+        read: Sequence[Read] = (),
+        *,
+        keep_log_probs: bool = False,
+    ) -> Forward:
+        """Run every prompt with edits whose rows are the facts; only what an edit can change runs again.
+
+        That is the blocks from the lowest edited one on, and the positions from the first edited one on.
+        """
+        return self._forward(lambda rows, reads: self._run(rows, reads, edits), read, keep_log_probs)
+
+    def forward_after(
+        self,
+        layer: int,
+        shift: Float[Tensor, "fact d_model"],
+        position: Int[Tensor, " fact"],
+        read: Sequence[Read] = (),
+        *,
+        keep_log_probs: bool = False,
+    ) -> Forward:
+        """The same with `shift` added to the residual stream after a block, of which then nothing runs again."""
+
+        def run(rows: Tensor, reads: Sequence[Read]) -> Activations:
+            there, where = shift[rows.to(shift.device)], position[rows]
+            return replay_after(self.model, self.recording(rows), layer, there, position=where, read=reads)
+
+        return self._forward(run, read, keep_log_probs)
+
+    def slopes(
+        self, sites: Sequence[Site], objective: RowObjective, position: Int[Tensor, " fact"]
+    ) -> dict[Site, Slope]:
+        """∂ objective / ∂ site at a position, for every fact; `objective(class logits at end, facts)` per fact."""
+
+        def of(rows: Tensor) -> dict[Site, Slope]:
+            def of_logits(logits: Tensor) -> Tensor:
+                return objective(wide(logits)[:, self.class_tokens.to(logits.device)], rows)
+
+            recording = self.recording(rows)
+            return slopes(self.model, recording, sites, of_logits, position=position[rows], end=self.end[rows])
+
+        parts = list(self.over(of))
+        return {
+            site: Slope(
+                value=torch.cat([p[site].value for p in parts]), slope=torch.cat([p[site].slope for p in parts])
+            )
+            for site in sites
+        }
+
+    def _forward(
+        self, run: Callable[[Tensor, Sequence[Read]], Activations], read: Sequence[Read], keep_log_probs: bool
+    ) -> Forward:
+        logits = Site("logits")
+
+        def scored(rows: Tensor) -> tuple[dict[Site, Tensor], Tensor | None, tuple[Tensor, ...]]:
+            acts = run(rows, [*_take(read, rows), Read(site=logits, position=self.end[rows])])
+            kept = torch.log_softmax(wide(acts.logits), -1) if keep_log_probs else None
+            return {r.site: wide(acts[r.site]) for r in read}, kept, self._score(acts.logits, rows)
+
+        values, kept, parts = zip(*self.over(scored), strict=True)
+        answer, rank, classes, top = (torch.cat(list(p)) for p in zip(*parts, strict=True))
+        scores = Scores(
+            answer_log_prob=answer,
+            answer_rank=rank,
+            class_logits=classes,
+            top_token=top,
+            answer=self.answers,
+            cls=self.cls.to(answer.device),
+        )
+        return Forward(
+            scores=scores,
+            values={r.site: torch.cat([v[r.site] for v in values]) for r in read},
+            log_probs=torch.cat(kept) if keep_log_probs else None,
+        )
+
+    def read(self, read: Sequence[Read], edits: Sequence[Edit] = ()) -> dict[Site, Tensor]:
+        """Only what is read, at least in float32, without logits: the pass stops after the last block that is read."""
+
+        def values(rows: Tensor) -> dict[Site, Tensor]:
+            acts = self._run(rows, _take(read, rows), edits)
+            return {r.site: wide(acts[r.site]) for r in read}
+
+        parts = list(self.over(values))
+        return {r.site: torch.cat([part[r.site] for part in parts]) for r in read}
+
+    def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> Activations:
+        taken = [edit.take(rows) for edit in edits]
+        layers = [e.site.layer or 0 for e in taken]
+        layers += [r.site.layer for r in read if r.site.layer is not None]
+        if any(r.site.name == "embed" for r in read):
+            layers.append(0)
+        start = min(layers, default=self.model.n_layers)
+        first = _first_position([*taken, *read])
+        try:
+            return self.model.replay(self.recording(rows), start, first=first, read=read, edit=taken)
+        except NonFinite as error:
+            raise self._named(error, rows, edited=bool(edits)) from error
+
+    def _named(self, error: NonFinite, rows: Tensor, *, edited: bool) -> NonFinite:
+        """The same error with the prompt it stands in, and the layer where the clean pass goes wrong if it does."""
+        if error.row is None:
+            return error
+        fact, site = int(rows[error.row]), error.site
+        residuals = self.recording(rows).resid_pre
+        first = next((k for k, x in enumerate(residuals) if not torch.isfinite(x[error.row]).all()), None)
+        if first is not None:
+            site = Site("resid_post", first - 1) if first else Site("embed")
+        how = " with an edit" if edited and first is None else ""
+        prompt = self.model.tokenizer.decode(self.tokens[fact][self.mask[fact]])
+        return NonFinite(site, error.row, where=f"{how} for the prompt {prompt!r}")
+
+    @property
+    def answers(self) -> Int[Tensor, " fact"]:
+        return self.class_tokens[self.cls].to(self.model.device)
+
+    def _score(self, logits: Float[Tensor, "row vocab"], rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        logits = wide(logits)
+        right = logits.gather(1, self.answers[rows][:, None])
+        log_prob = right[:, 0] - logits.logsumexp(-1)
+        rank = (logits > right).sum(-1) + 1
+        return log_prob, rank, logits[:, self.class_tokens.to(logits.device)], logits.argmax(-1)
+
+
+def _first_position(changed_or_read: Sequence[Edit | Read]) -> int:
+    """The first position that has to run: none before it is edited or read."""
+    positions = [x.position for x in changed_or_read]
+    return min((0 if p is None else int(p.min()) for p in positions), default=0)
+
+
+def _take(read: Sequence[Read], rows: Tensor) -> list[Read]:
+    return [
+        r if r.position is None else Read(site=r.site, position=r.position[rows.to(r.position.device)]) for r in read
+    ]
+
+
+def tensor(x: np.ndarray) -> Tensor:
+    return torch.as_tensor(np.asarray(x))

@@ -1,0 +1,68 @@
+"""The card of direct_effects: what is asked, how it is measured, and every statistic."""
+
+from __future__ import annotations
+
+from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+
+CARD = ExperimentCard(
+    name="direct_effects",
+    title="Which heads write the answer?",
+    question="Which attention heads and MLPs write the answer directly into the logits at the end of the prompt?",
+    method=(
+        "Each head and each MLP in turn has its output at the prompt's end replaced, along the direct path "
+        "into the "
+        "unembedding only, by its output on a prompt about an entity of another class. "
+        "The effect is how far the logit of the right class falls against that of the other class; the heads "
+        "are ranked "
+        "on one half of the entities and reported on the other."
+    ),
+    source=Source(post=2, section="attribute extraction: the heads that write the sport"),
+    applies_to=("model",),
+    needs=("known_facts",),
+    statistics=(
+        StatisticCard(
+            name="direct_effect",
+            unit="logit",
+            meaning="How much one node supports the right class against another, directly.",
+            formula="drop of logit[clean class] − logit[other class] when the node's direct path is "
+            "resampled, "
+            "the final norm's scale frozen",
+        ),
+        StatisticCard(
+            name="top_head",
+            unit="rank",
+            meaning="The six heads with the largest effect on the selection half; rank 1 is the readout head.",
+            formula="rank of the head by direct_effect on the selection half",
+        ),
+    ),
+    published=(
+        PublishedValue(
+            statistic="top_head",
+            layer=16,
+            head=20,
+            value=1,
+            text="L16H20 comes first",
+            source=Source(post=2, section="attribute extraction"),
+        ),
+        PublishedValue(
+            statistic="top_head",
+            layer=21,
+            head=9,
+            value=2,
+            text="L21H9 comes second",
+            source=Source(post=2, section="attribute extraction"),
+        ),
+        *(
+            PublishedValue(
+                statistic="top_head",
+                layer=layer,
+                head=head,
+                low=3,
+                high=6,
+                text=f"L{layer}H{head} is among the next",
+                source=Source(post=2, section="attribute extraction"),
+            )
+            for layer, head in ((22, 17), (19, 24), (22, 15), (17, 30))
+        ),
+    ),
+)

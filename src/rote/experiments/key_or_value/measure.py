@@ -1,0 +1,35 @@
+"""Whether an early MLP matters for the keys or for the values of the top heads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rote.asking import ABLATIONS
+from rote.circuit.top_heads import key_or_value
+from rote.experiments.base import Experiment, Study, Tabulator
+from rote.records import Record
+
+
+class KeyOrValueExperiment(Experiment):
+    """Accuracy with each early MLP ablated only along the top heads' key inputs, or only along their value inputs."""
+
+    name = "key_or_value"
+
+    def measure(self, study: Study) -> Record:
+        study = study.sample
+        recall, heads = study.recall, study.circuit.top_heads
+        out = study.tabulator(self.name)
+        clean = recall.clean.scores
+        _pair(study, out, clean.correct.cpu().numpy(), clean.correct_cls.cpu().numpy(), condition="clean")
+        for mlp in range(max(layer for layer, _ in heads)):
+            for path, letter in (("key", "k"), ("value", "v")):
+                for how in ABLATIONS:
+                    draws = key_or_value(recall, heads, mlp, letter, how)
+                    right, right_cls = (np.mean([d[i] for d in draws], axis=0) for i in (0, 1))
+                    _pair(study, out, right, right_cls, condition=f"{path}:{how}", source=f"mlp.{mlp}")
+        return out.record()
+
+
+def _pair(study: Study, out: Tabulator, right: np.ndarray, right_cls: np.ndarray, **key: str) -> None:
+    out.mean("accuracy", right, unit="fraction", **key)
+    out.mean("accuracy_cls", right_cls, unit="fraction", **key)

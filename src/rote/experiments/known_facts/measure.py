@@ -1,0 +1,116 @@
+"""Which facts the model knows, beside what the name tokens alone would tell."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from rote.asking import KnownFacts
+from rote.experiments.base import Experiment, Study, Tabulator, bootstrap
+from rote.facts import RelationPrompts, Tokenizer
+from rote.records import Record
+from rote.settings import Settings
+from rote.statistics import additive_fit, baseline_first, baseline_last, baseline_majority
+
+
+class KnownFactsExperiment(Experiment):
+    """Accuracy, loss and token-only baselines over all facts, and over those with two-token names."""
+
+    name = "known_facts"
+
+    def measure(self, study: Study) -> Record:
+        return tabulate(study.prompts, study.known, study.settings, study.recall.model.tokenizer)
+
+
+def tabulate(prompts: RelationPrompts, known: KnownFacts, settings: Settings, tokenizer: Tokenizer) -> Record:
+    """The record of known_facts: it exists whether or not anything is known, over all facts and both halves."""
+    out = Tabulator(
+        experiment="known_facts",
+        stack="model",
+        relation=prompts.relation.name,
+        seed=settings.seed,
+        bootstrap=bootstrap(prompts.first, prompts.last, settings, prompts.relation.name),
+    )
+    two = prompts.n_name_tokens == 2
+    for condition, where in (("all", np.ones(len(prompts), dtype=bool)), ("two_token", two)):
+        if where.any():
+            _rows(out, prompts, known, condition, where)
+        else:
+            out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
+    return out.record(facts=_table(prompts, known, tokenizer), left_out=_left_out(prompts))
+
+
+def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition: str, where: np.ndarray) -> None:
+    n, cls, first, last = int(where.sum()), prompts.cls[where], prompts.first[where], prompts.last[where]
+    out.value("n_facts", n, condition=condition, unit="count", n=n)
+    out.value("n_known", int(known.known[where].sum()), condition=condition, unit="count", n=n)
+    shares_first, shares_last = _shared(first), _shared(last)
+    values = {
+        "accuracy": known.correct[where],
+        "accuracy_cls": known.predicted_cls[where] == cls,
+        "baseline_majority": baseline_majority(cls),
+        "baseline_last": baseline_last(cls, last),
+        "baseline_first": baseline_first(cls, first),
+        "baseline_additive_fit": additive_fit(cls, first, last),
+        "shared_first": shares_first,
+        "shared_last": shares_last,
+        "shared_both": shares_first & shares_last,
+    }
+    for statistic, value in values.items():
+        out.mean(statistic, _spread(value, where), where=where, condition=condition, unit="fraction")
+    out.mean("loss_nats", -known.log_prob, where=where, condition=condition, unit="nats")
+    for index, name in enumerate(prompts.classes):
+        members = where & (prompts.cls == index)
+        out.mean("loss_nats", -known.log_prob, where=members, condition=condition, cls=name, unit="nats")
+
+
+def _spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Values of the chosen facts, in an array over all facts."""
+    spread = np.zeros(len(where))
+    spread[where] = values
+    return spread
+
+
+def _shared(tokens: np.ndarray) -> np.ndarray:
+    _, index, counts = np.unique(tokens, return_inverse=True, return_counts=True)
+    shared: np.ndarray = counts[index] > 1
+    return shared
+
+
+def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) -> pd.DataFrame:
+    text = {int(t): tokenizer.decode([int(t)]) for t in np.unique([prompts.first, prompts.last])}
+    return pd.DataFrame(
+        {
+            "entity": [fact.entity for fact in prompts.facts],
+            "relation": prompts.relation.name,
+            "attribute": [fact.attribute for fact in prompts.facts],
+            "cls": [prompts.classes[c] for c in prompts.cls],
+            "n_name_tokens": prompts.n_name_tokens,
+            "log_prob": known.log_prob,
+            "prob": np.exp(known.log_prob),
+            "rank": known.rank,
+            "prediction_cls": [prompts.classes[c] for c in known.predicted_cls],
+            "correct": known.correct,
+            "known": known.known,
+            "first": [text[int(t)] for t in prompts.first],
+            "last": [text[int(t)] for t in prompts.last],
+        }
+    )
+
+
+def _left_out(prompts: RelationPrompts) -> pd.DataFrame:
+    """Every fact of the source that was not asked, with the reason."""
+    rows = [(left.entity, left.relation, left.reason) for left in prompts.left_out]
+    return pd.DataFrame(rows, columns=["entity", "relation", "reason"], dtype="str")
+
+
+def from_table(table: pd.DataFrame, prompts: RelationPrompts) -> KnownFacts:
+    """What was measured, read back from the record of an earlier run of the same study."""
+    order = {name: index for index, name in enumerate(prompts.classes)}
+    return KnownFacts(
+        log_prob=table["log_prob"].to_numpy(dtype=float),
+        rank=table["rank"].to_numpy(),
+        correct=table["correct"].to_numpy(dtype=bool),
+        predicted_cls=table["prediction_cls"].map(order).to_numpy(),
+        known=table["known"].to_numpy(dtype=bool),
+    )

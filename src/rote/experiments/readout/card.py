@@ -1,0 +1,103 @@
+"""The card of readout: what is asked, how it is measured, and every statistic."""
+
+from __future__ import annotations
+
+from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+
+_READ = Source(post=2, section="attribute extraction as a linear map of the residual stream")
+
+CARD = ExperimentCard(
+    name="readout",
+    title="From which layer on can the answer be read?",
+    question="At which layer does the residual stream at the entity's last token hold the answer in the form "
+    "that the "
+    "extracting heads read?",
+    method=(
+        "The extracting heads' value and output weights and the unembedding are multiplied into one linear "
+        "map from the "
+        "residual stream to class scores, and this readout is applied after every layer. "
+        "It is repeated on prompts with the name only, with late attention at the name ablated, and with "
+        "both, and once "
+        "with a logistic regression in place of the heads."
+    ),
+    source=_READ,
+    applies_to=("model",),
+    needs=("known_facts",),
+    statistics=(
+        StatisticCard(
+            name="readout_accuracy",
+            unit="fraction",
+            meaning="How often the readout gives the right class after a layer (−1: before the first).",
+            formula="mean of [argmax of (resid_post[layer] − mean) · W_V · W_O · W_U[classes] = correct "
+            "class] "
+            "at the entity's last token",
+        ),
+        StatisticCard(
+            name="n_readout_heads",
+            unit="count",
+            meaning="Heads that make up the readout.",
+            formula="fewest top heads whose readout is within a tolerance of the best on the selection half",
+        ),
+        StatisticCard(
+            name="temperature",
+            unit="ratio",
+            meaning="What class scores are divided by before the softmax.",
+            formula="the temperature of least loss on the selection half",
+        ),
+        StatisticCard(
+            name="subspace_flip",
+            unit="fraction",
+            meaning="How often swapping only the readout's subspace from another entity swaps the answer.",
+            formula="share of entities whose answer becomes the donor's; a random subspace of equal rank is "
+            "the control",
+        ),
+    ),
+    published=(
+        PublishedValue(
+            statistic="readout_accuracy",
+            condition="full",
+            layer=16,
+            value=0.98,
+            text="98 % at layer 16, full prompt",
+            source=_READ,
+        ),
+        PublishedValue(
+            statistic="readout_accuracy",
+            condition="full",
+            layer=6,
+            value=0.90,
+            text="about 90 % at layer 6, full prompt",
+            source=_READ,
+        ),
+        PublishedValue(
+            statistic="readout_accuracy",
+            condition="both",
+            layer=6,
+            value=0.85,
+            text="85 % at layer 6 with the name only and late attention ablated",
+            source=_READ,
+        ),
+        PublishedValue(
+            statistic="readout_accuracy",
+            condition="both",
+            value=0.94,
+            text="up to 94 % at later layers under the same two ablations",
+            source=_READ,
+        ),
+        PublishedValue(
+            statistic="readout_accuracy",
+            condition="both_first_mlps_ablated",
+            layer=6,
+            value=0.81,
+            text="81 % at layer 6 with MLP1 ablated as well",
+            source=_READ,
+        ),
+        PublishedValue(
+            statistic="readout_accuracy",
+            condition="both_first_mlps_ablated",
+            value=0.90,
+            text="up to 90 % at later layers with MLP1 ablated as well",
+            source=_READ,
+        ),
+    ),
+)

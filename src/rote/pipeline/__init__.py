@@ -1,0 +1,1 @@
+"""A study from request to report: read `study` first."""

@@ -1,0 +1,307 @@
+"""What one shard of a study does, on whichever worker: the model with the facts as asked of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rote.pipeline.shards import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
+from rote.experiments import CARDS
+from rote.asking import KnownFacts, Recall, ask
+from rote.circuit import OtherRelation, reading_heads, search
+from rote.asking.recordings import Kept, budget
+from rote.circuit.top_heads import Head
+from rote.errors import FactsError, NotApplicable, RunError, TextError
+from rote.experiments import Experiment, Reading, Study
+from rote.experiments.base import absents
+from rote.experiments.known_facts.measure import tabulate
+from rote.experiments.local_processing.measure import strings_of
+from rote.pipeline.line_up import measure_member, not_built
+from rote.facts import FactTable, RelationPrompts, build_prompts
+from rote.lineup import Control, Target
+from rote.model import Model, ModelSpec
+from rote.model.memory import heard_halvings, keep_freed_memory
+from rote.pipeline.identity import describe
+from rote.records import Record, Shard
+from rote.records.study import differences
+from rote.settings import Settings
+from rote.text import Text
+
+NO_TEXT = "no text was given"
+
+
+class Work(Agenda):
+    """An agenda with the model: every method that takes a shard yields the shard's record."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        table: FactTable | None,
+        prompts: dict[str, RelationPrompts],
+        settings: Settings,
+        experiments: tuple[Experiment, ...],
+        controls: Sequence[Control] = (),
+        text: Text | None = None,
+        rehearse: bool = False,
+    ) -> None:
+        super().__init__(table=table, prompts=prompts, settings=settings, experiments=experiments, controls=controls)
+        self.model, self.text = model, text
+        self.rehearse = rehearse  # every fact counts as known: for timing on random weights
+        self.described: dict[str, Any] = {}
+        self._targets: dict[str, Target] = {}
+        self._kept = Kept(budget(model.device))
+        self._recalls: dict[str, Recall] = {}
+        self._studies: dict[str, Study] = {}
+
+    def agenda(self) -> Agenda:
+        """What is left without the model."""
+        return Agenda(
+            table=self.facts,
+            prompts=self.prompts,
+            settings=self.settings,
+            experiments=(*self.experiments.values(), *self.of_text.values()),
+            controls=tuple(self.controls.values()),
+        )
+
+    def slice_of_facts(self, shard: Shard) -> Record:
+        """What the model answers to some of a relation's facts."""
+        name, first = parts_of(shard.item)
+        prompts, size = self.prompts[name], BATCHES_PER_SLICE * self.settings.batch_size
+        rows = np.arange(int(first), min(int(first) + size, len(prompts)))
+        return Record(tables={"answers": answers_frame(self._ask(prompts.take(rows)))})
+
+    def known_facts(self, shard: Shard) -> Record:
+        """Which facts of a relation the model knows."""
+        prompts = self.prompts[shard.item]
+        known = self.found.asked.get(shard.item) or self._ask(prompts)
+        return tabulate(prompts, known, self.settings, self.model.tokenizer)
+
+    def _ask(self, prompts: RelationPrompts) -> KnownFacts:
+        known = ask(self.model, prompts, self.settings)
+        return replace(known, known=np.ones_like(known.known)) if self.rehearse else known
+
+    def circuit(self, shard: Shard) -> Record:
+        """The circuit of a relation."""
+        return choice(shard.item, search(self.recall(shard.item), rehearse=self.rehearse).to_json())
+
+    def other_relation(self, shard: Shard) -> Record:
+        """Which facts of a relation beside the studied ones are known, and the heads that read it."""
+        prompts = self._asked(shard.item)
+        known = self._ask(prompts).known
+        reason = too_few(known, prompts, self.settings)
+        heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings, self._kept))
+        names = [prompts.facts[i].entity for i in np.flatnonzero(known)]
+        return choice(shard.item, json.dumps({"heads": heads, "known": names, "reason": reason}))
+
+    def experiment(self, shard: Shard) -> Record:
+        """One experiment on one relation; all its statistics absent where it does not apply."""
+        experiment, reason = self.experiments[shard.experiment], self.too_few(shard.item)
+        if reason is None:
+            try:
+                return experiment.measure(self.study(shard.item))
+            except NotApplicable as error:
+                reason = error.reason
+        return Record(absent=absents(experiment, "model", shard.item, self.settings, reason))
+
+    def on_text(self, shard: Shard) -> Record:
+        """One experiment on the text; all its statistics absent where there is none, or it does not apply."""
+        experiment, reason = self.of_text[shard.experiment], NO_TEXT
+        if self.text is not None:
+            try:
+                return experiment.read(Reading(model=self.model, text=self.text, settings=self.settings))
+            except NotApplicable as error:
+                reason = error.reason
+        return Record(absent=absents(experiment, "model", None, self.settings, reason))
+
+    def study(self, name: str) -> Study:
+        """The relation's known facts with the circuit that was found."""
+        if name not in self._studies:
+            self._studies[name] = Study(
+                prompts=self.prompts[name],
+                known=self.found.known[name],
+                recall=self.recall(name),
+                searched=self.found.circuits.get(name),
+                asked_otherwise=self._otherwise(name),
+                others=self._others(name),
+            )
+        return self._studies[name]
+
+    def recall(self, name: str) -> Recall:
+        """The relation's known facts; one object for all stages, since it keeps recordings."""
+        if name not in self._recalls:
+            known = self.found.known[name].known
+            self._recalls[name] = Recall.of(self.model, self.prompts[name], known, self.settings, self._kept)
+        return self._recalls[name]
+
+    def member(self, shard: Shard) -> Record:
+        """One member of a control, built and measured."""
+        rest, seed = parts_of(shard.item)
+        name, control = parts_of(rest)
+        try:
+            if name not in self._targets:
+                self._targets[name] = Target.of(self.study(name).stack, self.settings)
+            member = self.controls[control].build(self._targets[name], int(seed), self.settings)
+        except NotApplicable as error:
+            built, reason = self.controls[control], error.reason
+            return not_built(built, name, int(seed), self._on_stacks, self.settings, reason)
+        return measure_member(member, self._on_stacks, self.settings)
+
+    # ---------------------------------------------------------- other relations
+    def _others(self, name: str) -> tuple[OtherRelation, ...]:
+        others = [
+            OtherRelation(recall=self.recall(n), heads=circuit.readout_heads)
+            for n, circuit in self.found.circuits.items()
+            if n != name
+        ]
+        for beside, found in self.found.readers.items():
+            if found["heads"]:
+                others.append(OtherRelation(recall=self._beside(beside), heads=_heads(found["heads"])))
+        return tuple(others)
+
+    def _beside(self, name: str) -> Recall:
+        if name not in self._recalls:
+            prompts, names = self._asked(name), set(self.found.readers[name]["known"])
+            known = np.array([fact.entity in names for fact in prompts.facts])
+            self._recalls[name] = Recall.of(self.model, prompts, known, self.settings, self._kept)
+        return self._recalls[name]
+
+    def _asked(self, name: str) -> RelationPrompts:
+        return _prompts(self.model, self.table, name, self.settings)
+
+    def _otherwise(self, name: str) -> tuple[RelationPrompts, ...]:
+        """The known facts asked as every other relation of the table."""
+        known = set(self.prompts[name].take(self.found.known[name].known).entities)
+        asked = []
+        for relation in self.table.relations:
+            if relation.name == name:
+                continue
+            prompts = build_prompts(
+                self.table, name, self.model.tokenizer, max_length=_limit(self.model), asked_as=relation
+            )
+            asked.append(prompts.take([i for i, e in enumerate(prompts.entities) if e in known]))
+        return tuple(asked)
+
+
+def require_facts(table: FactTable | None, text: Text | None, experiments: Sequence[Experiment]) -> None:
+    """FactsError, naming the experiments, where a table is needed and there is none."""
+    if table is not None:
+        return
+    asking = [e.name for e in experiments if e.card.needs_facts]
+    reading = [e.name for e in experiments if e.name not in asking]
+    if asking:
+        others = ", ".join(c.name for c in CARDS if not c.needs_facts)
+        raise FactsError(
+            f"no facts were given, and {', '.join(asking)} cannot do without: give a table of facts, or choose only "
+            f"experiments that read a text ({others})"
+        )
+    if text is None:
+        raise TextError(f"neither facts nor a text was given: {', '.join(reading) or 'a study'} needs one")
+
+
+def ask_all(model: Model, table: FactTable, relations: Sequence[str], settings: Settings) -> dict[str, RelationPrompts]:
+    """The prompts of every relation; all that is wrong with any of them is raised together."""
+    prompts: dict[str, RelationPrompts] = {}
+    problems: list[str] = []
+    for name in relations:
+        try:
+            prompts[name] = _prompts(model, table, name, settings)
+        except FactsError as error:
+            problems += error.problems
+    if problems:
+        raise FactsError(problems)
+    return prompts
+
+
+def _prompts(model: Model, table: FactTable, name: str, settings: Settings) -> RelationPrompts:
+    """Attributes that share a first token are refused, unless the model knows not even those tokens."""
+    limit = _limit(model)
+    try:
+        return build_prompts(table, name, model.tokenizer, max_length=limit)
+    except FactsError:
+        loose = build_prompts(table, name, model.tokenizer, max_length=limit, allow_shared_first_tokens=True)
+        if ask(model, loose, settings).known.any():
+            raise
+        return loose
+
+
+def prepare(
+    model: Model | ModelSpec,
+    table: FactTable | None,
+    relations: Sequence[str],
+    settings: Settings,
+    experiments: Sequence[Experiment],
+    controls: Sequence[Control],
+    text: Text | None = None,
+    rehearse: bool = False,
+) -> Work:
+    """What every worker begins with: the model, loaded here if it is not yet, and its questions, all checked.
+
+    Raises InputError where facts, text or model cannot be used.
+    """
+    keep_freed_memory()
+    model = (model.load() if isinstance(model, ModelSpec) else model).with_fast_products()
+    asked = {} if table is None else ask_all(model, table, relations, settings)
+    work = Work(
+        model=model,
+        table=table,
+        prompts=asked,
+        settings=settings,
+        experiments=tuple(experiments),
+        controls=controls,
+        text=text,
+        rehearse=rehearse,
+    )
+    if text is not None and work.of_text:
+        strings_of(Reading(model=model, text=text, settings=settings))  # a text that is too short is refused here
+    work.described = describe(model, table, list(asked), settings, experiments, controls, text=text, rehearse=rehearse)
+    return work
+
+
+def planned(work: Work, shard: object) -> tuple[Agenda, dict[str, Any]]:
+    """What the one who keeps the records has to know of a worker: the agenda, and what every number depends on."""
+    return work.agenda(), work.described
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a stage does to each of its shards, on any worker: a method of Work, given what was found before."""
+
+    do: Callable[[Work, Shard], Record]
+    found: Found
+    described: Mapping[str, Any]
+
+    def __call__(self, work: Work, shard: Shard) -> Record:
+        changed = [] if work.described == self.described else differences(self.described, work.described)
+        if changed:
+            raise RunError(
+                "a worker would not compute the same study; these differ (study -> worker):\n"
+                + "\n".join(f"  {line}" for line in changed)
+                + "\nGive all nodes the same model, libraries and kind of device."
+            )
+        work.found = self.found
+        return noting_halvings(lambda s: self.do(work, s), shard)
+
+
+def noting_halvings(do: Callable[[Shard], Record], shard: Shard) -> Record:
+    """What a shard yields, with a table `halvings` where memory ran out in it: its batches were then smaller."""
+    with heard_halvings() as halvings:
+        record = do(shard)
+    if not halvings:
+        return record
+    found = pd.DataFrame([asdict(halving) for halving in halvings])
+    return replace(record, tables={**record.tables, "halvings": found})
+
+
+def _heads(found: Sequence[Sequence[int]]) -> tuple[Head, ...]:
+    return tuple((int(layer), int(head)) for layer, head in found)
+
+
+def _limit(model: Model) -> int | None:
+    """The longest prompt in tokens."""
+    return getattr(model.config, "max_position_embeddings", None)

@@ -1,0 +1,1 @@
+"""The line-up as the report shows it."""
