@@ -13,8 +13,8 @@ from scipy.stats import beta
 
 from calibration.run import CERTIFIED, FIRST_CERTIFYING, N_TUNING, read
 from rote.catalog.hypotheses import PARTIAL, PREDICTIONS, Prediction
-from rote.pipeline.line_up import LEAST_MATCHED
 from rote.judge import Position, decide
+from rote.pipeline.line_up import LEAST_MATCHED
 from rote.statistics import new_member
 
 CONTROL_OF = {

@@ -13,11 +13,11 @@ from calibration.worlds import World
 from rote.catalog.hypotheses import ADDITIVE, PARTIAL, PREDICTIONS, SINGLE_STEP, Prediction
 from rote.experiments import EXPERIMENTS, PathAblation, SharedNeurons, StackExperiment
 from rote.experiments.class_neurons.measure import ClassNeurons
-from rote.pipeline.line_up import measure_member
 from rote.judge import Position
-from rote.judge.select import EFFECTIVE, Cell
 from rote.lineup import CONTROLS, Control, Target
+from rote.pipeline.line_up import measure_member
 from rote.records import absent_frame, summary_frame
+from rote.records.picking import EFFECTIVE, Cell
 from rote.settings import Settings
 
 SETTINGS = Settings(

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import rote
-from rote.pipeline import identity as provenance, worker as work
 from rote.experiments import EXPERIMENTS
 from rote.lineup import CONTROLS
 from rote.model.load import hush, weights_hash
 from rote.organisms import BUNDLED
 from rote.organisms.demo import demo_facts
+from rote.pipeline import identity as provenance
+from rote.pipeline import worker as work
 from rote.records import RunFolder, RunLog
 from rote.records.log import story
 

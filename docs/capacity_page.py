@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 from rote.page.document import Series, Table, XYChart
-from rote.report.load import load_view
 from rote.page.plot import PALETTE
-from rote.toys.organism_capacity import section as organism_capacity
 from rote.page.view import View
 from rote.pipeline.run import open_run
+from rote.report.load import load_view
+from rote.toys.organism_capacity import section as organism_capacity
 
 PAGE = Path(__file__).parent / "organism_capacity.md"
 FIGURE = Path(__file__).parent / "figures" / "organism_capacity.svg"

@@ -16,11 +16,11 @@ mpl.rcParams.update({"axes.spines.right": False, "figure.constrained_layout.use"
 
 import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
 
-from rote.report.assemble import build_document  # noqa: E402
 from rote.page.document import Document, Lead, Table  # noqa: E402
-from rote.report.load import load_view  # noqa: E402
 from rote.page.view import Measured, View  # noqa: E402
 from rote.pipeline.run import open_run  # noqa: E402
+from rote.report.assemble import build_document  # noqa: E402
+from rote.report.load import load_view  # noqa: E402
 
 HERE = Path(__file__).parent
 COLOURS = ("#1f5fa8", "#c2571a", "#2a7f62", "#7a4ea3")

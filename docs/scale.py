@@ -27,9 +27,9 @@ from rote.lineup import CONTROLS
 from rote.model import load_model
 from rote.organisms import BUNDLED
 from rote.pipeline.estimate import _blocks, _names
+from rote.pipeline.worker import prepare
 from rote.records import RunFolder, Shard
 from rote.records.shards import encode
-from rote.pipeline.worker import prepare
 
 N_SHARDS, RESULT_MB, N_RESULTS = 300, 16, 8
 WIDTH, LAYERS, TOKENS, ROWS = 1024, 4, 16, 64

@@ -8,8 +8,8 @@ import logging
 import pytest
 from rich.console import Console
 
-from rote.execute import Finished, Planned, Started, Waiting
 from rote.cli.progress import Estimate, Narrator, in_words, kind_of
+from rote.execute import Finished, Planned, Started, Waiting
 from rote.records import Shard
 
 MEMBERS = [Shard("lineup", f"a/b/additive/{seed}") for seed in range(4)]

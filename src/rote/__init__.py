@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rote import experiments
-    from rote.experiments import CARDS
     from rote.circuit import Circuit
     from rote.execute import Inline, Processes, Ray
     from rote.experiments import EXPERIMENTS
     from rote.facts import FactTable, read_facts
     from rote.lineup import CONTROLS, Control, build_controls
     from rote.model import Edit, Model, ModelSpec, Read, Site, load_model
-    from rote.pipeline.study import find_circuit, study
     from rote.pipeline.run import Run, open_run
+    from rote.pipeline.study import find_circuit, study
     from rote.settings import Settings
     from rote.stack import Stack
     from rote.text import Text, read_text
 
 _HOMES = {
-    "CARDS": "rote.catalog",
     "CONTROLS": "rote.lineup",
     "Circuit": "rote.circuit",
     "Control": "rote.lineup",
@@ -53,7 +51,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "CARDS",
     "CONTROLS",
     "EXPERIMENTS",
     "Circuit",

@@ -12,8 +12,8 @@ import pytest
 from bad_cases import CASES, KINDS, Case
 
 from rote.cli import main as cli
-from rote.pipeline.request import Request, read_inputs
 from rote.model import load as load_module
+from rote.pipeline.request import Request, read_inputs
 
 Models = Callable[[str], str]
 by_kind: Counter[str] = Counter()

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from rote.experiments import CARDS, card
 from rote.catalog import POSTS, ExperimentCard
-from rote.report.reference import render_markdown
 from rote.catalog.types import STACKS, UNITS
+from rote.experiments import ENTRIES, card
+from rote.report.reference import render_markdown
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "experiments.md"
 STUDY_ORDER = [

@@ -8,10 +8,26 @@ import re
 
 import pytest
 
-from rote.experiments import CARDS
-from rote.catalog import CONTROLS, DOSES, HYPOTHESES, PREDICTIONS, STANDINGS, VERDICTS, Hypothesis, Prediction, certificates, control, hypothesis, predictions, standing
-from rote.report.reference import render_markdown
+from rote.catalog import (
+    CONTROLS,
+    DOSES,
+    HYPOTHESES,
+    PREDICTIONS,
+    STANDINGS,
+    VERDICTS,
+    Hypothesis,
+    Prediction,
+    certificates,
+    control,
+    hypothesis,
+    predictions,
+    standing,
+)
 from rote.catalog.hypotheses import LAYERS
+from rote.experiments import ENTRIES
+from rote.report.reference import render_markdown
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 LINE_UP = (
     "additive, single_step, and_gates, parallel, hash_lookup, partial_hash_10, partial_hash_100, partial_hash_1000, "

@@ -20,9 +20,9 @@ import torch
 
 from chaos import world
 from rote.cli import main as cli
+from rote.pipeline.worker import Work
 from rote.records import files as files_module
 from rote.records.lock import LOCK_NAME
-from rote.pipeline.worker import Work
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -12,10 +12,10 @@ import torch
 
 import rote
 from chaos import world
-from rote.pipeline import identity as provenance
 from rote.errors import MeasurementError, RunError
 from rote.execute import Started
 from rote.model import Model
+from rote.pipeline import identity as provenance
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from plain_neox import PlainNeoX, Trace
 from torch import Tensor
 
 import rote
-from rote.circuit import Circuit, search
 from rote.asking import KnownFacts, Recall, ask
+from rote.circuit import Circuit, search
 from rote.experiments import Study
 from rote.facts import Fact, FactTable, RelationPrompts, build_prompts, read_facts
 from rote.model import Model

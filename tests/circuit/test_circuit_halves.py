@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from circuit_world import World
 
-from rote.circuit import Circuit, search
 from rote.asking import Recall
+from rote.circuit import Circuit, search
 from rote.circuit.extraction import head_readouts
 
 

@@ -10,8 +10,8 @@ import torch
 from circuit_world import World
 
 from rote.asking import recordings as kept_module
-from rote.asking.recordings import Kept, budget
 from rote.asking.prompts import PromptSet
+from rote.asking.recordings import Kept, budget
 from rote.model import Model, Recording
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from circuit_world import World
 
-from rote.circuit.concatenation import total_effects, total_effects_first_order
-from rote.asking.recordings import Kept
 from rote.asking.prompts import Forward, PromptSet
+from rote.asking.recordings import Kept
+from rote.circuit.concatenation import total_effects, total_effects_first_order
 from rote.circuit.top_heads import value_inputs, value_inputs_first_order
 from rote.model import Edit, Model, Read, Site
-from rote.records import Record, Shard
 from rote.pipeline.worker import noting_halvings
+from rote.records import Record, Shard
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}  # the model is float64
 

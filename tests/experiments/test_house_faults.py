@@ -14,9 +14,8 @@ import pytest
 from circuit_world import SETTINGS, cut, facts, model
 
 import rote
-from rote.pipeline import estimate as plan, identity as provenance
-from rote.catalog import ExperimentCard, StatisticCard
 from rote.asking import ask
+from rote.catalog import ExperimentCard, StatisticCard
 from rote.errors import FactsError, InputError, NotApplicable, RunError
 from rote.execute import Started
 from rote.experiments import ClassNeurons, Experiment, KnownNorms, LocalProcessing, StackExperiment, Study
@@ -25,10 +24,12 @@ from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.facts import RelationPrompts, build_prompts
 from rote.lineup import Additive, Control, PartialHash
 from rote.model import Model
+from rote.pipeline import estimate as plan
+from rote.pipeline import identity as provenance
+from rote.pipeline.run import Run
 from rote.pipeline.study import find_circuit
 from rote.records import Record
 from rote.report import lead_text
-from rote.pipeline.run import Run
 from rote.settings import Settings
 from rote.stack import Stack
 

@@ -15,8 +15,8 @@ from scipy.stats import t as student
 
 from rote.errors import NotApplicable
 from rote.experiments import EXPERIMENTS, KnownNorms, LinearStructure, PathAblation, StackExperiment
-from rote.pipeline.line_up import measure_member, no_lineup, not_built, over_members, stack_experiments
 from rote.lineup import Additive, Control, Fit, HashLookup, Member, Target
+from rote.pipeline.line_up import measure_member, no_lineup, not_built, over_members, stack_experiments
 from rote.records import Absent, Record, Row
 from rote.settings import Settings
 from rote.stack import Stack

@@ -16,7 +16,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
 import stack_maker
 
 from rote.errors import NotApplicable
-from rote.experiments.orthogonal_remainder.measure import SHARE, Draw, OrthogonalRemainder, best_neurons, draw_others, gaussian, halves, remainder_scores
+from rote.experiments.orthogonal_remainder.measure import (
+    SHARE,
+    Draw,
+    OrthogonalRemainder,
+    best_neurons,
+    draw_others,
+    gaussian,
+    halves,
+    remainder_scores,
+)
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack

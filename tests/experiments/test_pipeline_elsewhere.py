@@ -15,7 +15,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import rote
 import rote.errors
-from rote.pipeline.shards import BATCHES_PER_SLICE
 from rote.asking import ask
 from rote.execute import Executor, Finished, Started
 from rote.experiments import Experiment, KnownNorms, LayerProbes, Study
@@ -25,6 +24,7 @@ from rote.lineup import Additive, Control, Target
 from rote.lineup.control import Member
 from rote.model import ModelSpec, threads
 from rote.organisms import BUNDLED
+from rote.pipeline.shards import BATCHES_PER_SLICE
 from rote.records import Record
 from rote.settings import Settings
 

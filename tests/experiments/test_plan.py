@@ -11,11 +11,11 @@ import pytest
 from circuit_world import SETTINGS, facts, model
 
 from rote.cli import main as cli
-from rote.pipeline import estimate as plan
 from rote.experiments import EXPERIMENTS, TextExperiment
 from rote.lineup import CONTROLS, Additive, Control, PartialHash, Trained
 from rote.organisms import BUNDLED
 from rote.organisms.demo import demo_facts
+from rote.pipeline import estimate as plan
 from rote.pipeline.estimate import Plan
 from rote.settings import Settings
 

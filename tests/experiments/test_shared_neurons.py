@@ -15,12 +15,12 @@ from plain_neox import add
 from plain_neurons import PlainNeurons, make, pair_detectors
 from stack_maker import KINDS
 
-from rote.circuit import OtherRelation, reading_heads, search
 from rote.asking import Recall, ask
+from rote.circuit import OtherRelation, reading_heads, search
 from rote.errors import NotApplicable
 from rote.experiments import Study
-from rote.experiments.shared_neurons.measure import SharedNeurons
 from rote.experiments.shared_neurons.facts import choose, determines, linked_pairs
+from rote.experiments.shared_neurons.measure import SharedNeurons
 from rote.experiments.shared_neurons.model import model_effects, sources_of
 from rote.experiments.shared_neurons.stack import Ablation, exact_effects, first_order_effects
 from rote.experiments.sweeps import is_first_order

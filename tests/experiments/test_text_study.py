@@ -18,8 +18,8 @@ from rote.cli import main as cli
 from rote.errors import FactsError, RunError, TextError
 from rote.experiments import EXPERIMENTS, LocalProcessing
 from rote.experiments.known_facts.measure import KnownFactsExperiment
-from rote.report import lead_text, render_text
 from rote.pipeline.run import Run
+from rote.report import lead_text, render_text
 
 READS = (LocalProcessing(),)
 BOTH = (KnownFactsExperiment(), LocalProcessing())

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from rote.cli import main as cli
-from rote.toys.organism_capacity.toy import study_capacity
 from rote.errors import RunError, SettingsError
 from rote.execute import Finished, Started
-from rote.toys.organism_capacity.tables import member_record, over_organisms
 from rote.organisms import capacity
 from rote.organisms.capacity import CapacityGrid, Held, OrganismSize, random_facts, train_on_facts
+from rote.pipeline.toys import run_toy
 from rote.report import lead_text, render_text
+from rote.toys.organism_capacity.tables import member_record, over_organisms
 
 TINY = CapacityGrid(
     widths=(4, 8), n_heads=1, n_layers=1, n_facts=(16, 32), exposures=(2,), n_seeds=2, n_names=8, n_classes=4, batches=2
@@ -144,7 +144,7 @@ def test_means_are_over_seeds_of_the_most_facts_known() -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return study_capacity(TINY, folder=tmp_path_factory.mktemp("capacity")).path
+    return run_toy("organism_capacity", TINY, folder=tmp_path_factory.mktemp("capacity")).path
 
 
 def test_a_study_leaves_a_folder_like_any_other(finished: Path) -> None:
@@ -171,14 +171,19 @@ def test_an_interrupted_study_goes_on_and_ends_in_the_same_tables(finished: Path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        study_capacity(TINY, folder=tmp_path / "run", on_event=interrupt)
+        run_toy("organism_capacity", TINY, folder=tmp_path / "run", on_event=interrupt)
     begun: list[str] = []
-    study_capacity(TINY, folder=tmp_path / "run", on_event=lambda e: begun.append(str(getattr(e, "shard", ""))))
+    run_toy(
+        "organism_capacity",
+        TINY,
+        folder=tmp_path / "run",
+        on_event=lambda e: begun.append(str(getattr(e, "shard", ""))),
+    )
     assert len(done) == 3 and not set(done) & set(begun)
     for name in ("summary.parquet", "absent.parquet", "records/organism_capacity/organisms.parquet"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
     with pytest.raises(RunError, match="n_seeds"):
-        study_capacity(replace(TINY, n_seeds=1), folder=tmp_path / "run")
+        run_toy("organism_capacity", replace(TINY, n_seeds=1), folder=tmp_path / "run")
 
 
 def test_a_grid_that_cannot_be_trained_is_refused_at_once() -> None:

@@ -13,9 +13,11 @@ from synthetic_rows import RECORDS
 from synthetic_run import BUNDLED, write_run
 from synthetic_world import World, row
 
-from rote.experiments import CARDS
 from rote.catalog import CONTROLS, PREDICTIONS, Prediction
+from rote.experiments import ENTRIES
 from rote.records import Absent, Record, Row
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 UNMATCHED = "partial_hash_1000"
 SILENT = "shuffled"  # has a reason in place of each value

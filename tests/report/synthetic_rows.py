@@ -10,9 +10,11 @@ import pandas as pd
 from synthetic_text import local_processing
 from synthetic_world import World, random_of, rising, row
 
-from rote.experiments import CARDS
 from rote.catalog import ExperimentCard
+from rote.experiments import ENTRIES
 from rote.records import Absent, Record, Row
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 
 def _facts(world: World) -> pd.DataFrame:

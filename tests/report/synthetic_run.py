@@ -8,8 +8,10 @@ from pathlib import Path
 from synthetic_rows import RECORDS
 from synthetic_world import World
 
-from rote.experiments import CARDS
+from rote.experiments import ENTRIES
 from rote.records import Absent, Record, RunFolder, Shard
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 HOSTILE = (
     "</script><script>document.title='broken'</script>",

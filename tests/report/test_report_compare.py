@@ -19,12 +19,12 @@ from synthetic_world import World
 
 from rote.catalog import PREDICTIONS
 from rote.errors import InputError, RunError
+from rote.page.document import LineUp, Table
+from rote.page.view import Measured
 from rote.records import RunFolder
 from rote.report import compare, load_view, render_comparison
 from rote.report.comparison.differences import difference, difference_text, place, shared_rows
 from rote.report.comparison.runs import compare_document, default_name, run_names
-from rote.page.document import LineUp, Table
-from rote.page.view import Measured
 
 AB = ("a", "b")
 
@@ -77,15 +77,14 @@ def test_a_difference_without_an_interval_says_which_run_lacks_it() -> None:
     found = difference(bare, whole, AB)
     assert (found.low, found.high, found.reason) == (None, None, "no interval in a")
     assert not found.excludes_zero
-    assert difference_text(bare, found) == "−0.200 (no interval in a)"
+    assert difference_text(bare.statistic, bare.unit, found) == "−0.200 (no interval in a)"
 
 
 def test_a_star_marks_intervals_that_leave_out_zero_and_shares_differ_in_points() -> None:
     low, high = row(0.5, 0.49, 0.51), row(0.6, 0.59, 0.61)
-    assert difference_text(low, difference(low, high, AB)) == "+0.100 [0.086, 0.114] *"
-    assert not difference_text(low, difference(low, low, AB)).endswith("*")
-    share = replace(low, statistic="accuracy")
-    assert difference_text(share, difference(share, replace(high, statistic="accuracy"), AB)).startswith("+10.0 pp [")
+    assert difference_text(low.statistic, low.unit, difference(low, high, AB)) == "+0.100 [0.086, 0.114] *"
+    assert not difference_text(low.statistic, low.unit, difference(low, low, AB)).endswith("*")
+    assert difference_text("accuracy", low.unit, difference(low, high, AB)).startswith("+10.0 pp [")
 
 
 def test_a_run_beside_itself_differs_in_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from synthetic_run import BUNDLED, PYTHIA, write_run
 from synthetic_world import row
 
-from rote.experiments import CARDS
+from rote.experiments import ENTRIES
 from rote.records import Absent, Record
 from rote.report import render_text
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 SHARES = {"inherited": 0.31, "norm": 0.02, "activation": 0.67}
 KINDS = {"and_share": 0.28, "or_share": 0.11, "linear_share": 0.61}

@@ -16,17 +16,17 @@ from synthetic_run import BUNDLED, HOSTILE, full_run
 from rote.catalog import CONTROLS, PREDICTIONS
 from rote.errors import RunError
 from rote.judge import judge_run
-from rote.records import RunFolder
-from rote.report import build_document, load_view, write_report
-from rote.page.html import html_of
-from rote.page.text import text_of
 from rote.page.document import LineUp, Mark, Strip, StripRow, Table
+from rote.page.html import html_of
 from rote.page.strips import PlacedStrip, place_strip
+from rote.page.text import text_of
+from rote.page.view import View
+from rote.records import RunFolder
+from rote.records.outcomes import Judged, Outcome, judged
+from rote.report import build_document, load_view, write_report
 from rote.report.lineup.figure import line_up_figure
 from rote.report.lineup.section import judgements
 from rote.report.lineup.values import line_up, row_of
-from rote.records.outcomes import Judged, Outcome, judged
-from rote.page.view import View
 
 
 def view_of(folder: Path) -> View:
@@ -49,7 +49,8 @@ def strips(view: View) -> list[tuple[StripRow, Strip]]:
 def outcome(verdict: str, **more: object) -> Outcome:
     fields = {
         "hypothesis": "h", "experiment": "e", "statistic": "s", "condition": None, "relation": None,
-        "value": None, "low": None, "high": None, "with_controls": (), "without_controls": (), "t": None, "reason": "",
+        "value": None, "value_low": None, "value_high": None, "with_controls": (), "without_controls": (), "t": None,
+        "reason": "",
     } | more  # fmt: skip
     return Outcome(verdict=verdict, **fields)  # type: ignore[arg-type]
 
@@ -91,7 +92,9 @@ def test_the_row_shown_is_the_one_that_the_prediction_names(view: View, predicti
     layer = {"all": None, "first": BUNDLED.window[0], "last": BUNDLED.window[1]}[prediction.select.layer]  # type: ignore[attr-defined]
     for control in ("hash_lookup", "trained"):
         row = row_of(view, found, control)
-        assert row is not None and row.layer == layer and row.stack == control
+        assert row is not None and row.name == control
+        rows = view.rows(found.experiment, found.statistic, stack=control, layer=layer)
+        assert row.value in [r.value for r in rows]
 
 
 def test_other_layers_of_a_control_are_not_taken_for_the_judged_row(tmp_path: Path) -> None:
@@ -128,7 +131,7 @@ def test_the_judge_and_the_report_speak_of_the_same_rows(tmp_path: Path) -> None
     for found in view.outcomes:
         stood = {s.stack: s for s in line_up(view, found)}
         for reference in (*found.with_controls, *found.without_controls):
-            row = row_of(view, found, reference.control)
+            row = row_of(view, found, reference.name)
             assert row is not None and (row.value, row.low, row.high) == (
                 reference.value,
                 reference.low,

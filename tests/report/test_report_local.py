@@ -11,9 +11,9 @@ from synthetic_rows import RECORDS
 from synthetic_run import BUNDLED, PYTHIA, text_run, write_run
 from synthetic_text import CATEGORIES, LENGTHS, cosine
 
+from rote.experiments.local_processing.section import length_shown
 from rote.records import Absent, Record
 from rote.report import lead_text, render_text, write_report
-from rote.experiments.local_processing.section import length_shown
 
 
 def only_text(folder: Path) -> Path:

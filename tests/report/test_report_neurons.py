@@ -8,12 +8,14 @@ from pathlib import Path
 from synthetic_run import BUNDLED, write_run
 from synthetic_world import row
 
-from rote.experiments import CARDS
-from rote.records import Record, Row, RunFolder
-from rote.report.load import load_view
+from rote.experiments import ENTRIES
 from rote.experiments.class_neurons import section as class_neurons
 from rote.experiments.shared_neurons import section as shared_neurons
 from rote.page.view import View
+from rote.records import Record, Row, RunFolder
+from rote.report.load import load_view
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 AUCS = {"in_sample": 0.91, "best": 0.83, "in_sample_permuted": 0.71, "permuted": 0.49}
 CLASSES = ("baseball", "football")

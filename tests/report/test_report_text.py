@@ -10,12 +10,14 @@ from synthetic_rows import RECORDS
 from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, PYTHIA, full_run, write_run
 from synthetic_world import World
 
-from rote.experiments import CARDS
-from rote.experiments import card as card_of
 from rote.errors import RunError
+from rote.experiments import ENTRIES
+from rote.experiments import card as card_of
+from rote.page.document import Table
 from rote.records import Record, RunFolder
 from rote.report import build_document, load_view, render_text, write_report
-from rote.page.document import Table
+
+CARDS = tuple(entry.card for entry in ENTRIES)
 
 TITLES = {card.name: card.title for card in CARDS}
 

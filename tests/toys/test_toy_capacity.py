@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rote.errors import NotApplicable
 from rote.toys.bits import stored_bits
 from rote.toys.capacity.by_hand import BITS_PER_WEIGHT, by_hand, by_hand_architecture
-from rote.toys.capacity.measure import Configuration, bisect, measure
 from rote.toys.capacity.exponents import AXES, exponent, slope
+from rote.toys.capacity.measure import Configuration, bisect, measure
 from rote.toys.networks import forward
 from rote.toys.pairs import AllPairs
 from rote.toys.training import Training, predicted

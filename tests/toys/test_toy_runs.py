@@ -12,9 +12,9 @@ from rote.cli.main import app
 from rote.errors import RunError, SettingsError
 from rote.execute import Finished, Processes
 from rote.execute.abstract import Event
-from rote.report import lead_text, render_text
 from rote.pipeline.run import Run, open_run
-from rote.pipeline.toys import measure_capacity, memorise
+from rote.pipeline.toys import run_toy
+from rote.report import lead_text, render_text
 from rote.toys.capacity.toy import CapacitySettings
 from rote.toys.memorisation.toy import MemorisationSettings
 
@@ -48,12 +48,12 @@ GRID = CapacitySettings(
 
 @pytest.fixture(scope="module")
 def memorised(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return memorise(SMALL, folder=tmp_path_factory.mktemp("toy") / "memorisation")
+    return run_toy("memorisation", SMALL, folder=tmp_path_factory.mktemp("toy") / "memorisation")
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return measure_capacity(GRID, folder=tmp_path_factory.mktemp("toy") / "capacity")
+    return run_toy("capacity", GRID, folder=tmp_path_factory.mktemp("toy") / "capacity")
 
 
 def values(run: Run, experiment: str, statistic: str, *, condition: str, source: str | None = None) -> pd.DataFrame:
@@ -145,16 +145,16 @@ def test_an_interrupted_run_ends_in_the_same_tables(measured: Run, tmp_path: Pat
 
     seen: list[Event] = []
     with pytest.raises(Killed):
-        measure_capacity(GRID, folder=tmp_path / "run", on_event=kill)
+        run_toy("capacity", GRID, folder=tmp_path / "run", on_event=kill)
     again: list[Event] = []
-    measure_capacity(GRID, folder=tmp_path / "run", on_event=again.append)
+    run_toy("capacity", GRID, folder=tmp_path / "run", on_event=again.append)
     n_shards = len(GRID.configurations) + 3
     assert sum(isinstance(e, Finished) for e in again) == n_shards - 2  # the shard in flight is lost
     assert_same_tables(tmp_path / "run", measured.path)
 
 
 def test_processes_change_no_number(measured: Run, tmp_path: Path) -> None:
-    measure_capacity(GRID, folder=tmp_path / "run", executor=Processes(workers=2))
+    run_toy("capacity", GRID, folder=tmp_path / "run", executor=Processes(workers=2))
     assert_same_tables(tmp_path / "run", measured.path)
 
 
@@ -165,7 +165,7 @@ def assert_same_tables(run: Path, other: Path) -> None:
 
 def test_another_seed_is_another_run(measured: Run) -> None:
     with pytest.raises(RunError, match=r"settings\.seed: 0 -> 1"):
-        measure_capacity(CapacitySettings(**{**GRID.as_dict(), "seed": 1}), folder=measured.path)
+        run_toy("capacity", CapacitySettings(**{**GRID.as_dict(), "seed": 1}), folder=measured.path)
 
 
 def test_the_grid_is_what_it_says() -> None:

@@ -1,1 +1,7 @@
-"""Facts as put to a model: prompts and names as tokens, what it answers, which it knows, the known ones recalled."""
+"""Facts as put to a model: prompts as tokens, what it answers, which facts it knows, the known ones to be recalled."""
+
+from rote.asking.known import KnownFacts, ask
+from rote.asking.prompts import Forward, PromptSet, Scores
+from rote.asking.recall import ABLATIONS, Recall
+
+__all__ = ["ABLATIONS", "Forward", "KnownFacts", "PromptSet", "Recall", "Scores", "ask"]

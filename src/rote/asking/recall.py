@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from rote.asking.recordings import Kept
 from rote.asking.prompts import Forward, PromptSet, RowObjective, tensor
+from rote.asking.recordings import Kept
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
 from rote.model import Edit, Model, Read, Site

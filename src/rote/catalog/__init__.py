@@ -7,10 +7,8 @@ questions, methods, sources and published values from them, and `docs/experiment
 
 from __future__ import annotations
 
-from rote.experiments import CARDS, TOY_CARDS, TRAINED_CARDS, card
 from rote.catalog.certification import Certificate, certificates
 from rote.catalog.controls import CONTROLS, DOSES, Control, control
-from rote.report.reference import render_markdown
 from rote.catalog.hypotheses import (
     HYPOTHESES,
     PREDICTIONS,
@@ -26,7 +24,6 @@ from rote.catalog.hypotheses import (
 from rote.catalog.types import POSTS, TOY, ExperimentCard, Post, PublishedValue, Source, StatisticCard
 
 __all__ = [
-    "CARDS",
     "CONTROLS",
     "DOSES",
     "HYPOTHESES",
@@ -34,8 +31,6 @@ __all__ = [
     "PREDICTIONS",
     "STANDINGS",
     "TOY",
-    "TOY_CARDS",
-    "TRAINED_CARDS",
     "VERDICTS",
     "Certificate",
     "Control",
@@ -47,11 +42,9 @@ __all__ = [
     "Select",
     "Source",
     "StatisticCard",
-    "card",
     "certificates",
     "control",
     "hypothesis",
     "predictions",
-    "render_markdown",
     "standing",
 ]

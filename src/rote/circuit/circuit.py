@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from rote.asking.recall import Recall
 from rote.circuit.concatenation import concatenating_layers
 from rote.circuit.direct_effects import direct_effects
 from rote.circuit.effective import effective_model
 from rote.circuit.extraction import choose_readout
-from rote.asking.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.circuit.window import Window, find_window
 from rote.errors import NotApplicable

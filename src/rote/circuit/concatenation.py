@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rote.circuit.product import Product, frozen_patterns, main_effects, read_names
 from rote.asking.prompts import Scores
 from rote.asking.recall import Recall, class_difference
+from rote.circuit.product import Product, frozen_patterns, main_effects, read_names
 from rote.errors import NotApplicable
 from rote.model import Edit, Read, Site
 from rote.model.precision import wide

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from rote.asking.recall import Recall
 from rote.circuit.concatenation import input_tables
 from rote.circuit.extraction import head_readouts
-from rote.asking.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.stack import Entities, Stack, StackLayer
 

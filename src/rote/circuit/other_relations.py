@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from rote.asking.recall import Recall
 from rote.circuit.direct_effects import direct_effects
 from rote.circuit.extraction import choose_readout, head_readouts
-from rote.asking.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.stack import Stack
 

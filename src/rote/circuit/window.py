@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
+from rote.asking.recall import Recall
 from rote.circuit.concatenation import mlps_ablated
 from rote.circuit.effective import effective_model
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
-from rote.asking.recall import Recall
 from rote.circuit.top_heads import Head
 from rote.errors import NotApplicable
 from rote.model import Edit

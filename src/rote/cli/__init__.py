@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: arguments to the pipeline and back; nothing is computed here."""

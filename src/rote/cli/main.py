@@ -13,14 +13,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rote.cli.organisms import organism
-from rote.cli.run_options import Fresh, Opening, Out, Quiet, Wait, Workers, Yes, busy, refuse, resumable, say_error, say_findings
+from rote.cli.run_options import (
+    Fresh,
+    Opening,
+    Out,
+    Quiet,
+    Wait,
+    Workers,
+    Yes,
+    busy,
+    refuse,
+    resumable,
+    say_error,
+    say_findings,
+)
 from rote.cli.toys import toy
 from rote.errors import RoteError, printable
 
 if TYPE_CHECKING:
     from rote.execute import Executor
-    from rote.pipeline.request import Request
     from rote.model import Model, ModelSpec
+    from rote.pipeline.request import Request
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,9 +66,9 @@ def demo(
 ) -> None:
     """Study the bundled organism: which sport 1,400 athletes (and 200 invented people) play, beside the line-up."""
     from rote.execute import Processes
-    from rote.pipeline.request import Request
     from rote.organisms import BUNDLED
     from rote.organisms.demo import demo_facts
+    from rote.pipeline.request import Request
 
     where = Processes(workers=workers)
     request = Request(model=str(BUNDLED), facts=demo_facts(), out=out, relation=("sport",), seed=seed)
@@ -221,9 +234,10 @@ def compare(
 @app.command("experiments")
 def list_experiments() -> None:
     """List every experiment with its question and its source."""
-    from rote.experiments import CARDS, TOY_CARDS, TRAINED_CARDS
+    from rote.experiments import ENTRIES
+    from rote.toys import TOYS
 
-    for card in (*CARDS, *TOY_CARDS, *TRAINED_CARDS):
+    for card in (*(entry.card for entry in ENTRIES), *(c for each in TOYS for c in each.cards)):
         typer.echo(f"{card.name}\n    {card.question}\n    {card.source}\n")
 
 
@@ -237,8 +251,8 @@ def _study(
     loading: dict[str, Any] | None = None,
     executor: Executor | None = None,
 ) -> None:
-    from rote.pipeline.request import read_inputs
     from rote.model.load import hush
+    from rote.pipeline.request import read_inputs
 
     hush()
     inputs = read_inputs(request)
@@ -252,8 +266,8 @@ def _study(
         planned = plan(_load(request.model, loading, quiet), inputs.table, relation=relation, **inputs.measured)
         typer.echo(planned.text())
         return
-    from rote.pipeline.study import study as run_study
     from rote.cli.progress import Narrator
+    from rote.pipeline.study import study as run_study
 
     with resumable(opening.out):
         loaded = _named_or_loaded(request.model, loading, quiet, executor)
@@ -317,7 +331,3 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""`rote organism …`: small models whose facts are known; arguments to `organisms` and `capacity`, and back."""
+"""`rote organism …`: small models whose facts are known; arguments to `organisms` and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rote.cli.run_options import Fresh, Opening, Out, Quiet, Wait, Workers, Yes, processes, refuse, resumable, say_findings
+from rote.cli.run_options import Quiet, refuse
+from rote.cli.toys import command_of
+from rote.toys import toy
 
 organism = typer.Typer(no_args_is_help=True, help="Small models whose facts and place of look-up are known.")
 
@@ -46,35 +48,7 @@ def organism_train(
     typer.echo(f"{trained.folder} ({trained.seconds:.0f} s)")
 
 
-@organism.command("capacity")
-def organism_capacity(
-    out: Out,
-    quick: Annotated[bool, typer.Option("--quick", help="A small grid, in under five minutes.")] = False,
-    settings: Annotated[str, typer.Option(help='The grid as JSON, such as {"widths": [8, 16], "n_seeds": 1}.')] = "{}",
-    seed: Annotated[int, typer.Option(help="Seed of facts, weights and order.")] = 0,
-    workers: Workers = None,
-    fresh: Fresh = False,
-    yes: Yes = False,
-    wait: Wait = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train a grid of small organisms on random facts: facts known against parameters and exposures (15 minutes)."""
-    from dataclasses import replace
-
-    from rote.toys.organism_capacity.toy import QUICK, study_capacity
-    from rote.organisms.capacity import CapacityGrid
-    from rote.cli.progress import Narrator
-
-    try:
-        given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in json.loads(settings).items()}
-        given = {"seed": seed, **given}
-        grid = replace(QUICK if quick else CapacityGrid(), **given)
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        refuse(f"--settings {settings!r} cannot be used: {error}; expected a JSON object of grid settings")
-    Opening(out=out, fresh=fresh, yes=yes, wait=wait).agreed()
-    with resumable(out), Narrator(quiet=quiet) as narrator:
-        run = study_capacity(grid, folder=out, executor=processes(workers), fresh=fresh, wait=wait, on_event=narrator)
-    say_findings(run, quiet)
+organism.command("capacity", help=toy("organism_capacity").question)(command_of(toy("organism_capacity")))
 
 
 @organism.command("list")

@@ -1,121 +1,122 @@
-"""`rote toy …`: small networks trained for one question; arguments to `toy_study` and back."""
+"""`rote toy …`: small networks trained for one question; arguments to the one runner of toys and back."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rote.cli.run_options import Fresh, Opening, Out, Quiet, Wait, Workers, Yes, processes, resumable, say_findings
-
-if TYPE_CHECKING:
-    from rote.pipeline.run import Run
+from rote.errors import SettingsError
+from rote.toys import TOYS, Toy
 
 toy = typer.Typer(
     no_args_is_help=True, help="Small networks that show one thing in the pure: memorisation, and how much fits."
 )
 
+Quick = Annotated[bool, typer.Option("--quick", help="A smaller version, in under two minutes.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A setting, such as neurons=64,16; repeatable. --set help lists all, with their values."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 
 
-@toy.command()
-def memorisation(
-    out: Out = Path("runs/toy-memorisation"),
-    neurons: Annotated[
-        str | None, typer.Option(help="Neurons of a layer, such as 64,16; the first is studied most.")
-    ] = None,
-    layers: Annotated[str | None, typer.Option(help="MLP layers, such as 1,2.")] = None,
-    embeddings: Annotated[str | None, typer.Option(help="Some of trained, random, one_hot.")] = None,
-    activations: Annotated[str | None, typer.Option(help="Some of relu, gelu, tanh.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Networks per task of the first configuration.")] = None,
-    seed: Seed = 0,
-    workers: Workers = None,
-    fresh: Fresh = False,
-    yes: Yes = False,
-    wait: Wait = False,
-    quiet: Quiet = False,
+def run(
+    chosen: Toy,
+    out: Path,
+    quick: bool,
+    changes: list[str] | None,
+    seed: int,
+    workers: int | None,
+    opening: Opening,
+    quiet: bool,
 ) -> None:
-    """Is there anything to interpret inside pure memorisation? Are neurons like weak classifiers? (under 5 minutes)"""
-    from rote.pipeline.toys import memorise
-    from rote.toys.memorisation.toy import MemorisationSettings
-
-    changes = {
-        "neurons": _numbers("--neurons", neurons),
-        "layers": _numbers("--layers", layers),
-        "embeddings": _words(embeddings),
-        "activations": _words(activations),
-        "n_seeds": seeds,
-    }
-    settings = replace(MemorisationSettings(seed=seed), **_given(changes))
-    _run(memorise, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), workers, quiet)
-
-
-@toy.command()
-def capacity(
-    out: Out = Path("runs/toy-capacity"),
-    quick: Annotated[bool, typer.Option("--quick", help="A smaller grid, in under ten minutes.")] = False,
-    neurons: Annotated[str | None, typer.Option(help="Numbers of neurons, such as 8,16,32.")] = None,
-    d_models: Annotated[str | None, typer.Option(help="Widths of the embedding, such as 8,16,32.")] = None,
-    layers: Annotated[str | None, typer.Option(help="Numbers of MLP layers, such as 1,2.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Numbers of classes, such as 2,16.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Networks of each configuration.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of training behind every answer of the bisection.")] = None,
-    seed: Seed = 0,
-    workers: Workers = None,
-    fresh: Fresh = False,
-    yes: Yes = False,
-    wait: Wait = False,
-    quiet: Quiet = False,
-) -> None:
-    """How many facts does an MLP store, and does that grow faster than its neurons? By bisection over a grid."""
-    from rote.pipeline.toys import measure_capacity
-    from rote.toys.capacity.toy import CapacitySettings
-
-    changes = {
-        "neurons": _numbers("--neurons", neurons),
-        "d_models": _numbers("--d-models", d_models),
-        "layers": _numbers("--layers", layers),
-        "classes": _numbers("--classes", classes),
-        "n_seeds": seeds,
-        "steps": steps,
-    }
-    grid = CapacitySettings.quick(seed=seed) if quick else CapacitySettings(seed=seed)
-    settings = replace(grid, **_given(changes))
-    _run(measure_capacity, settings, Opening(out=out, fresh=fresh, yes=yes, wait=wait), workers, quiet)
-
-
-def _given(changes: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in changes.items() if value is not None}
-
-
-def _words(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    from rote.errors import SettingsError
-
-    try:
-        words = _words(text)
-        return None if words is None else tuple(int(word) for word in words)
-    except ValueError as error:
-        raise SettingsError(f"{option} is {text!r}; expected whole numbers separated by commas") from error
-
-
-def _run(work: Callable[..., Run], settings: Any, opening: Opening, workers: int | None, quiet: bool) -> None:
+    """Run one toy with the settings that were asked for."""
     from rote.cli.progress import Narrator
+    from rote.pipeline.toys import run_toy
 
+    if changes == ["help"]:
+        typer.echo("\n".join(f"{name}={_shown(value)}" for name, value in _defaults(chosen, quick).items()))
+        return
+    settings = chosen.chosen({"seed": seed, **read_changes(chosen, changes or [], quick)}, quick=quick)
     opening.agreed()
-    with resumable(opening.out), Narrator(quiet=quiet) as narrator:
-        run = work(
+    with resumable(out), Narrator(quiet=quiet) as narrator:
+        done = run_toy(
+            chosen,
             settings,
-            folder=opening.out,
+            folder=out,
             executor=processes(workers),
             fresh=opening.fresh,
             wait=opening.wait,
             on_event=narrator,
         )
-    say_findings(run, quiet)
+    say_findings(done, quiet)
+
+
+def _defaults(chosen: Toy, quick: bool) -> dict[str, Any]:
+    settings = chosen.chosen({}, quick=quick)
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def _shown(value: Any) -> str:
+    flat = isinstance(value, tuple) and not any(isinstance(v, tuple) for v in value)
+    return ",".join(map(str, value)) if flat else json.dumps(value)
+
+
+def read_changes(chosen: Toy, changes: list[str], quick: bool = False) -> dict[str, Any]:
+    """Settings from words `name=value`, read as their defaults are; SettingsError with all that is wrong with them."""
+    defaults, found, problems = _defaults(chosen, quick), {}, []
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or name not in defaults:
+            problems.append(f"--set {change!r}: expected name=value with one of the names {', '.join(defaults)}")
+            continue
+        try:
+            found[name] = _read(text, defaults[name])
+        except (ValueError, TypeError):
+            problems.append(f"--set {change!r}: expected a value such as {_shown(defaults[name])}")
+    if problems:
+        raise SettingsError(problems)
+    return found
+
+
+def _read(text: str, default: Any) -> Any:
+    """A value of the kind of a default: words separated by commas for a tuple, JSON for a tuple of tuples."""
+    if isinstance(default, tuple):
+        if text.lstrip().startswith("[") or any(isinstance(v, tuple) for v in default):
+            return tuple(tuple(v) if isinstance(v, list) else v for v in json.loads(text))
+        kind = type(default[0]) if default else str
+        return tuple(kind(word.strip()) for word in text.split(",") if word.strip())
+    if isinstance(default, bool):
+        return {"true": True, "false": False}[text.lower()]
+    return type(default)(text)
+
+
+def command_of(chosen: Toy) -> Callable[..., None]:
+    """The command that runs one toy."""
+
+    def command(
+        out: Out = Path(f"runs/toy-{chosen.name}"),
+        quick: Quick = False,
+        changes: Set = None,
+        seed: Seed = 0,
+        workers: Workers = None,
+        fresh: Fresh = False,
+        yes: Yes = False,
+        wait: Wait = False,
+        quiet: Quiet = False,
+    ) -> None:
+        run(chosen, out, quick, changes, seed, workers, Opening(out=out, fresh=fresh, yes=yes, wait=wait), quiet)
+
+    return command
+
+
+for _toy in TOYS:
+    toy.command(_toy.name, help=_toy.question)(command_of(_toy))

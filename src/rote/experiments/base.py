@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from rote.catalog import ExperimentCard
-from rote.experiments import card
-from rote.circuit import Circuit, OtherRelation, with_relations
 from rote.asking import KnownFacts, Recall
+from rote.catalog import ExperimentCard
+from rote.circuit import Circuit, OtherRelation, with_relations
 from rote.errors import InputError, NotApplicable
+from rote.experiments import card
 from rote.facts import RelationPrompts
 from rote.model import Model
 from rote.records import Absent, Record, Row

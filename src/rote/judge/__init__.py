@@ -7,9 +7,10 @@
 
 from __future__ import annotations
 
-from rote.judge.outcomes import NO_LINEUP, Outcome, judge_run, outcome_frame, verdicts
+from rote.judge.outcomes import NO_LINEUP, judge_run, outcome_frame, verdicts
 from rote.judge.overall import Standing, overall
-from rote.judge.verdict import Position, Ruling, decide
+from rote.judge.verdict import Ruling, decide
+from rote.records.outcomes import Outcome, Position
 
 __all__ = [
     "NO_LINEUP",

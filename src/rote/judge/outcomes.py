@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from rote.catalog import DOSES, PREDICTIONS, Certificate, certificates, hypothesis
-from rote.catalog.hypotheses import cell_name
 from rote.judge.references import LineUp, Side
-from rote.judge.select import EFFECTIVE, Cell
-from rote.judge.verdict import Numbers, Position, Ruling, decide, nearest
+from rote.judge.verdict import Numbers, Ruling, decide, nearest
 from rote.records import RunFolder
 from rote.records.files import json_lines
+from rote.records.outcomes import OUTCOME_FIELDS, Outcome, Position
+from rote.records.picking import EFFECTIVE, Cell
 
 NO_LINEUP = "the run has no line-up"
 CONTROL_FIELDS = (
     "relation", "control", "n_members", "n_matched", "matched", "exempt",
     "accuracy", "rms_ratio", "target_accuracy", "reason",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One entry of outcomes.json: a hypothesis, the statistic it was judged by, the verdict and all its values.
-
-    `with_controls` and `without_controls` hold the controls that were used as references.
-    """
-
-    hypothesis: str
-    experiment: str
-    statistic: str
-    condition: str | None
-    relation: str
-    verdict: str
-    value: float | None
-    value_low: float | None
-    value_high: float | None
-    with_controls: tuple[Position, ...]
-    without_controls: tuple[Position, ...]
-    t: float | None
-    reason: str
-
-    @property
-    def cell(self) -> str:
-        """The name of the cell in certification.json."""
-        return cell_name(self.hypothesis, self.experiment, self.statistic, self.condition)
-
-    @property
-    def as_dict(self) -> dict[str, Any]:
-        """The fields in the order of the public format."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        for side in ("with_controls", "without_controls"):
-            found[side] = [position.fields for position in found[side]]
-        return found
-
-
-OUTCOME_FIELDS = tuple(field.name for field in fields(Outcome))
 
 
 def verdicts(

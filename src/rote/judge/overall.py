@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rote.catalog import HYPOTHESES, VERDICTS, hypothesis, standing
-from rote.judge.outcomes import Outcome
+from rote.records.outcomes import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """A hypothesis in one relation: how many tests gave each verdict, the word, and one sentence."""
 
-    relation: str
+    relation: str | None
     hypothesis: str
     counts: Mapping[str, int]
     word: str
@@ -26,8 +26,8 @@ def overall(outcomes: Iterable[Outcome]) -> tuple[Standing, ...]:
     `survives`: at least one test is consistent and none inconsistent; `contradicted`: the converse; `disputed`:
     both; else `undecided`. Tests are counted, never pooled into a score.
     """
-    grouped: dict[tuple[str, str], list[Outcome]] = {}
-    relations: dict[str, None] = {}
+    grouped: dict[tuple[str | None, str], list[Outcome]] = {}
+    relations: dict[str | None, None] = {}
     for outcome in outcomes:
         relations.setdefault(outcome.relation)
         grouped.setdefault((outcome.relation, outcome.hypothesis), []).append(outcome)
@@ -39,7 +39,7 @@ def overall(outcomes: Iterable[Outcome]) -> tuple[Standing, ...]:
     )
 
 
-def _standing(relation: str, name: str, outcomes: list[Outcome]) -> Standing:
+def _standing(relation: str | None, name: str, outcomes: list[Outcome]) -> Standing:
     counts = {verdict: sum(o.verdict == verdict for o in outcomes) for verdict in VERDICTS}
     word = standing(consistent=counts["consistent"], inconsistent=counts["inconsistent"])
     return Standing(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from rote.judge.select import Cell
-from rote.judge.verdict import Position
+from rote.records.outcomes import Position
+from rote.records.picking import Cell
 
 
 @dataclass(frozen=True, kw_only=True)

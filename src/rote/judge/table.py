@@ -10,9 +10,9 @@ from rich.text import Text
 
 from rote.catalog import hypothesis
 from rote.errors import printable
-from rote.judge.outcomes import Outcome
 from rote.judge.overall import Standing, overall
-from rote.judge.verdict import Numbers, Position
+from rote.judge.verdict import Numbers
+from rote.records.outcomes import Outcome, Position
 
 _STYLES = {"consistent": "green", "inconsistent": "red", "survives": "green", "contradicted": "red"}
 
@@ -22,7 +22,7 @@ def renderables(outcomes: Iterable[Outcome]) -> Iterator[Table | Text]:
     outcomes = list(outcomes)
     standings = overall(outcomes)
     for relation in dict.fromkeys(standing.relation for standing in standings):
-        table = Table(title=Text(printable(relation)), expand=True, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table = Table(title=Text(printable(relation or "")), expand=True, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for header in ("hypothesis, test", "verdict", "t", "effective"):
             table.add_column(header, no_wrap=True)  # a terminal's narrowness is the reason's to bear
         table.add_column("reason")

@@ -4,62 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypedDict
+from dataclasses import dataclass
 
-# Float32 arithmetic gives an exact zero back as 1e-7 or so: intervals this near each other meet. The statistics
-# that are judged are shares and rates of order 1.
-TOLERANCE = 1e-5
-
-
-class PositionFields(TypedDict):
-    """A control in outcomes.json."""
-
-    control: str
-    value: float
-    low: float | None
-    high: float | None
-    members: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Position:
-    """Where one stack stands on a statistic: its value and interval; without an interval it is the point."""
-
-    name: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    members: int | None = None
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
-
-    def meets(self, other: Position) -> bool:
-        """Whether the intervals share a point, touching included, up to `TOLERANCE`."""
-        (low, high), (other_low, other_high) = self.ends, other.ends
-        return low <= other_high + TOLERANCE and other_low <= high + TOLERANCE
-
-    def widened(self, by: float) -> Position:
-        """The same place with an interval wider by this much at either end."""
-        low, high = self.ends
-        return replace(self, low=low - by, high=high + by)
-
-    def distance(self, other: Position) -> float:
-        """The gap between two intervals; 0 where they overlap."""
-        (low, high), (other_low, other_high) = self.ends, other.ends
-        return max(other_low - high, low - other_high, 0.0)
-
-    @property
-    def fields(self) -> PositionFields:
-        return {
-            "control": self.name,
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "members": self.members,
-        }
+from rote.records.outcomes import Position
 
 
 @dataclass(frozen=True, kw_only=True)

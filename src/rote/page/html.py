@@ -20,8 +20,8 @@ from plotly.offline import get_plotlyjs
 
 from rote.page.document import BarChart, Chart, Document, Figure, LineUp, Part, Series, StripChart, Table, XYChart
 from rote.page.drawing import lay_out
-from rote.page.strips import place_strip
 from rote.page.plot import GUIDE, chart_height, color, plot_json
+from rote.page.strips import place_strip
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))")
 
@@ -80,7 +80,7 @@ def _units_kept(value: Any) -> Any:
 
 
 def _asset(name: str) -> str:
-    return files("rote.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return files("rote.page").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 def _policy(*scripts: str) -> str:

@@ -15,6 +15,9 @@ VALUE: tuple[Cell, ...] = (
     ("n", lambda r: r.count, True),
 )
 
+STACKS = {"model": "whole model", "effective": "effective model"}
+COLORS = {"model": 4, "effective": 0}
+
 ABLATION_WORDS = {
     "mean": "mean ablation",
     "resample": "resample ablation",

@@ -19,18 +19,19 @@ import torch
 from rote.asking import PromptSet
 from rote.asking.recordings import budget
 from rote.errors import NotApplicable
-from rote.experiments import Experiment, LocalProcessing, Reading, SharedNeurons, StackExperiment, TextExperiment
+from rote.experiments import LocalProcessing, SharedNeurons
+from rote.experiments.base import Experiment, Reading, StackExperiment, TextExperiment
 from rote.experiments.local_processing.measure import TOKENS_PER_PROMPT, strings_of
 from rote.experiments.shared_neurons.facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control, PartialHash
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
+from rote.pipeline.worker import NO_TEXT, ask_all, require_facts
 from rote.settings import Settings
 from rote.statistics import rng
 from rote.statistics.batched_probes import held_out_correct
 from rote.text import Text
-from rote.pipeline.worker import NO_TEXT, ask_all, require_facts
 
 NOT_ESTIMATED = "not estimated: nobody has said what it takes"
 WINDOW = 3  # layers of a look-up window, as far as nobody has looked

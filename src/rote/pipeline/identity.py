@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rote import errors
-from rote.experiments import Experiment
+from rote.experiments.base import Experiment
 from rote.facts import FactTable, Relation
 from rote.lineup import Control
 from rote.model import Model
@@ -81,10 +81,14 @@ def _asked(relation: Relation) -> dict[str, str]:
     return {"template": relation.template, "prefix": relation.prefix}
 
 
-def source_hash() -> str:
-    """sha256 over rote's own Python files, so that changed code never mixes with old records."""
+def source_hash(*patterns: str, without: Sequence[str] = ()) -> str:
+    """sha256 over rote's own Python files, by default all, so that changed code never mixes with old records.
+
+    `without`: endings of the names of files that no number depends on.
+    """
     root, digest = Path(errors.__file__).parent, hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
+    for path in sorted({path for pattern in patterns or ("**/*.py",) for path in root.glob(pattern)}):
+        if not path.name.endswith(tuple(without)):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rote.errors import FactsError, InputError
-from rote.experiments import EXPERIMENTS, Experiment
+from rote.experiments import EXPERIMENTS
+from rote.experiments.base import Experiment
 from rote.facts import FactTable, RelationPrompts, build_prompts, read_facts
 from rote.facts.intake import MAX_FACTS
 from rote.facts.prompt_problems import shared_problems
 from rote.lineup import CONTROLS, Control
 from rote.model.load import checkpoint_problems, load_config, load_tokenizer, place_problems
+from rote.pipeline.worker import require_facts
 from rote.settings import Settings
 from rote.text import Text, read_text
-from rote.pipeline.worker import require_facts
 
 _T = TypeVar("_T")
 

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 
-from rote.circuit import Circuit
 from rote.asking import KnownFacts
-from rote.experiments import Experiment, TextExperiment
+from rote.circuit import Circuit
+from rote.experiments.base import Experiment, TextExperiment
 from rote.experiments.known_facts.measure import from_table
-from rote.pipeline.line_up import no_lineup, over_members, stack_experiments
 from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control
+from rote.pipeline.line_up import no_lineup, over_members, stack_experiments
 from rote.records import Record, Shard
 from rote.settings import Settings
 

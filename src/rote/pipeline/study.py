@@ -15,23 +15,24 @@ from typing import Any
 
 import pandas as pd
 
-from rote.pipeline.shards import Agenda, Found
-from rote.circuit import Circuit, search
 from rote.asking import Recall, ask
+from rote.circuit import Circuit, search
 from rote.errors import ModelRefused, NotApplicable
 from rote.execute import Executor, Inline, OnEvent
 from rote.execute.abstract import Waiting, ignore
-from rote.experiments import EXPERIMENTS, Experiment
+from rote.experiments import EXPERIMENTS
+from rote.experiments.base import Experiment
 from rote.facts import FactTable, read_facts
 from rote.lineup import CONTROLS, Control
 from rote.model import Model, ModelSpec
 from rote.model.memory import keep_freed_memory
-from rote.records import Record, RunFolder, Shard
 from rote.pipeline.run import Run
-from rote.settings import Settings
+from rote.pipeline.shards import Agenda, Found
 from rote.pipeline.stages import Stages
-from rote.text import Text, read_text
 from rote.pipeline.worker import Step, Work, ask_all, planned, prepare, require_facts
+from rote.records import Record, RunFolder, Shard
+from rote.settings import Settings
+from rote.text import Text, read_text
 
 
 def study(

@@ -1,13 +1,12 @@
-"""The toys in order: networks → what holds over all of them → tables and report, in a run folder like a study's.
+"""The one runner of all toys: stage after stage → tables and report, in a run folder like a study's.
 
-What one shard does stands in `toys`; an interrupted run goes on where it was and ends in the same tables.
+What one shard does stands with the toy; an interrupted run goes on where it was and ends in the same tables.
 """
 
 from __future__ import annotations
 
-import hashlib
 import platform
-from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,34 +14,25 @@ from typing import Any
 
 import torch
 
-from rote import errors
 from rote.execute import Executor, OnEvent
 from rote.execute.abstract import ignore
 from rote.model.threads import small_worker
-from rote.records import Shard
+from rote.pipeline.identity import source_hash
 from rote.pipeline.run import Run
 from rote.pipeline.stages import Stages, small_work
-from rote.toys.capacity.toy import CapacitySettings, CapacityWork
-from rote.toys.memorisation.toy import MemorisationSettings, MemorisationWork
+from rote.records import Record, Shard
+from rote.toys import Toy, toy
+from rote.toys.toy import Stage
 
-# what a toy's numbers depend on: none of the code that only shows them, nor what the other toy alone uses
-_SOURCES = ("errors.py", "toys", "statistics", "records")
-_OF_ONE_TOY = {
-    "memorisation": (
-        "bagging.py",
-        "memorisation.py",
-        "memorisation_run.py",
-        "pictures.py",
-        "sparsity.py",
-        "structure.py",
-    ),
-    "capacity": ("by_hand.py", "capacity.py", "capacity_run.py", "exponents.py"),
-}
-_LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
+# what every toy's numbers depend on; none of the code that only shows them, nor what another toy alone uses
+_SOURCES = ("errors.py", "toys/*.py", "statistics/*.py", "records/*.py")
+_SHOWN = ("card.py", "section.py", "lead.py")
+_LIBRARIES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "pandas", "pyarrow")
 
 
-def memorise(
-    settings: MemorisationSettings | None = None,
+def run_toy(
+    name: str | Toy,
+    settings: Any = None,
     *,
     folder: str | Path,
     executor: Executor | None = None,
@@ -50,71 +40,46 @@ def memorise(
     wait: bool = False,
     on_event: OnEvent = ignore,
 ) -> Run:
-    """Memorisation in the pure, and bagging on the same networks: `rote toy memorisation`.
+    """Train and measure what a toy's settings ask for, or what is left of it, and write tables and report.
 
-    `executor`: where networks are trained, each on one thread; by default in this process, one after another.
-    Raises RunError where the folder holds another run, or another process writes it and `wait` is not asked for.
+    `settings`: of the toy's own class, by default all as it is. `executor`: where shards are done, each on one thread;
+    by default in this process, one after another. Raises RunError where the folder holds another run, or another
+    process writes it and `wait` is not asked for.
     """
-    work = MemorisationWork(settings or MemorisationSettings())
-    described = partial(describe, "memorisation", work.settings.as_dict())
+    chosen = name if isinstance(name, Toy) else toy(name)
+    settings = chosen.chosen({}) if settings is None else settings
+    todo = chosen.start(settings).stages
+    described = partial(describe, chosen, asdict(settings))
     with small_work(described, folder, fresh=fresh, wait=wait, on_event=on_event) as stages:
-        there: dict[str, Any] = {"executor": executor, "setup": small_worker}
-        stages.complete("training", work.networks, work.measure, **there, ahead=[*work.pictures, *work.over_all])
-        stages.complete("drawing", work.pictures, work.draw, **there, ahead=work.over_all)
-        stages.complete("comparing", work.over_all, lambda _: work.pooled(stages.records(work.networks)))
-        return _reported(stages, [*work.networks, *work.pictures, *work.over_all])
+        for i, stage in enumerate(todo):
+            ahead = [shard for later in todo[i + 1 :] for shard in later.shards]
+            if stage.over:
+                stages.complete(stage.name, stage.shards, partial(_compared, stage, stages))
+            else:
+                where: dict[str, Any] = {"executor": executor, "setup": small_worker}
+                stages.complete(stage.name, stage.shards, stage.do, **where, ahead=ahead)
+        stages.close("tables and report")
+        stages.run.assemble([shard for stage in todo for shard in stage.shards])
+        run = Run(records=stages.run)
+        run.report()  # no hypothesis about a language model is judged by a toy
+        return run
 
 
-def measure_capacity(
-    settings: CapacitySettings | None = None,
-    *,
-    folder: str | Path,
-    executor: Executor | None = None,
-    fresh: bool = False,
-    wait: bool = False,
-    on_event: OnEvent = ignore,
-) -> Run:
-    """The most facts that networks of a grid store: `rote toy capacity`; arguments and errors as in `memorise`."""
-    work = CapacityWork(settings or CapacitySettings())
-    described = partial(describe, "capacity", work.settings.as_dict())
-    with small_work(described, folder, fresh=fresh, wait=wait, on_event=on_event) as stages:
-        there: dict[str, Any] = {"executor": executor, "setup": small_worker}
-        stages.complete("training", work.networks, work.measure, **there, ahead=[*work.by_hand, *work.over_all])
-        stages.complete("building by hand", work.by_hand, work.build_by_hand, ahead=work.over_all)
-        stages.complete("comparing", work.over_all, lambda _: work.exponents(stages.records(work.networks)))
-        return _reported(stages, [*work.networks, *work.by_hand, *work.over_all])
+def _compared(stage: Stage, stages: Stages, shard: Shard) -> Record:
+    return stage.do(shard, stages.records(stage.over))
 
 
-def _reported(stages: Stages, order: Sequence[Shard]) -> Run:
-    """Make the tables and the report; no hypothesis about a language model is judged by a toy."""
-    stages.close("tables and report")
-    stages.run.assemble(order)
-    run = Run(records=stages.run)
-    run.report()
-    return run
-
-
-def describe(toy: str, settings: dict[str, Any]) -> dict[str, Any]:
+def describe(chosen: Toy, settings: dict[str, Any]) -> dict[str, Any]:
     """The content of study.json: a record is reused only if all of this is the same."""
+    own = (f"toys/{chosen.name}/*.py", *(f"{room}/*.py" for room in chosen.rooms))
     return {
-        "toy": toy,
+        "toy": chosen.name,
         "settings": settings,
         "batch_plan": {"threads": torch.get_num_threads(), "device": "cpu"},
         "versions": {
             "rote": version("rote"),
-            "rote_source_sha256": _source_hash(toy),
+            "rote_source_sha256": source_hash(*_SOURCES, *own, without=_SHOWN),
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
         },
     }
-
-
-def _source_hash(toy: str) -> str:
-    root, digest = Path(errors.__file__).parent, hashlib.sha256()
-    others = {root / "toys" / name for other, names in _OF_ONE_TOY.items() if other != toy for name in names}
-    for source in _SOURCES:
-        for path in sorted((root / source).rglob("*.py")) or [root / source]:
-            if path not in others:
-                digest.update(path.relative_to(root).as_posix().encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -10,23 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rote.pipeline.shards import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
-from rote.experiments import CARDS
 from rote.asking import KnownFacts, Recall, ask
-from rote.circuit import OtherRelation, reading_heads, search
 from rote.asking.recordings import Kept, budget
+from rote.circuit import OtherRelation, reading_heads, search
 from rote.circuit.top_heads import Head
 from rote.errors import FactsError, NotApplicable, RunError, TextError
-from rote.experiments import Experiment, Reading, Study
-from rote.experiments.base import absents
+from rote.experiments import ENTRIES
+from rote.experiments.base import Experiment, Reading, Study, absents
 from rote.experiments.known_facts.measure import tabulate
 from rote.experiments.local_processing.measure import strings_of
-from rote.pipeline.line_up import measure_member, not_built
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.lineup import Control, Target
 from rote.model import Model, ModelSpec
 from rote.model.memory import heard_halvings, keep_freed_memory
 from rote.pipeline.identity import describe
+from rote.pipeline.line_up import measure_member, not_built
+from rote.pipeline.shards import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
 from rote.records import Record, Shard
 from rote.records.study import differences
 from rote.settings import Settings
@@ -195,7 +194,7 @@ def require_facts(table: FactTable | None, text: Text | None, experiments: Seque
     asking = [e.name for e in experiments if e.card.needs_facts]
     reading = [e.name for e in experiments if e.name not in asking]
     if asking:
-        others = ", ".join(c.name for c in CARDS if not c.needs_facts)
+        others = ", ".join(e.name for e in ENTRIES if not e.card.needs_facts)
         raise FactsError(
             f"no facts were given, and {', '.join(asking)} cannot do without: give a table of facts, or choose only "
             f"experiments that read a text ({others})"

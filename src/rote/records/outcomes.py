@@ -1,12 +1,13 @@
-"""outcomes.json as the report sees it: verdicts with the values they rest on, and a hypothesis's standing."""
+"""The entries of outcomes.json: verdicts with the values that they rest on, and a hypothesis's standing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypedDict
 
 from rote.catalog import standing
+from rote.catalog.hypotheses import cell_name
 
 CONSISTENT, INCONSISTENT = "consistent", "inconsistent"
 NOT_DECISIVE, NOT_APPLICABLE = "not decisive", "not applicable"
@@ -14,20 +15,67 @@ NOT_DECISIVE, NOT_APPLICABLE = "not decisive", "not applicable"
 DECISIVE = (CONSISTENT, INCONSISTENT, "in between", "unlike all controls")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ControlValue:
-    """A control as a reference of one verdict: the mean of its members, the interval for a new member."""
+# Float32 arithmetic gives an exact zero back as 1e-7 or so: intervals this near each other meet. The statistics
+# that are judged are shares and rates of order 1.
+TOLERANCE = 1e-5
+
+
+class PositionFields(TypedDict):
+    """A control in outcomes.json."""
 
     control: str
-    value: float | None
+    value: float
     low: float | None
     high: float | None
     members: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where one stack stands on a statistic: its value and interval; without an interval it is the point."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    members: int | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
+
+    def meets(self, other: Position) -> bool:
+        """Whether the intervals share a point, touching included, up to `TOLERANCE`."""
+        (low, high), (other_low, other_high) = self.ends, other.ends
+        return low <= other_high + TOLERANCE and other_low <= high + TOLERANCE
+
+    def widened(self, by: float) -> Position:
+        """The same place with an interval wider by this much at either end."""
+        low, high = self.ends
+        return replace(self, low=low - by, high=high + by)
+
+    def distance(self, other: Position) -> float:
+        """The gap between two intervals; 0 where they overlap."""
+        (low, high), (other_low, other_high) = self.ends, other.ends
+        return max(other_low - high, low - other_high, 0.0)
+
+    @property
+    def fields(self) -> PositionFields:
+        return {
+            "control": self.name,
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "members": self.members,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One verdict: a hypothesis, the one statistic that it was judged by, and the values."""
+    """One entry of outcomes.json: a hypothesis, the statistic it was judged by, the verdict and all its values.
+
+    `with_controls` and `without_controls` hold the controls that were used as references.
+    """
 
     hypothesis: str
     experiment: str
@@ -36,12 +84,17 @@ class Outcome:
     relation: str | None
     verdict: str
     value: float | None
-    low: float | None
-    high: float | None
-    with_controls: tuple[ControlValue, ...]
-    without_controls: tuple[ControlValue, ...]
+    value_low: float | None
+    value_high: float | None
+    with_controls: tuple[Position, ...]
+    without_controls: tuple[Position, ...]
     t: float | None
     reason: str
+
+    @property
+    def cell(self) -> str:
+        """The name of the cell in certification.json."""
+        return cell_name(self.hypothesis, self.experiment, self.statistic, self.condition)
 
     @property
     def decisive(self) -> bool:
@@ -56,6 +109,17 @@ class Outcome:
     def test(self) -> tuple[str, str, str | None, str | None]:
         """The statistic alone: several hypotheses may be judged by it."""
         return (self.experiment, self.statistic, self.condition, self.relation)
+
+    @property
+    def as_dict(self) -> dict[str, Any]:
+        """The fields in the order of the public format."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        for side in ("with_controls", "without_controls"):
+            found[side] = [position.fields for position in found[side]]
+        return found
+
+
+OUTCOME_FIELDS = tuple(field.name for field in fields(Outcome))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,33 +167,12 @@ def lined_up(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
 
 def read_outcome(entry: Mapping[str, Any]) -> Outcome:
     """One entry of outcomes.json. KeyError where a field of the public format is missing."""
-    return Outcome(
-        hypothesis=str(entry["hypothesis"]),
-        experiment=str(entry["experiment"]),
-        statistic=str(entry["statistic"]),
-        condition=entry.get("condition"),
-        relation=entry.get("relation"),
-        verdict=str(entry["verdict"]),
-        value=_real(entry["value"]),
-        low=_real(entry["value_low"]),
-        high=_real(entry["value_high"]),
-        with_controls=tuple(map(_control, entry["with_controls"] or ())),
-        without_controls=tuple(map(_control, entry["without_controls"] or ())),
-        t=_real(entry["t"]),
-        reason=str(entry["reason"] or ""),
-    )
+    given = {name: entry[name] for name in OUTCOME_FIELDS}
+    sides = {name: tuple(map(_position, given[name] or ())) for name in ("with_controls", "without_controls")}
+    texts = {name: str(given[name] or "") for name in ("hypothesis", "experiment", "statistic", "verdict", "reason")}
+    return Outcome(**{**given, **texts, **sides})
 
 
-def _control(entry: Mapping[str, Any]) -> ControlValue:
-    members = entry.get("members")
-    return ControlValue(
-        control=str(entry["control"]),
-        value=_real(entry["value"]),
-        low=_real(entry["low"]),
-        high=_real(entry["high"]),
-        members=None if members is None else int(members),
-    )
-
-
-def _real(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _position(entry: Mapping[str, Any]) -> Position:
+    numbers = {name: entry[name] for name in ("value", "low", "high")}
+    return Position(name=str(entry["control"]), members=entry.get("members"), **numbers)

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rote.report.circuit_found import circuit_found, relations_found
 from rote.page.document import Column, Document, Lead, Paragraph, Section, Table
+from rote.page.view import View
+from rote.report.circuit_found import circuit_found, relations_found
 from rote.report.lead import lead_of
 from rote.report.lineup.section import judgements, line_up_section
-from rote.report.sections import experiment_sections
-from rote.toys.memorisation.lead import toy_words
-from rote.page.view import View
+from rote.report.sections import experiment_sections, toy_sections
 from rote.report.without_facts import FOOTER, asked_facts, lead_without_facts, title_without_facts
+from rote.toys import Toy, toy
 
 _MAX_LEADS = 3
 _MAX_VALUE = 300
@@ -28,8 +28,7 @@ _FOOTER = (
 def build_document(view: View) -> Document:
     """Everything the report says about one run."""
     if view.is_toy:
-        sections = (*experiment_sections(view), _how(view.study))
-        return Document(**toy_words(view), sections=sections)
+        return _of_toy(view, toy(str(view.study["toy"])))
     facts = asked_facts(view)
     relations = relations_found(view) if facts else ()
     leads = tuple(
@@ -56,6 +55,16 @@ def build_document(view: View) -> Document:
         sections=(*experiment_sections(view), _how(view.study)),
         footer=_FOOTER if facts else FOOTER,
         front=(line_up,) if line_up else (),
+    )
+
+
+def _of_toy(view: View, toy: Toy) -> Document:
+    return Document(
+        title=toy.title,
+        subtitle=f"{len(view.measured):,} values; {toy.subtitle}.",
+        leads=(toy.lead(view),),
+        sections=(*toy_sections(view, toy), _how(view.study)),
+        footer=toy.footer,
     )
 
 

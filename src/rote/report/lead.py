@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from rote.report.circuit_found import CircuitFound
 from rote.page.document import Diagram, Gauge, KeyFigure, Lead, Stage
 from rote.page.numbers import percent
 from rote.page.view import Measured
+from rote.report.circuit_found import CircuitFound
 
 _MAX_CHIPS = 4
 

@@ -7,9 +7,9 @@ import json
 import pandas as pd
 
 from rote.errors import RunError
+from rote.page.view import View
 from rote.records import RunFolder
 from rote.records.outcomes import Outcome, read_outcome
-from rote.page.view import View
 
 
 def load_view(run: RunFolder) -> View:

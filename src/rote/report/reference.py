@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from rote.experiments import CARDS, TOY_CARDS, TRAINED_CARDS
+import sys
+from pathlib import Path
+
 from rote.catalog.controls import CONTROLS, Control
 from rote.catalog.hypotheses import HYPOTHESES, Hypothesis, Prediction, predictions
 from rote.catalog.types import POSTS, TOY, ExperimentCard, PublishedValue
+from rote.experiments import ENTRIES
+from rote.toys import TOYS
 
 _HEAD = """# The experiments
 
-<!-- Generated from src/rote/catalog by `python -m rote.catalog docs/experiments.md`. -->
+<!-- Generated from the cards by `python -m rote.report.reference docs/experiments.md`. -->
 
 Each experiment with its question, its method, the statistics it reports and where it comes from. The method
 is that of the *Fact Finding* study of how Pythia-2.8B recalls which sport an athlete plays (Neel Nanda,
@@ -60,7 +64,7 @@ _NEEDS = {
 
 def render_markdown() -> str:
     """docs/experiments.md: every card in study order, the hypotheses, then the posts."""
-    cards = (*CARDS, *TOY_CARDS, *TRAINED_CARDS)
+    cards = (*(e.card for e in ENTRIES), *(card for toy in TOYS for card in toy.cards))
     contents = "\n".join(f"- [`{c.name}`](#{c.name}): {c.title}" for c in cards)
     contents += "\n- [Hypotheses](#hypotheses): what each predicts, and how it is judged"
     posts = "\n".join(f"{p.number}. {p.title}" for p in POSTS)
@@ -137,3 +141,10 @@ def _render_card(card: ExperimentCard) -> str:
 
 def _render_published(published: PublishedValue) -> str:
     return f"- `{published.statistic}`: {published.text} (post {published.source.post})"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(render_markdown(), encoding="utf-8")
+    else:
+        sys.stdout.write(render_markdown())

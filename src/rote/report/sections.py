@@ -4,78 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rote.experiments import CARDS, TOY_CARDS, TRAINED_CARDS
 from rote.catalog import ExperimentCard
+from rote.experiments import ENTRIES
 from rote.page.document import Block, Column, Paragraph, Part, Section, Table
-from rote.toys.memorisation import bagging_section as bagging, section as memorisation
-from rote.toys.capacity import section as capacity
-from rote.experiments.class_neurons import section as class_neurons
-from rote.experiments.concatenation import section as concatenation
-from rote.experiments.direct_effects import section as direct_effects
-from rote.experiments.effective_model import section as effective_model
-from rote.experiments.head_attention import section as head_attention
-from rote.experiments.key_or_value import section as key_or_value
-from rote.experiments.known_facts import section as known_facts
-from rote.experiments.known_norms import section as known_norms
-from rote.experiments.layer_probes import section as layer_probes
-from rote.experiments.linear_structure import section as linear_structure
-from rote.experiments.local_processing import section as local_processing
-from rote.experiments.lookup_window import section as lookup_window
-from rote.experiments.nonlinear_excess import section as nonlinear_excess
-from rote.toys.organism_capacity import section as organism_capacity
-from rote.experiments.orthogonal_remainder import section as orthogonal_remainder
-from rote.experiments.path_ablation import section as path_ablation
-from rote.experiments.readout import section as readout
-from rote.experiments.shared_neurons import section as shared_neurons
-from rote.experiments.value_inputs import section as value_inputs
 from rote.page.shapes import VALUE, Cell
 from rote.page.shapes import table as values_table
-from rote.report.published import published_table
 from rote.page.view import Missing, View
+from rote.report.published import published_table
+from rote.toys import Toy
 
 Draw = Callable[[View], tuple[Block | Part, ...]]
-
-SECTIONS: tuple[tuple[str, Draw], ...] = (
-    (known_facts.EXPERIMENT, known_facts.blocks),
-    (direct_effects.EXPERIMENT, direct_effects.blocks),
-    (head_attention.EXPERIMENT, head_attention.blocks),
-    (value_inputs.EXPERIMENT, value_inputs.blocks),
-    (key_or_value.EXPERIMENT, key_or_value.blocks),
-    (readout.EXPERIMENT, readout.blocks),
-    (concatenation.EXPERIMENT, concatenation.blocks),
-    (lookup_window.EXPERIMENT, lookup_window.blocks),
-    (effective_model.EXPERIMENT, effective_model.blocks),
-    (layer_probes.EXPERIMENT, layer_probes.blocks),
-    (path_ablation.EXPERIMENT, path_ablation.blocks),
-    (linear_structure.EXPERIMENT, linear_structure.blocks),
-    (known_norms.EXPERIMENT, known_norms.blocks),
-    (shared_neurons.EXPERIMENT, shared_neurons.blocks),
-    (class_neurons.EXPERIMENT, class_neurons.blocks),
-    (nonlinear_excess.EXPERIMENT, nonlinear_excess.blocks),
-    (orthogonal_remainder.EXPERIMENT, orthogonal_remainder.blocks),
-    (memorisation.EXPERIMENT, memorisation.blocks),
-    (bagging.EXPERIMENT, bagging.blocks),
-    (capacity.EXPERIMENT, capacity.blocks),
-    (local_processing.EXPERIMENT, local_processing.blocks),
-    (organism_capacity.EXPERIMENT, organism_capacity.blocks),
-)
 _MAX_ABSENT, _MAX_OWN = 40, 200
 
 
 def experiment_sections(view: View) -> tuple[Section, ...]:
     """A section for every experiment with rows, and one table of those without, with their reasons."""
-    draw = dict(SECTIONS)
     measured = {row.experiment for row in view.measured}
-    cards = TOY_CARDS if view.is_toy else (*CARDS, *TRAINED_CARDS)
-    sections = [_section(view, card, draw[card.name]) for card in cards if card.name in measured]
+    sections = [_section(view, e.card, e.section) for e in ENTRIES if e.name in measured and e.section is not None]
     told = dict.fromkeys((*(r.experiment for r in view.measured), *(m.experiment for m in view.missing)))
-    sections += [_own(view, name) for name in told if name not in draw]
-    silent = tuple(card for card in CARDS if card.name not in measured)
+    sections += [_own(view, name) for name in told if name not in {e.name for e in ENTRIES}]
+    silent = tuple(e.card for e in ENTRIES if e.name not in measured)
     if view.study.get("facts") is None:  # nobody asked for anything but these
         silent = tuple(card for card in silent if view.reasons(card.name))
-    if silent and not view.is_toy:
+    if silent:
         sections.append(_not_measured(view, silent))
     return tuple(sections)
+
+
+def toy_sections(view: View, toy: Toy) -> tuple[Section, ...]:
+    """A section for each of a toy's cards that has rows."""
+    measured = {row.experiment for row in view.measured}
+    return tuple(_section(view, card, draw) for card, draw in toy.sections if card.name in measured)
 
 
 def _section(view: View, card: ExperimentCard, draw: Draw) -> Section:

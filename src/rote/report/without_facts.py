@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from rote.page.document import KeyFigure, Lead
 from rote.experiments.local_processing import section as local_processing
-from rote.toys.organism_capacity import section as organism_capacity
+from rote.page.document import KeyFigure, Lead
 from rote.page.view import View
 
 FOOTER = (
@@ -18,28 +17,11 @@ def asked_facts(view: View) -> bool:
 
 
 def title_without_facts(view: View, model: str) -> str:
-    if view.rows(organism_capacity.EXPERIMENT):
-        return "How many facts organisms hold"
     return f"How {model} reads a text"
 
 
 def lead_without_facts(view: View) -> Lead:
-    """What the organisms held or the text told, or why it told nothing."""
-    return _of_organisms(view) if view.rows(organism_capacity.EXPERIMENT) else _of_text(view)
-
-
-def _of_organisms(view: View) -> Lead:
-    n_organisms = len(table) if (table := view.table(organism_capacity.EXPERIMENT, "organisms")) is not None else 0
-    about = f"{n_organisms} small transformers were trained on random facts, each fact read equally often."
-    rows = view.rows(organism_capacity.EXPERIMENT, "capacity_exponent", condition="parameters")
-    figures = tuple(
-        KeyFigure(label=f"exponent, {r.parameters['exposures']} exposures", value=r.number, detail=r.interval)
-        for r in rows
-    )
-    return Lead(headline=organism_capacity.sentence(view), sentences=(about,), figures=figures)
-
-
-def _of_text(view: View) -> Lead:
+    """What the text told, or why it told nothing."""
     text = f" the text {view.study['text']}" if view.study.get("text") else " a text"
     about = f"No facts were asked in this run: it says what the model makes of{text}."
     rows = local_processing.cosines(view)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rote.records import RunFolder
 from rote.page.html import html_of
 from rote.page.text import leads_of, text_of
+from rote.records import RunFolder
 from rote.report.assemble import build_document
 from rote.report.load import load_view
 

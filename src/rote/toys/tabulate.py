@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from rote.experiments import card
+from rote.catalog import ExperimentCard
 from rote.errors import NotApplicable
 from rote.records import Absent, Record, Row
 from rote.statistics import Estimate, clopper_pearson, mean_of_runs
@@ -17,9 +17,9 @@ from rote.statistics import Estimate, clopper_pearson, mean_of_runs
 
 @dataclass(kw_only=True, eq=False)
 class Rows:
-    """Collects the rows of one experiment; a network is one independent observation."""
+    """Collects the rows of one card; a network is one independent observation."""
 
-    experiment: str
+    card: ExperimentCard
     seed: int
     rows: list[Row] = field(default_factory=list)
     absents: list[Absent] = field(default_factory=list)
@@ -57,8 +57,8 @@ class Rows:
         self.absents.append(Absent(statistic=statistic, reason=reason, **self._common(statistic), **key))
 
     def _common(self, statistic: str) -> dict[str, Any]:
-        unit = card(self.experiment).statistic(statistic).unit
-        return {"experiment": self.experiment, "stack": "model", "unit": unit, "seed": self.seed}
+        unit = self.card.statistic(statistic).unit
+        return {"experiment": self.card.name, "stack": "model", "unit": unit, "seed": self.seed}
 
     def record(self, **tables: pd.DataFrame) -> Record:
         return Record(rows=tuple(self.rows), absent=tuple(self.absents), tables=tables)

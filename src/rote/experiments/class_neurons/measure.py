@@ -17,11 +17,11 @@ from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study, Tabulator, absents, bootstrap
 from rote.experiments.class_neurons.search import Found, halves, sampled_halves, search, searched_classes
 from rote.experiments.class_neurons.weights import cosines, direct_logits, directions, without_directions
-from rote.stack.one_neuron import ablated, posts
 from rote.model import Edit, Read, Site
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Readout, Stack, StackLayer
+from rote.stack.one_neuron import ablated, posts
 from rote.statistics import Estimate, benjamini_hochberg, rng
 from rote.statistics.weighted import ratio, weighted_auc
 

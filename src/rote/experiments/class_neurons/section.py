@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, BarChart, Block, Column, Figure, Guide, Paragraph, Part, Series, Table
-from rote.page.shapes import per_relation
-from rote.experiments.layer_probes.section import STACKS
+from rote.page.shapes import STACKS, per_relation
 from rote.page.view import Measured, View
 
 EXPERIMENT = "class_neurons"

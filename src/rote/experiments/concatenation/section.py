@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, BarChart, Block, Figure, Part, Series, XYChart
-from rote.page.shapes import ABLATION_WORDS, VALUE, first_order_table, largest, layer_axis, layer_table, per_relation, percent_axis, series, shown_of, table
+from rote.page.shapes import (
+    ABLATION_WORDS,
+    VALUE,
+    first_order_table,
+    largest,
+    layer_axis,
+    layer_table,
+    per_relation,
+    percent_axis,
+    series,
+    shown_of,
+    table,
+)
 from rote.page.view import Measured, View
 
 EXPERIMENT = "concatenation"

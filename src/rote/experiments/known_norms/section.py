@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, Block, Figure, Guide, LineStyle, Part, XYChart
-from rote.page.shapes import layer_axis, layer_table, per_relation, series
-from rote.experiments.layer_probes.section import COLORS, STACKS
+from rote.page.shapes import COLORS, STACKS, layer_axis, layer_table, per_relation, series
 from rote.page.view import Measured, View
 
 EXPERIMENT = "known_norms"

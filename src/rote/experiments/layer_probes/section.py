@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, Block, Figure, Part, Series, Table, XYChart
-from rote.page.shapes import VALUE, layer_axis, layer_place, layer_table, layered, per_relation, percent_axis, series, table
+from rote.page.shapes import (
+    COLORS,
+    STACKS,
+    VALUE,
+    layer_axis,
+    layer_place,
+    layer_table,
+    layered,
+    per_relation,
+    percent_axis,
+    series,
+    table,
+)
 from rote.page.view import Measured, View
 
 EXPERIMENT = "layer_probes"
 BEFORE = ("resid_pre", "resid_mid")  # the stream that the first layer reads, in parallel and sequential blocks
-STACKS = {"model": "whole model", "effective": "effective model"}
-COLORS = {"model": 4, "effective": 0}
 _CURVES = (
     ("probe_accuracy", "probe", "accuracy"),
     ("probe_balanced_accuracy", "probe, classes weighing the same", "balanced accuracy"),

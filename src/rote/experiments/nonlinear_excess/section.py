@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, Block, Column, Figure, Guide, LineStyle, Paragraph, Part, Table, XYChart
-from rote.page.shapes import layer_axis, layer_table, per_relation, series
-from rote.experiments.layer_probes.section import STACKS
+from rote.page.shapes import STACKS, layer_axis, layer_table, per_relation, series
 from rote.page.view import Measured, View, layer_name
 
 EXPERIMENT = "nonlinear_excess"

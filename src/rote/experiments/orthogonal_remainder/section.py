@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rote.page.document import Block, Column, Paragraph, Part, Table
-from rote.page.shapes import per_relation, shared_n
-from rote.experiments.layer_probes.section import STACKS
+from rote.page.shapes import STACKS, per_relation, shared_n
 from rote.page.view import Measured, View
 
 EXPERIMENT = "orthogonal_remainder"

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from rote.circuit.concatenation import additive_prediction
-from rote.circuit.product import Product, main_effects
 from rote.asking.prompts import Forward
 from rote.asking.recall import Recall
+from rote.circuit.concatenation import additive_prediction
+from rote.circuit.product import Product, main_effects
 from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study, Tabulator, absents, joined, on_stack, reported, within_product
 from rote.model import Edit, Read, Site, path_shift

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, Block, Column, Figure, Heatmap, LineStyle, Part, Table, XYChart
-from rote.page.shapes import ABLATION_WORDS, VALUE, layer_axis, layered, per_relation, series, shared_n, table
-from rote.experiments.layer_probes.section import COLORS, STACKS
+from rote.page.shapes import (
+    ABLATION_WORDS,
+    COLORS,
+    STACKS,
+    VALUE,
+    layer_axis,
+    layered,
+    per_relation,
+    series,
+    shared_n,
+    table,
+)
 from rote.page.view import Measured, View, source_name
 
 EXPERIMENT = "path_ablation"

@@ -10,14 +10,21 @@ from jaxtyping import Float, Int
 
 from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study, Tabulator, absents, bootstrap, reported
-from rote.stack.one_neuron import posts
 from rote.experiments.shared_neurons.facts import Pair, choose, correlations, linked_pairs
 from rote.experiments.shared_neurons.model import model_effects
-from rote.experiments.shared_neurons.stack import Ablation, Effects, exact_effects, first_order_effects, mean_ablation, resample_ablation
+from rote.experiments.shared_neurons.stack import (
+    Ablation,
+    Effects,
+    exact_effects,
+    first_order_effects,
+    mean_ablation,
+    resample_ablation,
+)
 from rote.experiments.sweeps import is_first_order, samples, tabulate_agreement
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
+from rote.stack.one_neuron import posts
 from rote.statistics import rng
 
 SUFFIX = {"mean": "", "resample": "_resample"}  # the mean ablation's rows are the primary ones

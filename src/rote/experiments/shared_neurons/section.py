@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rote.page.document import Axis, Block, Column, Figure, Heatmap, Part, Table
-from rote.page.shapes import VALUE, Cell, first_order_table, per_relation, table
-from rote.experiments.layer_probes.section import STACKS
+from rote.page.shapes import STACKS, VALUE, Cell, first_order_table, per_relation, table
 from rote.page.view import Measured, View
 
 EXPERIMENT = "shared_neurons"

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from rote.stack.one_neuron import output_with, posts
 from rote.stack import Stack, StackRun
+from rote.stack.one_neuron import output_with, posts
 
 Effects = Float[np.ndarray, "entity relation neuron"]
 

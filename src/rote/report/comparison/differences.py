@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rote.records import canonical_json
 from rote.page import numbers
 from rote.page.document import Column, Table
 from rote.page.view import Measured, View
+from rote.records import canonical_json
+from rote.records.outcomes import Position
 
 Key: TypeAlias = tuple[object, ...]
 
@@ -33,7 +34,7 @@ class Difference:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def difference(first: Measured, later: Measured, names: tuple[str, str]) -> Difference:
+def difference(first: Measured | Position, later: Measured | Position, names: tuple[str, str]) -> Difference:
     """later − first. Half-widths of independent estimates add in quadrature, each side for itself:
 
     low = d − √((later − later_low)² + (first_high − first)²), high = d + √((later_high − later)² +
@@ -125,7 +126,7 @@ def _cells(names: Sequence[str], row: tuple[Measured | None, ...]) -> tuple[str,
         place(first),
         *("–" if r is None else r.full for r in row),
         *(
-            "–" if r is None else difference_text(first, difference(first, r, (names[0], name)))
+            "–" if r is None else difference_text(first.statistic, first.unit, difference(first, r, (names[0], name)))
             for name, r in zip(names[1:], row[1:], strict=True)
         ),
     )
@@ -137,12 +138,12 @@ def place(row: Measured) -> str:
     return ", ".join([*parts, *(f"{k} {v}" for k, v in row.parameters.items())])
 
 
-def difference_text(row: Measured, found: Difference) -> str:
+def difference_text(statistic: str, unit: str | None, found: Difference) -> str:
     """ "+2.0 pp [−1.1, 5.1]"; a star where the interval leaves out 0; the reason where there is none."""
-    number = numbers.number(row.statistic, row.unit, found.value, found.low, found.high)
+    number = numbers.number(statistic, unit, found.value, found.low, found.high)
     if number.endswith(" %"):
         number = number.removesuffix(" %") + " pp"
     sign = "+" if found.value > 0 else ""
-    between = numbers.interval(row.statistic, row.unit, found.value, found.low, found.high)
+    between = numbers.interval(statistic, unit, found.value, found.low, found.high)
     star = " *" if found.excludes_zero else ""
     return f"{sign}{number} {between}{star}".rstrip() if between else f"{sign}{number} ({found.reason})"

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rote.errors import InputError
-from rote.records import RunFolder
-from rote.records.files import write_atomically
-from rote.records.study import differences
+from rote.page.document import Column, Document, Lead, Paragraph, Section, Table
 from rote.page.html import html_of
 from rote.page.text import text_of
+from rote.page.view import View
+from rote.records import RunFolder
+from rote.records.files import write_atomically
+from rote.records.outcomes import lined_up
+from rote.records.study import differences
 from rote.report.comparison.differences import difference_table, shared_rows
 from rote.report.comparison.verdicts import verdict_section, verdicts_that_differ
-from rote.page.document import Column, Document, Lead, Paragraph, Section, Table
 from rote.report.load import load_view
-from rote.records.outcomes import lined_up
-from rote.page.view import View
 
 _FOOTER = (
     "Values in brackets are 95 % intervals. Differences take the runs as independent: half-widths add in quadrature, "

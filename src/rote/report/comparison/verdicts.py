@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rote.report.comparison.differences import difference, difference_text
 from rote.page.document import Column, Paragraph, Part, Section, Table
-from rote.report.lineup.figure import line_up_figure
-from rote.report.lineup.values import line_up, row_of
-from rote.report.lineup.words import hypothesis_title, test_title, verdict_words
-from rote.records.outcomes import Outcome, judged, lined_up
 from rote.page.view import View
+from rote.records.outcomes import Outcome, judged, lined_up
+from rote.report.comparison.differences import difference, difference_text
+from rote.report.lineup.figure import line_up_figure
+from rote.report.lineup.values import line_up, row_of, unit_of
+from rote.report.lineup.words import hypothesis_title, test_title, verdict_words
 
 Named = Sequence[tuple[str, View]]
 Line = tuple[Outcome | None, ...]
@@ -129,11 +129,13 @@ def _verdict(view: View, outcome: Outcome) -> str:
 
 def _model_differences(named: Named, line: Line) -> tuple[str, ...]:
     rows = [None if o is None else row_of(view, o, "effective") for (_, view), o in zip(named, line, strict=True)]
-    first = rows[0]
+    first, judged_first = rows[0], line[0]
+    if first is None or judged_first is None:
+        return ("–",) * (len(rows) - 1)
+    unit = unit_of(named[0][1], judged_first)
     return tuple(
         "–"
-        if first is None or row is None
-        else difference_text(first, difference(first, row, (named[0][0], named[i][0])))
-        for i, row in enumerate(rows)
-        if i
+        if row is None
+        else difference_text(judged_first.statistic, unit, difference(first, row, (named[0][0], name)))
+        for (name, _), row in zip(named[1:], rows[1:], strict=True)
     )

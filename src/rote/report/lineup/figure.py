@@ -7,10 +7,20 @@ from statistics import median
 
 from rote.page import numbers
 from rote.page.document import LineUp, Mark, Strip, StripGroup, StripRow
-from rote.report.lineup.values import Stood, line_up, title_of
-from rote.report.lineup.words import control_code, control_label, control_title, hypothesis_statement, hypothesis_title, test_detail, test_title, verdict_tone, verdict_words
-from rote.records.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged, lined_up
 from rote.page.view import View
+from rote.records.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged, lined_up
+from rote.report.lineup.values import Stood, line_up, title_of
+from rote.report.lineup.words import (
+    control_code,
+    control_label,
+    control_title,
+    hypothesis_statement,
+    hypothesis_title,
+    test_detail,
+    test_title,
+    verdict_tone,
+    verdict_words,
+)
 
 _LEGEND = (
     ("model", "the model and its interval"),

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from rote.page.document import Block, Judgement, Paragraph, Part, Section
+from rote.page.view import View
+from rote.records.outcomes import (
+    CONSISTENT,
+    INCONSISTENT,
+    NOT_APPLICABLE,
+    NOT_DECISIVE,
+    Judged,
+    Outcome,
+    judged,
+    lined_up,
+)
 from rote.report.lineup.figure import line_up_figure
 from rote.report.lineup.tables import controls_values_table, matching_table, standing_table, verdict_table
 from rote.report.lineup.words import hypothesis_title, listed, test_title
-from rote.records.outcomes import CONSISTENT, INCONSISTENT, NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged, lined_up
-from rote.page.view import View
 
 NAME = "lineup"
 _ABOUT = (

@@ -9,10 +9,10 @@ import pandas as pd
 
 from rote.page import numbers
 from rote.page.document import Column, Table
+from rote.page.view import View
+from rote.records.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Outcome, judged
 from rote.report.lineup.values import Stood, controls_table, line_up, title_of
 from rote.report.lineup.words import control_title, hypothesis_title, test_detail, test_title, verdict_words
-from rote.records.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Outcome, judged
-from rote.page.view import View
 
 _OPEN = ("in between", "unlike all controls")
 

@@ -7,14 +7,12 @@ from typing import Literal
 
 import pandas as pd
 
-from rote.catalog import PREDICTIONS, Select
+from rote.catalog import PREDICTIONS, Prediction, Select
 from rote.page import numbers
+from rote.page.view import View
+from rote.records.outcomes import Outcome, Position
+from rote.records.picking import Cell
 from rote.report.lineup.words import control_title
-from rote.records.outcomes import ControlValue, Outcome
-from rote.page.view import Measured, View
-
-# what a row that decides leaves empty
-_NULL = ("source", "head", "neuron", "cls", "position", "parameters")
 
 Role = Literal["model", "with", "without", "other", "trained"]
 
@@ -36,42 +34,31 @@ class Stood:
 
 def line_up(view: View, outcome: Outcome) -> tuple[Stood, ...]:
     """The model first, then references, then the other controls with a value; the model may be missing."""
-    unit = _unit(view, outcome)
+    unit = unit_of(view, outcome)
     unmatched = unmatched_controls(view, outcome.relation)
     found = []
     if outcome.value is not None:
-        whole = ControlValue(control="effective", value=outcome.value, low=outcome.low, high=outcome.high, members=None)
+        whole = Position(name="effective", value=outcome.value, low=outcome.value_low, high=outcome.value_high)
         found.append(_stood(outcome, whole, "model", unit, matched=True))
     named: set[str] = set()
-    references: tuple[tuple[Role, tuple[ControlValue, ...]], ...] = (
+    references: tuple[tuple[Role, tuple[Position, ...]], ...] = (
         ("with", outcome.with_controls),
         ("without", outcome.without_controls),
     )
     for side, controls in references:
-        named |= {c.control for c in controls}
-        found += [
-            _stood(outcome, c, side, unit, matched=c.control not in unmatched) for c in controls if c.value is not None
-        ]
+        named |= {c.name for c in controls}
+        found += [_stood(outcome, c, side, unit, matched=c.name not in unmatched) for c in controls]
     for control in view.controls:
         row = row_of(view, outcome, control) if control not in named else None
         if row is not None:
-            value = ControlValue(control=control, value=row.value, low=row.low, high=row.high, members=row.n)
             role: Role = "trained" if control == "trained" else "other"
-            found.append(_stood(outcome, value, role, unit, matched=control not in unmatched))
+            found.append(_stood(outcome, row, role, unit, matched=control not in unmatched))
     return tuple(found)
 
 
-def row_of(view: View, outcome: Outcome, stack: str) -> Measured | None:
-    """A stack's row for the verdict's statistic, at the site and layer that the prediction names."""
-    rows = _candidates(view, outcome, stack)
-    select = _select(outcome)
-    if select is None:  # a hypothesis that the catalog does not know: the place of the values that were judged
-        place = _place(view, outcome)
-        return next((r for r in rows if (r.site, r.layer) == place), None)
-    layer = _layer(view, outcome, select)
-    if select.layer != "all" and layer is None:
-        return None
-    return next((r for r in rows if (r.site, r.layer) == (select.site, layer)), None)
+def row_of(view: View, outcome: Outcome, stack: str) -> Position | None:
+    """Where a stack stands on what a verdict is about: the row that the judge picked, or would pick, for it."""
+    return _cell(view, outcome).position(stack)
 
 
 def unmatched_controls(view: View, relation: str | None) -> frozenset[str]:
@@ -90,13 +77,12 @@ def controls_table(view: View, relation: str | None) -> pd.DataFrame | None:
     return table if relation is None else table[table["relation"].isna() | (table["relation"] == relation)]
 
 
-def _stood(outcome: Outcome, c: ControlValue, role: Role, unit: str | None, *, matched: bool) -> Stood:
-    assert c.value is not None
+def _stood(outcome: Outcome, c: Position, role: Role, unit: str | None, *, matched: bool) -> Stood:
     number = numbers.number(outcome.statistic, unit, c.value, c.low, c.high)
     between = numbers.interval(outcome.statistic, unit, c.value, c.low, c.high)
     members = "" if c.members is None else f", {c.members} member" + ("" if c.members == 1 else "s")
     return Stood(
-        stack=c.control,
+        stack=c.name,
         role=role,
         value=c.value,
         low=c.low,
@@ -108,63 +94,42 @@ def _stood(outcome: Outcome, c: ControlValue, role: Role, unit: str | None, *, m
     )
 
 
-def _candidates(view: View, outcome: Outcome, stack: str) -> tuple[Measured, ...]:
-    rows = view.rows(
-        outcome.experiment,
-        outcome.statistic,
-        condition=outcome.condition,
-        relation=(outcome.relation, None),
-        stack=stack,
-        **{key: {} if key == "parameters" else None for key in _NULL},
-    )
-    return tuple(sorted(rows, key=lambda r: r.relation is None))
-
-
-def _select(outcome: Outcome) -> Select | None:
-    """The row that the catalog's prediction names."""
+def _cell(view: View, outcome: Outcome) -> Cell:
+    """The rows of every stack for a verdict; of a hypothesis that the catalog lacks, at the place that was judged."""
     for p in PREDICTIONS:
-        if (p.hypothesis, p.experiment, p.statistic) == (outcome.hypothesis, outcome.experiment, outcome.statistic):
-            return p.select
-    return None
+        if (p.hypothesis, p.experiment, p.statistic, p.select.condition) == outcome.key[:4]:
+            return Cell(p, outcome.relation, view.summary, view.absent)
+    site, layer = _place(view, outcome)
+    unknown = Prediction(
+        hypothesis=outcome.hypothesis,
+        experiment=outcome.experiment,
+        statistic=outcome.statistic,
+        select=Select(condition=outcome.condition, site=site),
+        with_controls=(),
+        without_controls=(),
+        why="",
+    )
+    return Cell(unknown, outcome.relation, view.summary, view.absent, layer=layer)
 
 
-def _layer(view: View, outcome: Outcome, select: Select) -> int | None:
-    """The first or last layer for which any stack has a value, or a reason for having none; None: all layers."""
-    if select.layer == "all":
-        return None
-    layers: list[int] = []
-    for frame in (view.summary, view.absent):
-        mine = frame[(frame["experiment"] == outcome.experiment) & (frame["statistic"] == outcome.statistic)]
-        for key, wanted in (
-            ("condition", select.condition),
-            ("site", select.site),
-            ("relation", outcome.relation),
-            *((key, None) for key in _NULL),
-        ):
-            mine = mine[mine[key].isna() if wanted is None else mine[key] == wanted]
-        layers += [int(layer) for layer in mine["layer"].dropna()]
-    return min(layers, default=None) if select.layer == "first" else max(layers, default=None)
-
-
-def _place(view: View, outcome: Outcome) -> tuple[str | None, int | None] | None:
+def _place(view: View, outcome: Outcome) -> tuple[str | None, int | None]:
     """(site, layer) of the row that was judged: where the rows are several, the one with the verdict's value."""
-    known = [("effective", outcome.value, outcome.low)]
-    known += [(c.control, c.value, c.low) for c in (*outcome.with_controls, *outcome.without_controls)]
-    for stack, value, low in known:
-        if value is None:
-            continue
-        rows = _candidates(view, outcome, stack)
-        exact = [r for r in rows if r.value == value and r.low == low]
-        if exact or len(rows) == 1:
-            return (exact or list(rows))[0].site, (exact or list(rows))[0].layer
-    return None
+    known = [("effective", outcome.value), *((c.name, c.value) for c in outcome.with_controls)]
+    known += [(c.name, c.value) for c in outcome.without_controls]
+    where = {"condition": outcome.condition, "relation": (outcome.relation, None)}
+    for stack, value in known:
+        rows = view.rows(outcome.experiment, outcome.statistic, stack=stack, **where)
+        if exact := [r for r in rows if r.value == value]:
+            return exact[0].site, exact[0].layer
+        if len(rows) == 1:
+            return rows[0].site, rows[0].layer
+    return None, None
 
 
-def _unit(view: View, outcome: Outcome) -> str | None:
-    for stack in ("effective", *view.controls):
-        for row in _candidates(view, outcome, stack):
-            return row.unit
-    return None
+def unit_of(view: View, outcome: Outcome) -> str | None:
+    """The unit of what a verdict is about."""
+    rows = view.rows(outcome.experiment, outcome.statistic, stack=("effective", *view.controls))
+    return rows[0].unit if rows else None
 
 
 def title_of(stood: Stood) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rote.toys.capacity.lead import capacity_sentence, exponent, growth, steps_along
 from rote.page.document import Axis, Block, Column, Figure, Guide, Paragraph, Part, Series, Table, XYChart
 from rote.page.shapes import VALUE, series, table
 from rote.page.view import Measured, View
+from rote.toys.capacity.lead import capacity_sentence, exponent, growth, steps_along
 
 EXPERIMENT = "capacity"
 _COUNTS = (("trained", "trained parameters"), ("mlp", "MLPs alone"), ("all", "MLPs and embeddings"))

@@ -14,14 +14,16 @@ from rote.records import Record, Shard
 from rote.statistics import Estimate, rng
 from rote.toys.bits import stored_bits
 from rote.toys.capacity.by_hand import by_hand, by_hand_architecture
-from rote.toys.capacity.measure import Configuration, measure
+from rote.toys.capacity.card import CARD
 from rote.toys.capacity.exponents import AXES, Axis, exponent, steps_along
+from rote.toys.capacity.measure import Configuration, measure
 from rote.toys.networks import ACTIVATIONS, forward
 from rote.toys.pairs import AllPairs
 from rote.toys.tabulate import Rows
+from rote.toys.toy import Stage
 from rote.toys.training import Training, predicted
 
-EXPERIMENT = "capacity"
+EXPERIMENT = CARD.name
 _GROWTH = (
     ("facts", "facts_stored"),
     ("bits", "bits"),
@@ -110,23 +112,21 @@ class CapacitySettings:
 
 
 class CapacityWork:
-    """Lists the shards and does them; `over_all` reads the records of the configurations."""
+    """Lists the shards and does them; `exponents` reads the records of the configurations."""
 
     def __init__(self, settings: CapacitySettings) -> None:
         self.settings = settings
         self._configurations = {c.item: c for c in settings.configurations}
 
     @property
-    def networks(self) -> list[Shard]:
-        return [Shard(EXPERIMENT, item) for item in self._configurations]
-
-    @property
-    def by_hand(self) -> list[Shard]:
-        return [Shard(EXPERIMENT, f"by hand/{n}") for n in self.settings.by_hand]
-
-    @property
-    def over_all(self) -> list[Shard]:
-        return [Shard(EXPERIMENT, "exponents")]
+    def stages(self) -> tuple[Stage, ...]:
+        networks = [Shard(EXPERIMENT, item) for item in self._configurations]
+        by_hand = [Shard(EXPERIMENT, f"by hand/{n}") for n in self.settings.by_hand]
+        return (
+            Stage(name="training", shards=networks, do=self.measure),
+            Stage(name="building by hand", shards=by_hand, do=self.build_by_hand),
+            Stage(name="comparing", shards=[Shard(EXPERIMENT, "exponents")], do=self.exponents, over=networks),
+        )
 
     def measure(self, shard: Shard) -> Record:
         """One configuration."""
@@ -145,7 +145,7 @@ class CapacityWork:
             pairs = AllPairs(n, slice(start, start + _AT_ONCE))
             answers.append(predicted(forward(architecture, parameters, pairs).logits)[0].numpy())
         accuracy = float((np.concatenate(answers) == table.ravel()).mean())
-        rows, key = Rows(experiment=EXPERIMENT, seed=seed), {"condition": "by_hand", "parameters": {"integers": n}}
+        rows, key = Rows(card=CARD, seed=seed), {"condition": "by_hand", "parameters": {"integers": n}}
         if accuracy < self.settings.accuracy:
             rows.absent("facts_stored", f"it gives only {accuracy:.3f} of its facts right", **key)
             return rows.record()
@@ -156,10 +156,10 @@ class CapacityWork:
         rows.estimate("bits_per_parameter", Estimate(value=with_vectors, n=1), source="all", **key)
         return rows.record()
 
-    def exponents(self, records: Sequence[Record]) -> Record:
+    def exponents(self, shard: Shard, records: Sequence[Record]) -> Record:
         """Slopes along every axis, and the bits per parameter over all configurations."""
         networks = pd.concat([record.tables["networks"] for record in records])
-        rows = Rows(experiment=EXPERIMENT, seed=self.settings.seed)
+        rows = Rows(card=CARD, seed=self.settings.seed)
         frozen = networks[(networks["embedding"] == "random") & (networks["steps_times"] == 1)]
         frozen = frozen.assign(bits_per_parameter=frozen["bits"] / frozen["trained_parameters"])
         for axis in AXES:
@@ -189,7 +189,7 @@ class CapacityWork:
 
 def tabulate(configuration: Configuration, networks: pd.DataFrame, seed: int) -> Record:
     """The rows of one configuration; parameters counted in three ways, since the choice decides the figure."""
-    rows = Rows(experiment=EXPERIMENT, seed=seed)
+    rows = Rows(card=CARD, seed=seed)
     stored = networks["facts_stored"] > 0
     key = {"condition": "trained", "parameters": configuration.parameters}
     rows.geometric("facts_stored", networks["facts_stored"].to_numpy(dtype=float)[stored], **key)

@@ -6,9 +6,9 @@ from typing import Any
 
 from rote.page.document import Axis, Block, Column, Figure, Guide, Part, Table, XYChart
 from rote.page.shapes import percent_axis, series
-from rote.toys.memorisation.section import NETWORKS, configuration, task
-from rote.toys.memorisation.lead import TASK_WORDS, first_configuration
 from rote.page.view import Measured, View
+from rote.toys.memorisation.lead import TASK_WORDS, first_configuration
+from rote.toys.memorisation.section import NETWORKS, configuration, task
 
 EXPERIMENT = "bagging"
 _KINDS = ((None, "the network's neurons", 0), ("independent", "as strong, but independent", 1))

@@ -1,19 +1,13 @@
-"""The answer of a toy's run in words, computed from its rows alone."""
+"""The answer of `rote toy memorisation` in words, computed from its rows alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rote.toys.capacity.lead import capacity_lead
 from rote.page.document import KeyFigure, Lead
 from rote.page.numbers import percent
 from rote.page.view import Measured, View
 
-_FOOTER = (
-    "Values in brackets are 95 % intervals: Student's over networks, of shares of networks exact (Clopper–Pearson), of "
-    "exponents by bootstrap over configurations and seeds. All values: summary.parquet and summary.json beside this "
-    "file. The questions are those of the Fact Finding study (Nanda, Rajamanoharan, Kramár, Shah; December 2023)."
-)
 _RULES = ("checkerboard", "modular_addition")
 TASK_WORDS = {
     "memorisation": "by rote",
@@ -21,18 +15,6 @@ TASK_WORDS = {
     "modular_addition": "modular addition",
     "untrained": "untrained",
 }
-
-
-def toy_words(view: View) -> dict[str, Any]:
-    """Title, subtitle, leads and footer of the document."""
-    capacity = view.study.get("toy") == "capacity"
-    n = f"{len(view.measured):,} values; small networks from pairs of integers to classes."
-    return {
-        "title": "How many facts an MLP can store" if capacity else "Memorisation in the pure",
-        "subtitle": n,
-        "leads": (capacity_lead(view) if capacity else memorisation_lead(view),),
-        "footer": _FOOTER,
-    }
 
 
 def memorisation_lead(view: View) -> Lead:

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 
 from rote.statistics import rng
-from rote.toys.memorisation.bagging import Bagging, bagging
 from rote.toys.bits import stored_bits
-from rote.toys.networks import Activations, Architecture, Parameters, forward, initial
+from rote.toys.memorisation.bagging import Bagging, bagging
 from rote.toys.memorisation.sparsity import dictionary_l0, kurtosis, participation_ratio
 from rote.toys.memorisation.structure import Probe, States, probe_bit, probe_integer, probe_xor
+from rote.toys.networks import Activations, Architecture, Parameters, forward, initial
 from rote.toys.tasks import Facts, all_pairs
 from rote.toys.training import Training, accuracy, train
 

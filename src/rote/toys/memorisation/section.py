@@ -9,8 +9,8 @@ import pandas as pd
 
 from rote.page.document import Axis, BarChart, Block, Column, Figure, Guide, Part, Plane, Series, Table
 from rote.page.shapes import VALUE, percent_axis, table
-from rote.toys.memorisation.lead import TASK_WORDS, first_configuration
 from rote.page.view import Measured, View
+from rote.toys.memorisation.lead import TASK_WORDS, first_configuration
 
 EXPERIMENT = "memorisation"
 _PROBES = (

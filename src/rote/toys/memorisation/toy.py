@@ -11,14 +11,17 @@ import pandas as pd
 
 from rote.errors import SettingsError
 from rote.records import Record, Shard
+from rote.toys.memorisation.bagging_card import CARD as BAGGING_CARD
+from rote.toys.memorisation.card import CARD
 from rote.toys.memorisation.measure import UNTRAINED, Measured, Measures, measure
-from rote.toys.networks import ACTIVATIONS, EMBEDDINGS, Architecture, Embedding
 from rote.toys.memorisation.pictures import PICTURES, PictureTraining, draw
+from rote.toys.networks import ACTIVATIONS, EMBEDDINGS, Architecture, Embedding
 from rote.toys.tabulate import Rows
 from rote.toys.tasks import N_STRIPES, TASKS
+from rote.toys.toy import Stage
 from rote.toys.training import Training
 
-EXPERIMENT, BAGGING = "memorisation", "bagging"
+EXPERIMENT = CARD.name
 CONDITIONS = (*TASKS, UNTRAINED)
 _LAYER_STATISTICS = (
     ("integer_probe_accuracy", "integer"),
@@ -85,6 +88,12 @@ class MemorisationSettings:
         if problems:
             raise SettingsError(problems)
 
+    @classmethod
+    def quick(cls, **changes: Any) -> MemorisationSettings:
+        """Fewer networks of fewer shapes, in half a minute."""
+        small = {"neurons": (64, 16), "embeddings": ("trained",), "activations": ("relu",), "n_seeds": 20}
+        return cls(**{**small, "n_seeds_others": 4, "n_dictionaries": 2, **changes})
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -129,16 +138,14 @@ class MemorisationWork:
         }
 
     @property
-    def networks(self) -> list[Shard]:
-        return [Shard(EXPERIMENT, item) for item in self._cells]
-
-    @property
-    def pictures(self) -> list[Shard]:
-        return [Shard(EXPERIMENT, f"picture/{name}") for name in PICTURES]
-
-    @property
-    def over_all(self) -> list[Shard]:
-        return [Shard(EXPERIMENT, "over all")]
+    def stages(self) -> tuple[Stage, ...]:
+        networks = [Shard(EXPERIMENT, item) for item in self._cells]
+        pictures = [Shard(EXPERIMENT, f"picture/{name}") for name in PICTURES]
+        return (
+            Stage(name="training", shards=networks, do=self.measure),
+            Stage(name="drawing", shards=pictures, do=self.draw),
+            Stage(name="comparing", shards=[Shard(EXPERIMENT, "over all")], do=self.pooled, over=networks),
+        )
 
     def measure(self, shard: Shard) -> Record:
         """All networks of one configuration and task."""
@@ -162,7 +169,7 @@ class MemorisationWork:
             widths=s.picture_widths, n_seeds=s.picture_seeds, steps=s.picture_steps, side=s.picture_side
         )
         drawn = draw(name, training, s.seed)
-        rows = Rows(experiment=EXPERIMENT, seed=s.seed)
+        rows = Rows(card=CARD, seed=s.seed)
         for width, networks in drawn.networks.groupby("width", sort=True):
             key = {"condition": name, "parameters": {"neurons": int(str(width))}}
             rows.mean("accuracy_seen", networks["accuracy"].to_numpy(dtype=float), **key)
@@ -170,9 +177,9 @@ class MemorisationWork:
                 rows.mean("facts_agree", networks["facts_agree"].to_numpy(dtype=float), **key)
         return rows.record(maps=drawn.maps, points=drawn.points, pictures=drawn.networks)
 
-    def pooled(self, records: Sequence[Record]) -> Record:
+    def pooled(self, shard: Shard, records: Sequence[Record]) -> Record:
         """Structure found, over the networks of all configurations; the XOR beside untrained networks."""
-        rows = Rows(experiment=EXPERIMENT, seed=self.settings.seed)
+        rows = Rows(card=CARD, seed=self.settings.seed)
         networks, layers = (pd.concat([record.tables[name] for record in records]) for name in ("networks", "layers"))
         for task in CONDITIONS:
             these = networks[networks["task"] == task]
@@ -192,7 +199,7 @@ class MemorisationWork:
 
 def tabulate(architecture: Architecture, task: str, found: Measured, settings: MemorisationSettings) -> Record:
     """The rows of one configuration and task, for memorisation and for bagging."""
-    inside = Rows(experiment=EXPERIMENT, seed=settings.seed)
+    inside = Rows(card=CARD, seed=settings.seed)
     key: dict[str, Any] = {"condition": task, "parameters": named(architecture)}
     for statistic in ("accuracy_seen", "accuracy_unseen"):
         inside.mean(statistic, found.networks[statistic].to_numpy(dtype=float), **key)
@@ -233,7 +240,7 @@ def _structure(found: Measured, level: float) -> dict[str, np.ndarray]:
 
 
 def _bagging_rows(key: dict[str, Any], found: Measured, seed: int) -> Rows:
-    rows, networks = Rows(experiment=BAGGING, seed=seed), found.networks
+    rows, networks = Rows(card=BAGGING_CARD, seed=seed), found.networks
     for statistic in ("vote_accuracy", "error_correlation", "vote_count_variance", "majority_accuracy"):
         rows.mean(statistic, networks[statistic].to_numpy(dtype=float), **key)
         if f"{statistic}_null" in networks:

@@ -1,4 +1,4 @@
-"""The one row that decides a cell, picked from a run's tables."""
+"""The one row that decides a cell, picked from a run's tables: for the judge and for the report alike."""
 
 from __future__ import annotations
 
@@ -9,16 +9,27 @@ import pandas as pd
 
 from rote.catalog import Prediction
 from rote.errors import RunError
-from rote.judge.verdict import Position
+from rote.records.outcomes import Position
 
 EFFECTIVE = "effective"
 _NULL = ("source", "head", "neuron", "cls", "position", "parameters")
 
 
 class Cell:
-    """The rows and absent entries of one prediction's statistic in one relation, for every stack."""
+    """The rows and absent entries of one prediction's statistic in one relation, for every stack.
 
-    def __init__(self, prediction: Prediction, relation: str, summary: pd.DataFrame, absent: pd.DataFrame) -> None:
+    layer: where the prediction does not say "first" or "last", the layer of the row; None for the one over all layers.
+    """
+
+    def __init__(
+        self,
+        prediction: Prediction,
+        relation: str | None,
+        summary: pd.DataFrame,
+        absent: pd.DataFrame,
+        *,
+        layer: int | None = None,
+    ) -> None:
         self.prediction, self.relation = prediction, relation
         wanted = {"condition": prediction.select.condition, "site": prediction.select.site}
         wanted |= dict.fromkeys(_NULL)
@@ -27,7 +38,7 @@ class Cell:
         self.absent = _statistic(absent, prediction, relation)
         gone = self.absent[_matches(self.absent, wanted)]
         layers = [int(layer) for frame in (self.rows, gone) for layer in frame["layer"].dropna()]
-        self.layer = {"all": None, "first": min(layers, default=None), "last": max(layers, default=None)}[
+        self.layer = {"all": layer, "first": min(layers, default=None), "last": max(layers, default=None)}[
             prediction.select.layer
         ]
 
@@ -71,11 +82,11 @@ class Cell:
         return f"the run has no {self.prediction.statistic} of {'the effective model' if stack == EFFECTIVE else 'it'}"
 
 
-def _statistic(frame: pd.DataFrame, prediction: Prediction, relation: str) -> pd.DataFrame:
+def _statistic(frame: pd.DataFrame, prediction: Prediction, relation: str | None) -> pd.DataFrame:
     return frame[
         (frame["experiment"] == prediction.experiment)
         & (frame["statistic"] == prediction.statistic)
-        & (frame["relation"] == relation)
+        & _is(frame["relation"], relation)
     ]
 
 

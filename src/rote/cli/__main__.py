@@ -1,0 +1,5 @@
+"""`python -m rote.cli`."""
+
+from rote.cli.main import main
+
+main()
