@@ -17,8 +17,8 @@ import torch
 from rote.circuit.direct_effects import direct_effects
 from rote.circuit.extraction import head_readouts
 from rote.circuit.product import Product
-from rote.experiments.base import reported
 from rote.experiments.linear_structure.measure import broken_fractions, draw_pairs
+from rote.experiments.populations import reported
 from rote.facts import read_facts
 from rote.facts.read import SPORT_PREFIX, SPORT_TEMPLATE
 from rote.model import load_model

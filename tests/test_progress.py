@@ -8,7 +8,7 @@ import logging
 import pytest
 from rich.console import Console
 
-from rote.cli.progress import Estimate, Narrator, in_words, kind_of
+from rote.cli.progress import Narrator, TimeLeft, in_words, kind_of
 from rote.execute import Finished, Planned, Started, Waiting
 from rote.records import Shard
 
@@ -22,7 +22,7 @@ def test_shards_of_one_kind_take_about_as_long() -> None:
 
 
 def test_what_is_left_is_known_from_what_is_done() -> None:
-    estimate = Estimate()
+    estimate = TimeLeft()
     estimate.plan(MEMBERS)
     assert estimate.seconds is None
     estimate.finished(MEMBERS[0], 10.0)
@@ -32,7 +32,7 @@ def test_what_is_left_is_known_from_what_is_done() -> None:
 
 
 def test_what_has_not_been_timed_costs_what_it_usually_does_beside_the_rest() -> None:
-    slow, fast = Estimate(), Estimate()
+    slow, fast = TimeLeft(), TimeLeft()
     for estimate, seconds in ((slow, 100.0), (fast, 1.0)):
         estimate.plan([Shard("known_facts"), Shard("circuit")])
         estimate.finished(Shard("known_facts"), seconds)

@@ -5,7 +5,8 @@ RoteError
 │   ├── FactsError      the table of facts or a prompt made from it
 │   ├── TextError       a file of running text
 │   ├── ModelRefused    the model cannot be served exactly
-│   └── SettingsError   a setting is out of range
+│   ├── SettingsError   a setting is out of range
+│   └── ExperimentError an experiment does not do what its card says
 ├── NotApplicable       a value that does not exist for this model or table; becomes an `absent` entry
 ├── MeasurementError    work had begun and a number came out wrong (exit code 1)
 ├── StorageError        the run folder cannot be written any more: full disk, lost network drive (exit code 1)
@@ -53,6 +54,10 @@ class ModelRefused(InputError):
 
 class SettingsError(InputError):
     """A setting outside its range."""
+
+
+class ExperimentError(InputError):
+    """An experiment whose class and card do not fit together."""
 
 
 class NotApplicable(RoteError):

@@ -145,7 +145,7 @@ def world() -> World:
     known = ask(model(), prompts, SETTINGS)
     recall = Recall.of(model(), prompts, known.known, SETTINGS)
     circuit = search(recall)
-    study = Study(prompts=prompts, known=known, recall=recall, searched=circuit)
+    study = Study(prompts=prompts, known=known, recall=recall, circuit=circuit)
     return World(prompts=prompts, known=known, recall=recall, circuit=circuit, study=study, plain=plain())
 
 

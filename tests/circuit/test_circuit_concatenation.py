@@ -265,7 +265,7 @@ def test_late_attention_and_frozen_patterns_combine(world: World) -> None:
     from rote.experiments import EXPERIMENTS
 
     (experiment,) = (e for e in EXPERIMENTS if e.name == "concatenation")
-    rows = [r for r in experiment.measure(world.study).rows if r.statistic == "patterns_frozen_accuracy"]
+    rows = [r for r in experiment.record(world.study).rows if r.statistic == "patterns_frozen_accuracy"]
     circuit, plain = world.circuit, world.plain
     start, stop = circuit.window.start, circuit.window.stop
     patterns = mean_patterns(plain, world.names, start)

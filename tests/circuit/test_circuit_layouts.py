@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, GPTNeoX
 
 import rote
 from rote.asking import Recall, ask
+from rote.catalog import TEXT
 from rote.circuit import search
 from rote.circuit.direct_effects import direct_effects
 from rote.errors import NotApplicable
-from rote.experiments import EXPERIMENTS, Study, TextExperiment
+from rote.experiments import EXPERIMENTS, Study
 from rote.facts import build_prompts
 from rote.model import Model
 from rote.records import Record
@@ -27,7 +28,7 @@ TOLD = replace(
     n_bootstrap=50, product_side=24, n_resamples_ablation=1,
 )  # fmt: skip
 
-OF_FACTS = tuple(e for e in EXPERIMENTS if not isinstance(e, TextExperiment))
+OF_FACTS = tuple(e for e in EXPERIMENTS if TEXT not in e.card.takes)
 
 
 def config(layout: str, n_layers: int) -> Any:
@@ -65,10 +66,10 @@ def test_every_experiment_runs_with_and_without_a_window(world: World, layout: s
     forced = replace(found, lookup_start=1, lookup_stop=2, no_window=None, first_mlps=(0,), concatenating=(0, 1))
     none = replace(found, lookup_start=None, lookup_stop=None, no_window="told so")
     for circuit in (forced, none):
-        study = Study(prompts=prompts, known=known, recall=recall, searched=circuit)
+        study = Study(prompts=prompts, known=known, recall=recall, circuit=circuit)
         for experiment in OF_FACTS:
             try:
-                record = experiment.measure(study)
+                record = experiment.record(study)
             except NotApplicable as error:
                 assert circuit is none
                 record = Record()
@@ -125,9 +126,7 @@ def test_a_model_of_one_layer_has_no_window(world: World) -> None:
     circuit = search(recall)
     assert circuit.no_window
     assert circuit.lookup_start is None
-    study = Study(
-        prompts=recall.prompts, known=ask(recall.model, recall.prompts, TOLD), recall=recall, searched=circuit
-    )
+    study = Study(prompts=recall.prompts, known=ask(recall.model, recall.prompts, TOLD), recall=recall, circuit=circuit)
     for experiment in OF_FACTS:
         with suppress(NotApplicable):
-            assert all(np.isfinite(row.value) for row in experiment.measure(study).rows)
+            assert all(np.isfinite(row.value) for row in experiment.record(study).rows)

@@ -34,7 +34,7 @@ def study_of(world: World, two: int, other: int) -> Study:
     told = ask(model(), prompts, TOLD)
     assert told.known.all()
     recall = Recall.of(model(), prompts, told.known, TOLD)
-    return Study(prompts=prompts, known=told, recall=recall, searched=search(recall))
+    return Study(prompts=prompts, known=told, recall=recall, circuit=search(recall))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def mixed(world: World) -> Study:
 
 def measure(name: str, study: Study) -> Record:
     (experiment,) = (e for e in EXPERIMENTS if e.name == name)
-    return experiment.measure(study)
+    return experiment.record(study)
 
 
 def lengths(recall: Recall) -> Sequence[int]:
@@ -86,7 +86,7 @@ def test_experiments_on_prompts_take_all_names(mixed: Study) -> None:
 
 
 def test_experiments_on_the_stack_take_two_token_names_only(mixed: Study) -> None:
-    study = replace(mixed, searched=replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None))
+    study = replace(mixed, circuit=replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None))
     two = mixed.recall.two_token
     half = int((~mixed.recall.selection[two]).sum())
     rows = measure("effective_model", study).rows

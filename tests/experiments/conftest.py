@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "model"))  # and the tiny mod
 import circuit_world
 from plain_stack import PlainStack
 
-from rote.experiments.base import reported
+from rote.experiments.populations import reported
 from rote.stack import Stack
 
 

@@ -48,7 +48,7 @@ def _fit(x: np.ndarray, cls: np.ndarray, train: np.ndarray, strength: float) -> 
 
 @pytest.fixture(scope="module")
 def probes(world: World) -> Record:
-    return LayerProbes().measure(world.study)
+    return LayerProbes().record(world.study)
 
 
 @pytest.mark.parametrize("stack", ["effective", "model"])

@@ -12,10 +12,10 @@ from numpy.linalg import norm
 from plain_neox import add, put
 from plain_stack import PlainStack
 
-from rote.experiments.base import sampled
 from rote.experiments.known_norms.measure import KnownNorms, names
 from rote.experiments.linear_structure.measure import LinearStructure, broken_fractions, draw_pairs
 from rote.experiments.path_ablation.measure import PathAblation
+from rote.experiments.populations import sampled
 from rote.records import Record
 from rote.stack import Stack
 from rote.statistics import rng
@@ -40,7 +40,7 @@ def test_the_sample_is_of_the_report_half_and_keeps_class_shares(world: World, s
 
 @pytest.fixture(scope="module")
 def paths(world: World) -> Record:
-    return PathAblation().measure(world.study)
+    return PathAblation().record(world.study)
 
 
 def replacements(by_hand: PlainStack, sample: Stack, how: str) -> list[list[np.ndarray]]:
@@ -248,7 +248,7 @@ def test_broken_fractions_are_a_loop_over_pairs(by_hand: PlainStack, sample: Sta
 
 
 def test_linear_structures_rows(world: World, by_hand: PlainStack, sample: Stack) -> None:
-    record = LinearStructure().measure(world.study)
+    record = LinearStructure().record(world.study)
     table = record.tables["pairs"]
     layer = by_hand.layers[0]
     found = value(record, "broken_fraction", condition="real", site="mlp_out", layer=layer)
@@ -287,7 +287,7 @@ def effect_size(values: np.ndarray, known: np.ndarray) -> float:
 
 
 def test_known_norms_on_the_stack_and_the_model(world: World, by_hand: PlainStack, sample: Stack) -> None:
-    record = KnownNorms().measure(world.study)
+    record = KnownNorms().record(world.study)
     first, last, known = names(sample, SETTINGS)
     e = sample.entities
     cells = list(zip(first.tolist(), last.tolist(), strict=True))

@@ -24,7 +24,7 @@ from rote.statistics import PigeonholeBootstrap, rng
 
 
 def read(model: Model, settings: Settings = SMALL, **text: Any) -> Record:
-    return LocalProcessing().read(Reading(model=model, text=make_text(**text), settings=settings))
+    return LocalProcessing().record(Reading(model=model, words=make_text(**text), settings=settings))
 
 
 def per_token(record: Record) -> pd.DataFrame:
@@ -128,8 +128,8 @@ def test_it_is_what_a_plain_loop_finds(name: str, positions: str, make: Any) -> 
     settings = replace(SMALL, text_strings=4, text_tokens=3, text_context=24, text_lengths=(1, 3, 10), n_bootstrap=20)
     settings = replace(settings, text_positions=positions)
     module, model = shared(name), loaded(shared(name), make())
-    reading = Reading(model=model, text=make_text(), settings=settings)
-    record = LocalProcessing().read(reading)
+    reading = Reading(model=model, words=make_text(), settings=settings)
+    record = LocalProcessing().record(reading)
     strings, bos = strings_of(reading), model.tokenizer.bos_token_id
     front = [] if bos is None else [bos]
     full, truncated, label, kinds = [], {k: [] for k in (1, 3, 10)}, [], []

@@ -16,9 +16,10 @@ from transformers import AutoModelForCausalLM
 import rote
 import rote.errors
 import rote.organisms
+from rote.catalog import TEXT
 from rote.cli import main as cli
 from rote.execute import Finished, Started
-from rote.experiments import EXPERIMENTS, TextExperiment
+from rote.experiments import EXPERIMENTS
 from rote.lineup import CONTROLS, Additive, HashLookup
 from rote.pipeline.run import Run
 
@@ -94,7 +95,7 @@ def test_an_interrupted_study_ends_in_the_same_bytes_and_repeats_nothing(
     assert not set(before) & set(begun)
     lineup = [f"lineup/sport/{control.name}" for control in LINEUP]
     members = [f"{control}/{seed}" for control in lineup for seed in range(SMALL.n_members)]
-    once = {e.name for e in EXPERIMENTS if isinstance(e, TextExperiment)}  # whatever the relations
+    once = {e.name for e in EXPERIMENTS if TEXT in e.card.takes}  # whatever the relations
     measured = {f"{e.name}/{'all' if e.name in once else 'sport'}" for e in EXPERIMENTS}
     assert {*before, *begun} == measured | {"circuit/sport", *members, *lineup}
     assert tables(tmp_path / "run") == tables(first.path)
@@ -135,7 +136,7 @@ def test_a_model_that_knows_nothing_ends_the_study_early_with_that_finding(ignor
     assert known == 0
     reason = f"the model knows none of the {len(facts().facts)} facts"
     others = found.absent[found.absent["relation"].notna() & (found.absent["experiment"] != "known_facts")]
-    of_facts = {e.name for e in EXPERIMENTS if not isinstance(e, TextExperiment)}
+    of_facts = {e.name for e in EXPERIMENTS if TEXT not in e.card.takes}
     assert set(others["experiment"]) == of_facts - {"known_facts"}
     assert others["reason"].str.startswith(reason).all()
     assert {control.name for control in CONTROLS} <= set(others["stack"])

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from circuit_world import SETTINGS, facts, model
 
+from rote.catalog import TEXT
 from rote.cli import main as cli
-from rote.experiments import EXPERIMENTS, TextExperiment
+from rote.experiments import EXPERIMENTS
 from rote.lineup import CONTROLS, Additive, Control, PartialHash, Trained
 from rote.organisms import BUNDLED
 from rote.organisms.demo import demo_facts
@@ -45,7 +46,7 @@ def test_every_experiment_is_planned_and_the_line_up_with_its_members() -> None:
     n_members = sum(control.n_members(SETTINGS) for control in CONTROLS)
     names = list(found.relations[0].seconds)
     assert names[:2] == ["other_relations", "circuit"] and names[-1] == f"line-up, {n_members} members"
-    assert set(names[2:-1]) == {e.name for e in EXPERIMENTS if not isinstance(e, TextExperiment)}
+    assert set(names[2:-1]) == {e.name for e in EXPERIMENTS if TEXT not in e.card.takes}
     assert "local_processing: not applicable: no text was given" in found.text()
     assert all(seconds > 0 for seconds in found.relations[0].seconds.values())
     assert found.seconds == pytest.approx(sum(found.relations[0].seconds.values()))

@@ -10,9 +10,9 @@ from circuit_world import SETTINGS, value
 
 from rote.errors import InputError
 from rote.experiments import LayerProbes, LinearStructure, PathAblation
-from rote.experiments.base import bootstrap, within_product
 from rote.experiments.linear_structure import measure as linear_structure
 from rote.experiments.linear_structure.measure import CONDITIONS, broken_fractions, draw_pairs
+from rote.experiments.populations import bootstrap, within_product
 from rote.records import Record, Row
 from rote.stack import Stack, product
 

@@ -233,7 +233,7 @@ def people() -> Study:
         prompts=build_prompts(table, "sport", model().tokenizer),
         known=ask(model(), recall.prompts, SETTINGS),
         recall=recall,
-        searched=search(recall),
+        circuit=search(recall),
         asked_otherwise=tuple(p.take([i for i, e in enumerate(p.entities) if e in known]) for p in asked),
         others=tuple(OtherRelation(recall=r, heads=reading_heads(r)) for r in others),
     )
@@ -277,7 +277,7 @@ def test_on_the_model_effects_are_those_of_its_own_forward_passes() -> None:
 
 
 def test_on_model_and_effective_model_the_rows_stand_beside_the_reason_for_what_it_does_not_measure() -> None:
-    whole = SharedNeurons(n_entities=2, n_resamples=4, n_model_resamples=1).measure(people())
+    whole = SharedNeurons(n_entities=2, n_resamples=4, n_model_resamples=1).record(people())
     assert not whole.absent
     for stack in ("model", "effective"):
         assert all(0.5 < value <= 1 for value, _ in agreements(whole, stack).values())
@@ -301,7 +301,7 @@ def test_on_the_model_first_order_effects_resemble_the_exact_ones() -> None:
 
 
 def test_one_relation_alone_leaves_every_statistic_absent_on_model_and_stack(world: World) -> None:
-    record = SharedNeurons().measure(world.study)
+    record = SharedNeurons().record(world.study)
     assert not record.rows
     assert {(a.stack, a.statistic) for a in record.absent} == {
         (stack, statistic)

@@ -8,7 +8,7 @@ questions, methods, sources and published values from them, and `docs/experiment
 from __future__ import annotations
 
 from rote.catalog.certification import Certificate, certificates
-from rote.catalog.controls import CONTROLS, DOSES, Control, control
+from rote.catalog.controls import CONTROLS, DOSES, ControlCard, control
 from rote.catalog.hypotheses import (
     HYPOTHESES,
     PREDICTIONS,
@@ -21,19 +21,39 @@ from rote.catalog.hypotheses import (
     predictions,
     standing,
 )
-from rote.catalog.types import POSTS, TOY, ExperimentCard, Post, PublishedValue, Source, StatisticCard
+from rote.catalog.types import (
+    CIRCUIT,
+    FACTS,
+    MODEL,
+    POSTS,
+    STACK,
+    TASK,
+    TEXT,
+    TOY,
+    ExperimentCard,
+    Post,
+    PublishedValue,
+    Source,
+    StatisticCard,
+)
 
 __all__ = [
+    "CIRCUIT",
     "CONTROLS",
     "DOSES",
+    "FACTS",
     "HYPOTHESES",
+    "MODEL",
     "POSTS",
     "PREDICTIONS",
+    "STACK",
     "STANDINGS",
+    "TASK",
+    "TEXT",
     "TOY",
     "VERDICTS",
     "Certificate",
-    "Control",
+    "ControlCard",
     "ExperimentCard",
     "Hypothesis",
     "Post",

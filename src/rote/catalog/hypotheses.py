@@ -68,8 +68,8 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis(
         name=SINGLE_STEP,
         title="Single-step detokenisation",
-        statement="Each MLP of the window turns the name's tokens into attributes by itself: no MLP uses what "
-        "another MLP computed.",
+        statement="Each MLP of the window turns the name's tokens into attributes by itself: no MLP uses what another "
+        "MLP computed.",
         source=Source(post=3, section="single-step detokenisation"),
     ),
     Hypothesis(

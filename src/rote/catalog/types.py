@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, Literal, TypeAlias
 
 STACKS: tuple[str, ...] = ("model", "effective")
 # small networks trained for one question, by `rote toy`; in the summary their stack is `model`
 TOY = "toy"
 
+# what an experiment is handed, and so which stages of a study go before it: facts as asked, the circuit that recalls
+# the known ones, stacks (the effective model and every control), running text, prompts of its own, the model alone
+FACTS, CIRCUIT, STACK, TEXT, TASK, MODEL = TAKES = ("facts", "circuit", "stack", "text", "task", "model")
+
 UNITS: tuple[str, ...] = ("fraction", "nats", "logit", "count", "layer", "rank", "ratio", "SD", "bits")
+
+
+Shown: TypeAlias = Literal["plain", "percent", "points"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +54,30 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticCard:
-    """One statistic of the public format: its name, unit, meaning in words, and formula."""
+    """One statistic of the public format: its name, unit, meaning in words, and formula.
+
+    Attributes:
+        conditions: those under which it is given (`*` stands for any text); a row without one is always allowed.
+        shown: how a reader reads a fraction: as it is, in percent, or (a difference of shares) in percentage points.
+        titles: what it is called in a line-up, and what that measures, by condition ("" for none).
+    """
 
     name: str
     unit: str
     meaning: str
     formula: str
+    conditions: tuple[str, ...] = ()
+    shown: Shown = "plain"
+    titles: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def allows(self, condition: str | None) -> bool:
+        """Whether a row may have this condition."""
+        return condition is None or any(fnmatchcase(condition, allowed) for allowed in self.conditions)
+
+    def title(self, condition: str | None = None) -> tuple[str, str]:
+        """What it is called under a condition, and what that measures; its name where there are no words for it."""
+        plain = (self.name.replace("_", " "), "")
+        return self.titles.get(condition or "", self.titles.get("", plain))
 
 
 def first_order_card(change: str) -> StatisticCard:
@@ -58,6 +85,7 @@ def first_order_card(change: str) -> StatisticCard:
     return StatisticCard(
         name="first_order_correlation",
         unit="ratio",
+        conditions=("random", "top"),
         meaning=f"How well gradient × change stands for the exact effect of {change}. random: of some drawn at random; "
         "top: of those with the largest first-order effects.",
         formula="Pearson correlation over facts and the chosen ones of gradient × change and the exact effect",
@@ -90,12 +118,15 @@ class PublishedValue:
 class ExperimentCard:
     """One experiment: its question, its method in two sentences, its statistics and its source.
 
-    `applies_to` names the stacks it runs on ("model": full forward passes, "effective": the distilled
-    stack of MLPs; "toy": neither, but networks that `rote toy` trains). `needs` says what must exist first:
-    "two_token_names" (entities of exactly two tokens), "known_facts" (enough facts that the model knows),
-    "lookup_window" (MLP layers found to look facts up), "several_relations" (several known facts about one entity),
-    "text" (running text, in the place of facts), "organisms" (nothing: it trains the models that it studies). The
-    source of an experiment that no post has is said in words.
+    Attributes:
+        takes: what it is handed, some of `TAKES`; the stages of a study follow from it. Toys take nothing.
+        needs: what must be there beside that: "known_facts" (enough facts that the model knows), "two_token_names"
+            (entities of exactly two tokens), "lookup_window" (MLP layers found to look facts up), "several_relations"
+            (several known facts about one entity).
+        applies_to: the stacks that it has values of: "model" (full forward passes), "effective" (the distilled stack of
+            MLPs), "toy" (networks that `rote toy` trains).
+        source: the post, or in words where no post has it.
+        seconds: what it takes on the bundled organism; it weighs what is left before anything of its kind was timed.
     """
 
     name: str
@@ -104,14 +135,21 @@ class ExperimentCard:
     method: str
     source: Source | str
     statistics: tuple[StatisticCard, ...]
-    applies_to: tuple[str, ...]
+    applies_to: tuple[str, ...] = ("model",)
+    takes: tuple[str, ...] = ()
     published: tuple[PublishedValue, ...] = ()
     needs: tuple[str, ...] = ()
+    seconds: float = 1.0
 
     @property
     def needs_facts(self) -> bool:
-        """Whether it asks a table of facts; what reads a text or trains its own models does not."""
-        return not {"text", "organisms"} & set(self.needs) and self.applies_to != (TOY,)
+        """Whether it asks a table of facts."""
+        return bool({FACTS, CIRCUIT, STACK} & set(self.takes))
+
+    @property
+    def needs_circuit(self) -> bool:
+        """Whether the circuit of the facts known is searched for it first."""
+        return bool({CIRCUIT, STACK} & set(self.takes))
 
     def statistic(self, name: str) -> StatisticCard:
         """The card of one statistic; KeyError with the names there are."""
@@ -119,3 +157,20 @@ class ExperimentCard:
             if found.name == name:
                 return found
         raise KeyError(f"{self.name} has no statistic {name!r}; it has {', '.join(s.name for s in self.statistics)}")
+
+
+def card_from(told: Mapping[str, Any]) -> ExperimentCard:
+    """A card as `dataclasses.asdict` and JSON have told it; published values, which speak of a post, are left out."""
+    statistics = tuple(
+        StatisticCard(
+            **{
+                **statistic,
+                "conditions": tuple(statistic["conditions"]),
+                "titles": {name: (title, detail) for name, (title, detail) in statistic["titles"].items()},
+            }
+        )
+        for statistic in told["statistics"]
+    )
+    source = told["source"] if isinstance(told["source"], str) else Source(**told["source"])
+    tuples = {name: tuple(told[name]) for name in ("applies_to", "takes", "needs")}
+    return ExperimentCard(**{**told, **tuples, "source": source, "statistics": statistics, "published": ()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,15 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from rote.execute import Event, Finished, Planned, Started, Waiting
-
-# What a shard costs beside the others, as long as none of its kind has been timed: seconds of the demo.
-USUAL_COST = {
-    "known_facts": 3.0, "circuit": 7.0, "other_relations": 0.7, "direct_effects": 3.5, "head_attention": 4.8,
-    "value_inputs": 9.6, "key_or_value": 4.3, "readout": 8.0, "concatenation": 5.6, "lookup_window": 8.9,
-    "effective_model": 2.0, "layer_probes": 1.7, "path_ablation": 5.3, "linear_structure": 1.3, "known_norms": 1.8,
-    "shared_neurons": 9.7, "class_neurons": 1.7, "nonlinear_excess": 0.3, "orthogonal_remainder": 0.3, "control": 0.1,
-}  # fmt: skip
-USUAL_MEMBER = 4.0
 
 
 def kind_of(shard: Any) -> str:
@@ -30,17 +22,19 @@ def kind_of(shard: Any) -> str:
     return f"member of {before.rpartition('/')[2]}" if seed.isdecimal() else "control"
 
 
-class Estimate:
+class TimeLeft:
     """Seconds left: what each kind of shard took on average, or usually takes beside those that were timed."""
 
     def __init__(self) -> None:
         self.left: Counter[str] = Counter()
         self.n_done = 0
         self._times: dict[str, list[float]] = {}
+        self._usual: Mapping[str, float] = {}
 
-    def plan(self, shards: Any) -> None:
-        """These shards are left, now and later, as far as is known."""
+    def plan(self, shards: Any, usual: Mapping[str, float] | None = None) -> None:
+        """These shards are left, now and later, as far as is known; `usual`: what each kind usually takes."""
         self.left = Counter(kind_of(shard) for shard in shards)
+        self._usual = usual or {}
 
     def finished(self, shard: Any, seconds: float) -> None:
         kind = kind_of(shard)
@@ -58,13 +52,13 @@ class Estimate:
         if not self._times:
             return None
         spent = sum(sum(times) for times in self._times.values())
-        usual = sum(_usual(kind) * len(times) for kind, times in self._times.items())
+        usual = sum(self._weight(kind) * len(times) for kind, times in self._times.items())
         means = {kind: sum(times) / len(times) for kind, times in self._times.items()}
-        return sum(n * means.get(kind, _usual(kind) * spent / usual) for kind, n in self.left.items())
+        return sum(n * means.get(kind, self._weight(kind) * spent / usual) for kind, n in self.left.items())
 
-
-def _usual(kind: str) -> float:
-    return USUAL_MEMBER if kind.startswith("member of ") else USUAL_COST.get(kind, 1.0)
+    def _weight(self, kind: str) -> float:
+        """Beside the others, as long as none of its kind has been timed."""
+        return self._usual.get("member" if kind.startswith("member of ") else kind, 1.0)
 
 
 def in_words(seconds: float | None) -> str:
@@ -82,7 +76,7 @@ class Narrator:
     def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.quiet = quiet
-        self._estimate = Estimate()
+        self._estimate = TimeLeft()
         self._bar = _bar(self.console) if self.console.is_terminal and not quiet else None
         self._warnings = _Warnings(self)
 
@@ -103,7 +97,7 @@ class Narrator:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Planned):
-            self._estimate.plan([*event.shards, *event.ahead])
+            self._estimate.plan([*event.shards, *event.ahead], event.usual)
             if self._bar is None:
                 self.say(f"{event.stage}: {len(event.shards):,} to do" if event.shards else event.stage)
         elif isinstance(event, Finished):

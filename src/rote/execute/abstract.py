@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
 State = TypeVar("State")
@@ -58,11 +58,15 @@ class Interrupted:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A stage begins: the shards that it has left to do, and those of later stages as far as they are known."""
+    """A stage begins: the shards that it has left to do, and those of later stages as far as they are known.
+
+    `usual`: seconds that a kind of shard usually takes, by its name; they weigh what has not been timed yet.
+    """
 
     stage: str
     shards: Sequence[Hashable]
     ahead: Sequence[Hashable] = ()
+    usual: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

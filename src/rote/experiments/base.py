@@ -1,34 +1,34 @@
-"""What every experiment gets (`Study`), is (`Experiment`, `StackExperiment`) and gives (rows through `Tabulator`)."""
+"""What an experiment is, by what it is handed (its card's `takes`), and what it is handed."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 
-from rote.asking import KnownFacts, Recall
-from rote.catalog import ExperimentCard
+from rote.asking import KnownFacts, Recall, TaskPrompts
+from rote.catalog import TASK, ExperimentCard
 from rote.circuit import Circuit, OtherRelation, with_relations
-from rote.errors import InputError, NotApplicable
-from rote.experiments import card
+from rote.errors import NotApplicable
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.populations import bootstrap, sampled
+from rote.experiments.tabulator import Population, Tabulator
 from rote.facts import RelationPrompts
 from rote.model import Model
-from rote.records import Absent, Record, Row
+from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
-from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng, stratified_sample
 from rote.text import Text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study:
-    """One relation of a study: all facts as asked, the known ones as a `Recall`, and the circuit `searched`.
+    """One relation of a study (CIRCUIT): all facts as asked, the known ones as a `Recall`, and the circuit found.
 
     `asked_otherwise` holds the known entities' prompts under the table's other relations, `others` what is known of
     those and which heads read it.
@@ -37,20 +37,18 @@ class Study:
     prompts: RelationPrompts
     known: KnownFacts
     recall: Recall
-    searched: Circuit | None = None
+    circuit: Circuit
     asked_otherwise: tuple[RelationPrompts, ...] = ()
     others: tuple[OtherRelation, ...] = ()
-
-    @property
-    def circuit(self) -> Circuit:
-        """The circuit found; NotApplicable where none was searched, since no chosen experiment needs one."""
-        if self.searched is None:
-            raise NotApplicable("no circuit was searched: no card of the experiments chosen needs known_facts")
-        return self.searched
+    prepared: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
         return self.recall.settings
+
+    @property
+    def relation(self) -> str:
+        return self.recall.relation
 
     @cached_property
     def stack(self) -> Stack:
@@ -70,245 +68,159 @@ class Study:
         return replace(self, recall=self.recall.take(chosen))
 
     @cached_property
-    def bootstrap(self) -> PigeonholeBootstrap:
-        """Resamples over the known facts' name tokens; the same for every experiment of the relation."""
+    def population(self) -> Population:
+        """The known facts, resampled over their name tokens in the same way by every experiment of the relation."""
         p = self.recall.prompts
-        return bootstrap(p.first, p.last, self.settings, p.relation.name)
-
-    def tabulator(self, experiment: str, stack: str = "model") -> Tabulator:
-        return Tabulator(
-            experiment=experiment,
-            stack=stack,
-            relation=self.recall.relation,
-            seed=self.settings.seed,
-            bootstrap=self.bootstrap,
-            where=self.report,
-        )
+        resamples = bootstrap(p.first, p.last, self.settings, p.relation.name)
+        return Population(bootstrap=resamples, where=self.report, names=self.recall.names)
 
 
-def bootstrap(
-    first: np.ndarray, last: np.ndarray, settings: Settings, item: str, *, one_token_names: bool = True
-) -> PigeonholeBootstrap:
-    return PigeonholeBootstrap(
-        first,
-        last,
-        n_resamples=settings.n_bootstrap,
-        generator=rng(settings.seed, "bootstrap", item),
-        one_token_names=one_token_names,
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Facts:
+    """One relation as asked (FACTS): prompts, and what the model answers to each; no circuit is searched for it.
 
-
-@dataclass(kw_only=True, eq=False)
-class Tabulator:
-    """Collects rows of one experiment on one stack; `where` marks the observations that are reported."""
-
-    experiment: str
-    stack: str
-    relation: str | None
-    seed: int
-    bootstrap: Bootstrap
-    where: Bool[np.ndarray, " obs"] | None = None
-    rows: list[Row] = field(default_factory=list)
-    absents: list[Absent] = field(default_factory=list)
-
-    def mean(self, statistic: str, values: Float[np.ndarray, " obs"], **key: Any) -> None:
-        """The mean over the reported observations with its interval; absent where none counts."""
-        self.means([statistic], np.asarray(values)[:, None], [key])
-
-    def means(self, statistics: list[str], values: Float[np.ndarray, "obs column"], keys: list[dict[str, Any]]) -> None:
-        """Many means at once, one column each."""
-        if not keys:  # a head of layer 0 has no node before it
-            return
-        where = keys[0].pop("where", self.where)
-        try:
-            estimates = self.bootstrap.means(np.asarray(values, dtype=float), where=where)
-        except NotApplicable as error:
-            for statistic, key in zip(statistics, keys, strict=True):
-                self.absent(statistic, error.reason, **key)
-            return
-        for statistic, estimate, key in zip(statistics, estimates, keys, strict=True):
-            self.estimate(statistic, estimate, **key)
-
-    def estimate(self, statistic: str, estimate: Estimate, **key: Any) -> None:
-        self.rows.append(Row(statistic=statistic, **estimate.fields, **self._common(key)))
-
-    def value(self, statistic: str, value: float, n: int | None = None, **key: Any) -> None:
-        """A value without an interval."""
-        self.rows.append(Row(statistic=statistic, value=value, n=n, **self._common(key)))
-
-    def absent(self, statistic: str, reason: str, **key: Any) -> None:
-        self.absents.append(Absent(statistic=statistic, reason=reason, **self._common(key)))
-
-    def _common(self, key: Mapping[str, Any]) -> dict[str, Any]:
-        common = {
-            "experiment": self.experiment,
-            "stack": self.stack,
-            "relation": self.relation,
-            "seed": self.seed,
-        }
-        return {**common, **key}
-
-    def record(self, **tables: pd.DataFrame) -> Record:
-        return Record(rows=tuple(self.rows), absent=tuple(self.absents), tables=tables)
-
-
-class Experiment(ABC):
-    """One experiment; `measure` yields its record for one relation. One that the catalog lacks sets its own `card`.
-
-    A circuit is searched only where a card needs something: what `Study.circuit` gives needs "known_facts" at least.
+    `text` where the card takes TEXT too; `prepared` holds the arrays that `Experiment.prepare` has made.
     """
 
-    name: ClassVar[str]
+    model: Model
+    prompts: RelationPrompts
+    known: KnownFacts
+    settings: Settings
+    text: Text | None = None
+    prepared: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def card(self) -> ExperimentCard:
-        """What it asks, needs and yields; InputError where neither the catalog nor its class says."""
-        try:
-            return card(self.name)
-        except KeyError:
-            raise InputError(
-                f"the catalog has no experiment {self.name!r}; expected its class to say what it is: set "
-                "card = rote.catalog.ExperimentCard(...) there"
-            ) from None
+    def relation(self) -> str:
+        return self.prompts.relation.name
 
-    @property
-    def needs_circuit(self) -> bool:
-        """Whether the circuit of the facts known is searched for it first."""
-        return self.card.needs_facts and bool(self.card.needs)
-
-    def planned_blocks(self, model: Model, prompts: RelationPrompts, settings: Settings) -> float | None:
-        """Prompts times blocks that it passes on one relation, for --dry-run; None where nobody knows."""
-        return None
-
-    @abstractmethod
-    def measure(self, study: Study) -> Record:
-        """All rows of this experiment; NotApplicable where none can be had."""
+    @cached_property
+    def population(self) -> Population:
+        """All facts asked, known or not."""
+        p = self.prompts
+        return Population(bootstrap=bootstrap(p.first, p.last, self.settings, p.relation.name), names=p.entities)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reading:
-    """A model and the running text that it is given to read."""
+    """A model (MODEL) and, where the card takes TEXT, the running text that it is given to read.
+
+    `prepared` holds the arrays that `Experiment.prepare` has made.
+    """
 
     model: Model
-    text: Text
     settings: Settings
+    words: Text | None = None
+    prepared: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def text(self) -> Text:
+        """NotApplicable where no text was given."""
+        if self.words is None:
+            raise NotApplicable(NO_TEXT)
+        return self.words
 
 
-class TextExperiment(Experiment):
-    """An experiment that reads running text: it needs no facts and runs once, whatever the relations."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+    """A model and the prompts that the experiment made for it (TASK)."""
 
-    def measure(self, study: Study) -> Record:
-        raise NotApplicable(f"{self.name} reads running text, not facts")
+    model: Model
+    prompts: TaskPrompts
+    settings: Settings
+    prepared: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+NO_TEXT = "no text was given"
+
+
+class Experiment(ABC):
+    """One experiment. Its class owns its parameters: the fields of a data class, part of a run's fingerprint.
+
+    `measure` writes into the tabulator that it is handed. What it is given follows from `card.takes`: `Study` for
+    CIRCUIT, `Facts` for FACTS, `Reading` for TEXT or MODEL, `Task` for TASK; STACK is a `StackExperiment`'s.
+    """
+
+    card: ClassVar[ExperimentCard]
+
+    @property
+    def name(self) -> str:
+        return self.card.name
 
     @abstractmethod
-    def read(self, reading: Reading) -> Record:
-        """All rows of this experiment; NotApplicable where none can be had."""
+    def measure(self, given: Any, out: Tabulator) -> None:
+        """Write all rows; NotApplicable, before any, where none can be had."""
+
+    def check(self, model: Model, text: Text | None, settings: Settings) -> None:
+        """Refuse, before any work, input that it could not use; InputError with all that is wrong."""
+        if TASK in self.card.takes:
+            self.task(model.tokenizer)
+
+    def prepare(self, given: Any) -> Mapping[str, np.ndarray]:
+        """Arrays made once, before anything is measured, and kept with the run: what is trained, for instance."""
+        return {}
+
+    def task(self, tokenizer: Any) -> TaskPrompts:
+        """The prompts of an experiment that takes TASK."""
+        raise NotImplementedError(f"{self.name} takes a task, and its class makes none: define task(self, tokenizer)")
+
+    def cost(self, sizes: Sizes) -> Cost | None:
+        """What it takes on one relation, for --dry-run; None where nobody knows."""
+        return None
+
+    def tabulator(self, stack: str, relation: str | None, settings: Settings, *, keep: bool = False) -> Tabulator:
+        """What the experiment writes into."""
+        most = settings.max_entities if keep else 0
+        return Tabulator(card=self.card, stack=stack, relation=relation, seed=settings.seed, keep=most)
+
+    def record(self, given: Study | Facts | Reading | Task) -> Record:
+        """What it yields for one relation, or once; all its statistics absent where it does not apply."""
+        relation = getattr(given, "relation", None)
+        out = self.tabulator("model", relation, given.settings, keep=True)
+        population = getattr(given, "population", None)
+        try:
+            self.measure(given, out if population is None else out.over(population))
+        except NotApplicable as error:
+            return self.absent("model", relation, given.settings, error.reason)
+        return out.record()
+
+    def absent(self, stack: str, relation: str | None, settings: Settings, reason: str) -> Record:
+        """Every statistic of the card as absent, for one reason."""
+        out = self.tabulator(stack, relation, settings)
+        out.nothing(reason)
+        return out.record()
 
 
 class StackExperiment(Experiment):
     """An experiment that runs on any stack (◆) and, where it has a full part, on the model itself."""
 
-    needs_circuit = True  # there is no stack without one
+    def measure(self, given: Study, out: Tabulator) -> None:
+        parts: dict[str, Callable[[Tabulator], None]] = {}
+        if type(self).on_model is not StackExperiment.on_model:
+            parts["model"] = lambda to: self.on_model(given, to)
+        parts["effective"] = lambda to: self.on_stack(given.stack, given.settings, to)
+        for stack, part in parts.items():
+            into = out.on(stack)
+            try:
+                part(into)
+            except NotApplicable as error:
+                into = out.on(stack)
+                into.nothing(error.reason)
+            out.take(into)
 
-    def planned_names(self, n_facts: int, settings: Settings) -> float | None:
-        """Names that it runs every MLP of a stack on, for --dry-run; None where nobody knows."""
-        return None
-
-    def measure(self, study: Study) -> Record:
-        parts = [self._on_model(study)]
-        try:
-            parts.append(self(study.stack, study.settings))
-        except NotApplicable as error:
-            parts.append(Record(absent=absents(self, "effective", study.recall.relation, study.settings, error.reason)))
-        return joined(parts)
+    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
+        """The experiment on one stack: the effective model, a control, or any that is built by hand."""
+        settings = settings or Settings()
+        out = self.tabulator(stack.name, next(iter(stack.readouts)), settings)
+        self.on_stack(stack, settings, out)
+        return out.record()
 
     @abstractmethod
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        """The experiment on one stack."""
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
+        """Write the rows of one stack; NotApplicable where none can be had."""
+
+    def on_model(self, study: Study, out: Tabulator) -> None:
+        """Write the rows of the full part, on the model; without this there is none."""
 
     def for_controls(self) -> StackExperiment:
         """The experiment without the parts that say nothing about a control, such as a shuffled control."""
         return self
-
-    def _on_model(self, study: Study) -> Record:
-        """The full part, on the model; none by default."""
-        return Record()
-
-
-def absents(
-    experiment: Experiment, stack: str, relation: str | None, settings: Settings, reason: str
-) -> tuple[Absent, ...]:
-    """Every statistic of an experiment's card as absent, for one reason."""
-    return tuple(
-        Absent(
-            experiment=experiment.name,
-            stack=stack,
-            statistic=statistic.name,
-            relation=relation,
-            reason=reason,
-            seed=settings.seed,
-        )
-        for statistic in experiment.card.statistics
-    )
-
-
-def joined(records: list[Record]) -> Record:
-    tables: dict[str, pd.DataFrame] = {}
-    for record in records:
-        tables |= record.tables
-    return Record(
-        rows=tuple(row for record in records for row in record.rows),
-        absent=tuple(a for record in records for a in record.absent),
-        tables=tables,
-    )
-
-
-def on_stack(experiment: str, stack: Stack, settings: Settings) -> Tabulator:
-    """A tabulator over the stack's entities, all of them counted unless `where` says otherwise."""
-    entities = stack.entities
-    relation = next(iter(stack.readouts))
-    return Tabulator(
-        experiment=experiment,
-        stack=stack.name,
-        relation=relation,
-        seed=settings.seed,
-        bootstrap=bootstrap(entities.first, entities.last, settings, relation, one_token_names=False),
-        where=None,
-    )
-
-
-def reported(stack: Stack, settings: Settings) -> Stack:
-    """The stack with at most max_entities entities of the report half, sampled within classes.
-
-    The same entities for every experiment and every stack of a study.
-    """
-    relation = next(iter(stack.readouts))
-    members = np.flatnonzero(~stack.entities.selection)
-    chosen = sampled(stack.entities.cls[relation][members], settings, relation)
-    return stack.with_entities(stack.entities.take(members[chosen]))
-
-
-def within_product(stack: Stack, settings: Settings) -> Stack:
-    """The stack with the entities whose names fit a product of at most product_names × product_names.
-
-    Entities are taken in a random order as long as their tokens are among those taken or there is still room; all
-    are kept where their names fit. The complete product of the kept names is then small enough to be run.
-    """
-    entities, limit = stack.entities, settings.product_names
-    if max(len(np.unique(entities.first)), len(np.unique(entities.last))) <= limit:
-        return stack
-    firsts: set[int] = set()
-    lasts: set[int] = set()
-    kept = []
-    for i in rng(settings.seed, "product", next(iter(stack.readouts))).permutation(len(entities)):
-        first, last = int(entities.first[i]), int(entities.last[i])
-        if len(firsts | {first}) <= limit and len(lasts | {last}) <= limit:
-            firsts.add(first)
-            lasts.add(last)
-            kept.append(i)
-    return stack.with_entities(entities.take(np.sort(np.array(kept))))
-
-
-def sampled(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:
-    """At most max_entities entities, the same ones in every experiment and on every stack."""
-    return stratified_sample(cls, size=settings.max_entities, generator=rng(settings.seed, "entities", item))

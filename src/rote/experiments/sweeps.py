@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from rote.experiments.base import Tabulator
+from rote.experiments.tabulator import Tabulator
 from rote.settings import Settings
 from rote.statistics import rng
 
@@ -66,4 +66,4 @@ def tabulate_agreement(
         if found is None:
             out.absent(STATISTIC, "nothing that was swept over changes an answer more than another", condition=name)
         else:
-            out.value(STATISTIC, found, n=len(index), unit="ratio", condition=name, **key)
+            out.value(STATISTIC, found, n=len(index), condition=name, **key)

@@ -10,7 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from rote.catalog import ExperimentCard
+from rote.catalog.types import Shown
 from rote.page import numbers
+from rote.page.numbers import Form
 from rote.records.outcomes import Outcome
 
 INTEGER_KEYS = ("layer", "head", "neuron")
@@ -44,18 +47,23 @@ class Measured:
     n: int | None
     unit: str | None
     p_adjusted: float | None
+    shown: Shown = "plain"
+
+    @property
+    def form(self) -> Form:
+        return Form(unit=self.unit, shown=self.shown)
 
     @property
     def number(self) -> str:
-        return numbers.number(self.statistic, self.unit, self.value, self.low, self.high)
+        return numbers.number(self.form, self.value, self.low, self.high)
 
     @property
     def interval(self) -> str:
-        return numbers.interval(self.statistic, self.unit, self.value, self.low, self.high)
+        return numbers.interval(self.form, self.value, self.low, self.high)
 
     @property
     def full(self) -> str:
-        return numbers.full(self.statistic, self.unit, self.value, self.low, self.high, self.n)
+        return numbers.full(self.form, self.value, self.low, self.high, self.n)
 
     @property
     def count(self) -> str:
@@ -104,7 +112,7 @@ class View:
     """study.json, the summary, the absent table, the verdicts and the long tables (read when asked for).
 
     `table(experiment, name)` gives a DataFrame or None. Everything here speaks of the model and its
-    effective model, except where a control's name is asked for as `stack`.
+    effective model, except where a control's name is asked for as `stack`. `cards` are those of its experiments.
     """
 
     study: Mapping[str, Any]
@@ -112,10 +120,23 @@ class View:
     absent: pd.DataFrame
     table: Callable[[str, str], pd.DataFrame | None] = field(repr=False)
     outcomes: tuple[Outcome, ...] = ()
+    cards: Mapping[str, ExperimentCard] = field(default_factory=dict)
+
+    def form(self, experiment: str, statistic: str) -> Form:
+        """How a statistic's numbers are written; as they are where no card speaks of it."""
+        card = self.cards.get(experiment)
+        try:
+            found = None if card is None else card.statistic(statistic)
+        except KeyError:
+            found = None
+        return Form() if found is None else Form(unit=found.unit, shown=found.shown)
+
+    def _measured(self, row: Mapping[Any, Any]) -> Measured:
+        return _measured(row, self.form(str(row["experiment"]), str(row["statistic"])).shown)
 
     @cached_property
     def measured(self) -> tuple[Measured, ...]:
-        return tuple(_measured(row) for row in self.summary[_is_studied(self.summary)].to_dict("records"))
+        return tuple(self._measured(row) for row in self.summary[_is_studied(self.summary)].to_dict("records"))
 
     @cached_property
     def missing(self) -> tuple[Missing, ...]:
@@ -179,7 +200,7 @@ class View:
         if (experiment, stack) not in self._found:
             same = self.summary["stack"].isna() if stack is None else self.summary["stack"] == stack
             frame = self.summary[same & (self.summary["experiment"] == experiment)]
-            self._found[experiment, stack] = tuple(_measured(row) for row in frame.to_dict("records"))
+            self._found[experiment, stack] = tuple(self._measured(row) for row in frame.to_dict("records"))
         return self._found[experiment, stack]
 
     @cached_property
@@ -227,7 +248,7 @@ def _parameters(value: Any) -> Mapping[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
-def _measured(row: Mapping[Any, Any]) -> Measured:
+def _measured(row: Mapping[Any, Any], shown: Shown) -> Measured:
     return Measured(
         experiment=str(row["experiment"]),
         stack=_text(row.get("stack")),
@@ -248,6 +269,7 @@ def _measured(row: Mapping[Any, Any]) -> Measured:
         n=_whole(row.get("n")),
         unit=_text(row.get("unit")),
         p_adjusted=_real(row.get("p_adjusted")),
+        shown=shown,
     )
 
 

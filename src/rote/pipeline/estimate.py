@@ -12,32 +12,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from rote.asking import PromptSet
 from rote.asking.recordings import budget
+from rote.catalog import TEXT
 from rote.errors import NotApplicable
-from rote.experiments import LocalProcessing, SharedNeurons
-from rote.experiments.base import Experiment, Reading, StackExperiment, TextExperiment
+from rote.experiments.base import NO_TEXT, Experiment, Reading, StackExperiment
+from rote.experiments.cost import WINDOW, Sizes
 from rote.experiments.local_processing.measure import TOKENS_PER_PROMPT, strings_of
 from rote.experiments.shared_neurons.facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control, PartialHash
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
-from rote.pipeline.worker import NO_TEXT, ask_all, require_facts
+from rote.pipeline.worker import ask_all, require_facts
 from rote.settings import Settings
 from rote.statistics import rng
 from rote.statistics.batched_probes import held_out_correct
 from rote.text import Text
 
 NOT_ESTIMATED = "not estimated: nobody has said what it takes"
-WINDOW = 3  # layers of a look-up window, as far as nobody has looked
 INTERVALS_S = 0.1  # intervals and tables of one experiment on one stack, as measured
 TABLES_S = 1.0  # the same on the model, where the part before is counted in blocks
-MEDIANS_S = 1.5e-8  # all medians of one layer and length, per resample and token, as measured
 STEP_PASSES = 4  # a gradient step in forward passes: one forward, two backward, one for the optimiser
 
 
@@ -66,7 +66,7 @@ class Plan:
     memory_bytes: int
     texts: dict[str, float] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()  # of those that read the text
+    unknown: tuple[str, ...] = ()  # of those that ask no facts
 
     @property
     def seconds(self) -> float:
@@ -105,44 +105,57 @@ def plan(
     """Plan a study without running it; raises as the study would for input that cannot be used."""
     keep_freed_memory()
     require_facts(table, text, experiments)
-    reading = Reading(model=model, text=text, settings=settings) if text else None
-    readers = [e for e in experiments if isinstance(e, TextExperiment)]
-    texts = {e.name: _reading(reading) for e in readers if reading and isinstance(e, LocalProcessing)}
-    unread = () if reading else tuple(e.name for e in readers)
-    unknown = tuple(e.name for e in readers if reading and e.name not in texts)
-    experiments = [e for e in experiments if not isinstance(e, TextExperiment)]
+    once = [e for e in experiments if not e.card.needs_facts]
+    unread = tuple(e.name for e in once if TEXT in e.card.takes and text is None)
+    reading = Reading(model=model, words=text, settings=settings)
+    found = {e.name: _once(e, reading) for e in once if e.name not in unread}
+    texts = {name: seconds for name, seconds in found.items() if seconds is not None}
+    common: dict[str, Any] = {
+        "model": repr(model),
+        "texts": texts,
+        "unread": unread,
+        "unknown": tuple(name for name in found if name not in texts),
+    }
     if table is None:
-        memory = _memory(model, {}, settings)
-        return Plan(model=repr(model), relations=(), memory_bytes=memory, texts=texts, unknown=unknown)
+        return Plan(relations=(), memory_bytes=_memory(model, {}, settings), **common)
+    asking = [e for e in experiments if e.card.needs_facts]
     names = [r.name for r in (table.select(list(relation)) if relation else table).relations]
     asked = ask_all(model, table, names, settings)
     beside = {r.name: sum(f.relation == r.name for f in table.facts) for r in table.relations if r.name not in asked}
-    plans = [_relation(model, table, prompts, settings, experiments, controls) for prompts in asked.values()]
-    several = {e.name for e in experiments if "several_relations" in e.card.needs}
+    plans = [_relation(model, table, prompts, settings, asking, controls) for prompts in asked.values()]
+    several = {e.name for e in asking if "several_relations" in e.card.needs}
     if beside and several - set(plans[0].inapplicable):
         seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, asked[names[0]], settings).block
         plans[0] = replace(plans[0], seconds={"other_relations": seconds, **plans[0].seconds})
-    memory = _memory(model, asked, settings)
-    return Plan(
-        model=repr(model),
-        relations=tuple(plans),
-        memory_bytes=memory,
-        texts=texts,
-        unread=unread,
-        unknown=unknown,
-    )
+    return Plan(relations=tuple(plans), memory_bytes=_memory(model, asked, settings), **common)
 
 
-def _reading(reading: Reading) -> float:
-    """Seconds of local_processing: every token of every context at the price of one in full contexts, and medians."""
-    settings, strings = reading.settings, strings_of(reading)
-    per_batch = max(settings.batch_size * TOKENS_PER_PROMPT // strings.length, 1)
+def _once(experiment: Experiment, reading: Reading) -> float | None:
+    """Seconds of an experiment that asks no facts, at the price of a token in full contexts; None: nobody knows."""
+    cost = experiment.cost(_sizes(reading.model, None, 0, reading.settings, reading))
+    if cost is None or not cost.tokens:
+        return None if cost is None else cost.seconds
+    strings = strings_of(reading)
+    per_batch = max(reading.settings.batch_size * TOKENS_PER_PROMPT // strings.length, 1)
     batch = torch.as_tensor(strings.tokens[:per_batch])
     token = _fastest(lambda: reading.model.record(batch), reading.model) / batch.numel()
-    lengths = [k for k in settings.text_lengths if k < strings.length]
-    looked_at = len(strings) * min(settings.text_tokens, strings.length - max(lengths, default=0))
-    medians = reading.model.n_layers * len(lengths) * MEDIANS_S * settings.n_bootstrap * looked_at
-    return token * (strings.tokens.size + looked_at * sum(k + 1 for k in lengths)) + medians
+    return token * cost.tokens + cost.seconds
+
+
+def _sizes(
+    model: Model, prompts: RelationPrompts | None, n_relations: int, settings: Settings, reading: Reading | None = None
+) -> Sizes:
+    return Sizes(
+        n_facts=0 if prompts is None else len(prompts),
+        n_classes=0 if prompts is None else len(prompts.classes),
+        n_relations=n_relations,
+        n_layers=model.n_layers,
+        n_heads=model.n_heads,
+        n_neurons=_n_neurons(model),
+        short=1.0 if prompts is None else 3 / prompts.tokens.shape[1],
+        settings=settings,
+        reading=reading,
+    )
 
 
 def _relation(
@@ -159,30 +172,24 @@ def _relation(
         "three and more": int((prompts.n_name_tokens > 2).sum()),
     }
     inapplicable = _inapplicable(counts["two tokens"], len(table.relations), settings, experiments)
-    costs = _costs(model, prompts, settings)
-    blocks, names = _blocks(model, prompts, settings, len(table.relations) - 1), _names(len(prompts), settings)
-    for e in experiments:
-        if (own := e.planned_blocks(model, prompts, settings)) is not None:
-            blocks[e.name] = own
-        if isinstance(e, StackExperiment) and (own := e.planned_names(len(prompts), settings)) is not None:
-            names[e.name] = own
-    unknown = tuple(e.name for e in experiments if e.name not in {*blocks, *names, *inapplicable, "layer_probes"})
-    planned = [e for e in experiments if e.name not in {*inapplicable, *unknown}]
-    probes = (WINDOW + 1) * settings.n_probe_seeds * costs.probe
+    prices, sizes = _costs(model, prompts, settings), _sizes(model, prompts, len(table.relations), settings)
+    found = {e.name: e.cost(sizes) for e in experiments if e.name not in inapplicable}
+    costs = {name: cost for name, cost in found.items() if cost is not None}
     on_stack = {
-        e.name: names.get(e.name, 0.0) * WINDOW * costs.mlp + probes * (e.name == "layer_probes") + INTERVALS_S
-        for e in planned
-        if isinstance(e, StackExperiment)
+        e.name: costs[e.name].names * WINDOW * prices.mlp + costs[e.name].stack_splits * prices.probe + INTERVALS_S
+        for e in experiments
+        if isinstance(e, StackExperiment) and e.name in costs
     }
     seconds = {}
-    if any(e.needs_circuit for e in experiments):
-        seconds["circuit"] = blocks["circuit"] * costs.block + 2 * costs.probe
-    for e in planned:
-        once_more = probes if e.name == "layer_probes" else 0.0  # on the model itself
-        seconds[e.name] = blocks.get(e.name, 0.0) * costs.block + on_stack.get(e.name, TABLES_S) + once_more
+    if any(e.card.needs_circuit for e in experiments):
+        blocks = sizes.n_facts * (6 * sizes.n_layers + 6 * sizes.read) + sizes.curve
+        seconds["circuit"] = blocks * prices.block + 2 * prices.probe
+    for name, cost in costs.items():
+        on_model = cost.blocks * prices.block + cost.splits * prices.probe + cost.seconds
+        seconds[name] = on_model + on_stack.get(name, TABLES_S)
     n_members = sum(control.n_members(settings) for control in controls)
     if n_members and any(isinstance(e, StackExperiment) and e.name not in inapplicable for e in experiments):
-        built = sum(c.n_members(settings) * _building(c, model, len(prompts), settings, costs) for c in controls)
+        built = sum(c.n_members(settings) * _building(c, model, len(prompts), settings, prices) for c in controls)
         seconds[f"line-up, {n_members} members"] = built + n_members * sum(on_stack.values())
     return RelationPlan(
         relation=prompts.relation.name,
@@ -191,7 +198,7 @@ def _relation(
         name_tokens=counts,
         seconds=seconds,
         inapplicable=inapplicable,
-        unknown=unknown,
+        unknown=tuple(name for name, cost in found.items() if cost is None),
     )
 
 
@@ -206,48 +213,6 @@ def _inapplicable(
         elif "several_relations" in needs and n_relations < LEAST_RELATIONS:
             found[e.name] = f"relations in the table: {n_relations}, at least {LEAST_RELATIONS} are needed"
     return found
-
-
-def _blocks(model: Model, prompts: RelationPrompts, settings: Settings, others: int) -> dict[str, float]:
-    """Prompts times blocks per experiment; name-only prompts count by their share of tokens."""
-    n, layers, heads = len(prompts), model.n_layers, model.n_heads
-    sample, draws = min(settings.max_entities, max(n // 2, 1)), 1 + settings.n_resamples_ablation
-    read = max(2 * layers // 3, 1)
-    after = layers - read
-    short = 3 / prompts.tokens.shape[1]
-    curve = (read + 1) * read / 2 * n
-    nodes = read * (heads + 1) + 1
-    shared = SharedNeurons()
-    ablated = shared.n_entities * (1 + shared.n_model_resamples) * (1 + others) * WINDOW * _n_neurons(model)
-    return {
-        "known_facts": n * layers,
-        "circuit": n * (4 * layers + 6 * read) + curve + 2 * n * layers,
-        "direct_effects": 2 * n * layers,
-        "head_attention": n * (layers + after) * (1 + others),
-        "value_inputs": settings.n_top_heads * nodes * settings.n_resamples_ablation * sample * after,
-        "key_or_value": read * 2 * draws * sample * (2 + after),
-        "readout": 2 * n * read * (1 + draws) * (1 + short),
-        "concatenation": read * (heads + draws) * sample * layers,
-        "lookup_window": draws * curve + read * draws * sample * layers + draws * n * layers,
-        "effective_model": 0.1 * n * layers,
-        "path_ablation": (WINDOW + 3) * (draws + 1) * sample * (layers - 1),
-        "known_norms": short * (sample + settings.n_unknown) * read,
-        "shared_neurons": ablated * layers,
-        "class_neurons": sample * (2 + 2 * len(prompts.classes)) * layers,
-    }
-
-
-def _names(n_facts: int, settings: Settings) -> dict[str, float]:
-    """Names that every MLP of a stack is run on, per experiment."""
-    sample, draws = min(settings.max_entities, max(n_facts // 2, 1)), 1 + settings.n_resamples_ablation
-    product = min(settings.product_names, sample) ** 2
-    return {
-        "path_ablation": product + (draws + 1) * sample * WINDOW * (WINDOW + 1) / 2,
-        "linear_structure": 2 * product + 2 * settings.n_pairs * (1 + settings.n_pair_draws),
-        "known_norms": sample + settings.n_unknown,
-        "nonlinear_excess": 2 * product,
-        "orthogonal_remainder": 4 * sample,  # both halves together, and each alone
-    }
 
 
 def _building(control: Control, model: Model, n_facts: int, settings: Settings, costs: _Costs) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import platform
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def describe(
         "text_sha256": text.hash if text else None,
         "experiments": {experiment.name: parameters(experiment) for experiment in experiments},
         "controls": {control.name: parameters(control) for control in controls},
+        **_brought(experiments, controls),
         "settings": settings.as_dict(),
         "batch_plan": {
             "batch_size": settings.batch_size,
@@ -74,7 +76,33 @@ def parameters(thing: Experiment | Control) -> dict[str, Any]:
     Raises TypeError, naming the field, for a value that JSON does not know.
     """
     names = [field.name for field in fields(thing)] if is_dataclass(thing) else sorted(vars(thing))
-    return {n: plain(getattr(thing, n), f"{thing.name}.{n}") for n in names if n != "name" and not n.startswith("_")}
+    return {
+        n: plain(getattr(thing, n), f"{thing.name}.{n}")
+        for n in names
+        if n not in ("name", "card") and not n.startswith("_")
+    }
+
+
+def _brought(experiments: Sequence[Experiment], controls: Sequence[Control]) -> dict[str, Any]:
+    """Experiments and controls that are not rote's own: their cards, for a report without their code, and that code."""
+    own = [e for e in experiments if not type(e).__module__.startswith("rote.")]
+    others = [c for c in controls if not type(c).__module__.startswith("rote.")]
+    told: dict[str, Any] = {}
+    if own:
+        told["own_experiments"] = {
+            e.name: {"card": plain(asdict(replace(e.card, published=()))), "source_sha256": _code(e)} for e in own
+        }
+    if others:
+        told["own_controls"] = {c.name: {"source_sha256": _code(c)} for c in others}
+    return told
+
+
+def _code(thing: object) -> str | None:
+    """sha256 of the file that a class stands in; None where it stands in none, such as a notebook's cell."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(type(thing))).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
 
 
 def _asked(relation: Relation) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from rote.errors import NotApplicable
-from rote.experiments.base import Experiment, StackExperiment, absents
+from rote.experiments.base import Experiment, StackExperiment
 from rote.lineup import Control, Member
 from rote.records import Absent, Record, Row, absent_frame, summary_frame
 from rote.records.rows import (
@@ -43,7 +43,7 @@ def measure_member(member: Member, experiments: Sequence[StackExperiment], setti
         try:
             record = experiment(member.stack, settings)
         except NotApplicable as error:
-            record = Record(absent=absents(experiment, member.control, relation, settings, error.reason))
+            record = experiment.absent(member.control, relation, settings, error.reason)
         rows += record.rows
         absent += record.absent
     fit = {
@@ -118,7 +118,8 @@ def no_lineup(
     control: Control, relation: str, experiments: Sequence[StackExperiment], settings: Settings, reason: str
 ) -> Record:
     """Every statistic of every ◆ experiment absent on a control, for one reason."""
-    return Record(absent=tuple(a for e in experiments for a in absents(e, control.name, relation, settings, reason)))
+    parts = [experiment.absent(control.name, relation, settings, reason) for experiment in experiments]
+    return Record(absent=tuple(absent for part in parts for absent in part.absent))
 
 
 def _by_key(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from rote.asking import KnownFacts
 from rote.circuit import Circuit
-from rote.experiments.base import Experiment, TextExperiment
+from rote.experiments.base import Experiment
 from rote.experiments.known_facts.measure import from_table
 from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control
@@ -22,6 +22,8 @@ from rote.records import Record, Shard
 from rote.settings import Settings
 
 ASKED, KNOWN, CIRCUIT, OTHERS, LINEUP = "asked", "known_facts", "circuit", "other_relations", "lineup"
+PREPARED = "prepared"
+USUAL = {KNOWN: 3.0, CIRCUIT: 7.0, OTHERS: 0.7, "member": 4.0, "control": 0.1}  # seconds on the bundled organism
 BATCHES_PER_SLICE = 16  # a relation with more facts is asked in slices of so many batches, each a shard
 
 
@@ -29,13 +31,15 @@ BATCHES_PER_SLICE = 16  # a relation with more facts is asked in slices of so ma
 class Found:
     """What earlier stages found, by relation: plain data that any worker can be handed.
 
-    `readers`: heads, known entities, why there are none, of relations beside the studied ones.
+    `readers`: heads, known entities, why there are none, of relations beside the studied ones. `prepared`: arrays that
+    experiments have made for their measuring.
     """
 
     asked: Mapping[str, KnownFacts] = field(default_factory=dict)
     known: Mapping[str, KnownFacts] = field(default_factory=dict)
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     readers: Mapping[str, Any] = field(default_factory=dict)
+    prepared: Mapping[Shard, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
 
 class Agenda:
@@ -54,14 +58,19 @@ class Agenda:
         controls: Sequence[Control] = (),
     ) -> None:
         self.facts, self.prompts, self.settings = table, prompts, settings
-        self.of_text = {e.name: e for e in experiments if isinstance(e, TextExperiment)}
-        self.experiments = {e.name: e for e in experiments if e.name not in self.of_text}
+        self.experiments = {e.name: e for e in experiments if e.card.needs_facts}
+        self.of_no_facts = {e.name: e for e in experiments if not e.card.needs_facts}
+        self._all = experiments
         self._on_stacks = stack_experiments(experiments)
         self.controls = {control.name: control for control in controls if self._on_stacks}  # else nothing is lined up
-        needs = {e.name: e.card.needs for e in experiments}  # of all: one without a card is refused here
-        self._several = any("several_relations" in found for found in needs.values())
-        self._searched = any(e.needs_circuit for e in self.experiments.values())
+        self._several = any("several_relations" in e.card.needs for e in experiments)
+        self._searched = any(e.card.needs_circuit for e in experiments)
         self.found = Found()
+
+    @property
+    def usual_seconds(self) -> dict[str, float]:
+        """What kinds of shards take on the bundled organism."""
+        return {**USUAL, **{e.name: e.card.seconds for e in self._all}}
 
     @property
     def table(self) -> FactTable:
@@ -124,9 +133,19 @@ class Agenda:
         return [Shard(e, name) for name in self.prompts for e in self.experiments if e != KNOWN]
 
     @property
-    def texts(self) -> list[Shard]:
-        """The experiments that read a text: once each, whatever the relations."""
-        return [Shard(name) for name in self.of_text]
+    def once(self) -> list[Shard]:
+        """The experiments that ask no facts: once each, whatever the relations."""
+        return [Shard(name) for name in self.of_no_facts]
+
+    @property
+    def preparing(self) -> list[Shard]:
+        """What experiments make and keep before they measure."""
+        makers = {e.name for e in self._all if type(e).prepare is not Experiment.prepare}
+        return [prepared_for(shard) for shard in (*self.measuring, *self.once) if shard.experiment in makers]
+
+    def take_prepared(self, records: Sequence[Record]) -> None:
+        pairs = zip(self.preparing, records, strict=True)
+        self.found = replace(self.found, prepared={shard: record.arrays for shard, record in pairs})
 
     # ---------------------------------------------------------- line up
     @property
@@ -146,7 +165,7 @@ class Agenda:
         if name not in circuits or circuits[name].no_window is not None:
             return []
         n_members = self.controls[control_name].n_members(self.settings)
-        return [Shard(LINEUP, f"{control.item}/{seed}") for seed in range(n_members)]
+        return [MemberItem(relation=name, control=control_name, seed=seed).shard for seed in range(n_members)]
 
     def control(self, shard: Shard, members: Sequence[Record]) -> Record:
         """A control's rows over its members; all absent where there is nothing to build it from."""
@@ -155,6 +174,30 @@ class Agenda:
             return over_members(self.controls[control], members, self.settings)
         reason = self.too_few(name) or self.found.circuits[name].no_window or "no member was built"
         return no_lineup(self.controls[control], name, self._on_stacks, self.settings, reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberItem:
+    """One member of one control of one relation, as the item of a shard: `relation/control/seed`."""
+
+    relation: str
+    control: str
+    seed: int
+
+    @property
+    def shard(self) -> Shard:
+        return Shard(LINEUP, f"{self.relation}/{self.control}/{self.seed}")
+
+    @classmethod
+    def of(cls, shard: Shard) -> MemberItem:
+        """The inverse of `shard`; a relation's name may hold slashes itself."""
+        relation, control, seed = shard.item.rsplit("/", 2)
+        return cls(relation=relation, control=control, seed=int(seed))
+
+
+def prepared_for(shard: Shard) -> Shard:
+    """The shard that makes what another one is handed."""
+    return Shard(shard.experiment, f"{shard.item}/{PREPARED}")
 
 
 def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings: Settings) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import getpid
@@ -28,10 +28,14 @@ def _nothing() -> None:
 
 @dataclass(kw_only=True)
 class Stages:
-    """Each stage is a list of shards; a stage finds those of the stages before among the records."""
+    """Each stage is a list of shards; a stage finds those of the stages before among the records.
+
+    usual: seconds that kinds of shards usually take, for the estimate of the time that is left.
+    """
 
     run: RunFolder
     on_event: OnEvent = ignore
+    usual: Mapping[str, float] = field(default_factory=dict)
     in_flight: list[object] = field(default_factory=list)
     worked: bool = False
 
@@ -44,7 +48,7 @@ class Stages:
         if left:
             self.worked = True
             story.info("%s: %d of %d to do", stage, len(left), len(shards))
-            self.on_event(Planned(stage=stage, shards=left, ahead=ahead))
+            self.on_event(Planned(stage=stage, shards=left, ahead=ahead, usual=self.usual))
         for shard, record in results(left):
             self.run.write(shard, record)
             self.in_flight.remove(shard)

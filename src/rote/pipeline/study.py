@@ -1,4 +1,4 @@
-"""Read this first: plan → ask → search → measure → line up → judge → report.
+"""Read this first: plan → ask → search → prepare → measure → line up → judge → report.
 
 Each stage is a list of shards that an executor runs; what a stage needs of the one before is read back from its
 records, so that an interrupted study goes on where it was and ends in the same tables. What one shard does stands in
@@ -86,7 +86,13 @@ def study(
             folder, described, fresh=fresh, wait=wait, on_wait=lambda reason: on_event(Waiting(reason=reason))
         )
         stages = _OnWorkers(
-            run=run, executor=workers, setup=setup, agenda=agenda, described=described, on_event=on_event
+            run=run,
+            executor=workers,
+            setup=setup,
+            agenda=agenda,
+            described=described,
+            on_event=on_event,
+            usual=agenda.usual_seconds,
         )
         with stages.recorded():
             return _finish(run, agenda, stages)
@@ -102,15 +108,17 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers) -> Run:
     # search: the circuit of every relation of which enough is known, and who reads the table's other relations
     stages.finish("searching", agenda.searching, Work.circuit, ahead=agenda.measuring)
     agenda.take_circuits(stages.records(agenda.searching))
-    later = [*agenda.members, *agenda.lineup]
-    stages.finish("reading", agenda.reading, Work.other_relation, ahead=[*agenda.measuring, *agenda.texts, *later])
+    later = [*agenda.once, *agenda.members, *agenda.lineup]
+    stages.finish("reading", agenda.reading, Work.other_relation, ahead=[*agenda.measuring, *later])
     agenda.take_readers(stages.records(agenda.reading))
 
-    # measure: every experiment on the model, and on its effective model
-    stages.finish("measuring", agenda.measuring, Work.experiment, ahead=[*agenda.texts, *later])
+    # prepare: what experiments train and keep, before they are measured
+    stages.finish("preparing", agenda.preparing, Work.prepared, ahead=[*agenda.measuring, *later])
+    agenda.take_prepared(stages.records(agenda.preparing))
 
-    # read: what reads a text, once, whatever the relations
-    stages.finish("reading a text", agenda.texts, Work.on_text, ahead=later)
+    # measure: every experiment on the model, and on its effective model; then, once, those that ask no facts
+    stages.finish("measuring", agenda.measuring, Work.experiment, ahead=later)
+    stages.finish("measuring without facts", agenda.once, Work.without_facts, ahead=[*agenda.members, *agenda.lineup])
 
     # line up: every member of every control measured as the effective model is, then every control over its members
     stages.finish("lining up", agenda.members, Work.member, ahead=agenda.lineup)
@@ -119,7 +127,7 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers) -> Run:
 
     # judge and report: from the tables alone
     stages.close("tables, verdicts and report")
-    measured = [*agenda.asking, *agenda.searching, *agenda.measuring, *agenda.texts]
+    measured = [*agenda.asking, *agenda.searching, *agenda.measuring, *agenda.once]
     run.assemble([*measured, *agenda.members, *agenda.lineup])
     result = Run(records=run)
     result.judge()

@@ -12,26 +12,35 @@ import pandas as pd
 
 from rote.asking import KnownFacts, Recall, ask
 from rote.asking.recordings import Kept, budget
+from rote.catalog import TASK, TEXT
 from rote.circuit import OtherRelation, reading_heads, search
 from rote.circuit.top_heads import Head
 from rote.errors import FactsError, NotApplicable, RunError, TextError
 from rote.experiments import ENTRIES
-from rote.experiments.base import Experiment, Reading, Study, absents
-from rote.experiments.known_facts.measure import tabulate
-from rote.experiments.local_processing.measure import strings_of
+from rote.experiments.base import Experiment, Facts, Reading, Study, Task
+from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.lineup import Control, Target
 from rote.model import Model, ModelSpec
 from rote.model.memory import heard_halvings, keep_freed_memory
 from rote.pipeline.identity import describe
 from rote.pipeline.line_up import measure_member, not_built
-from rote.pipeline.shards import BATCHES_PER_SLICE, Agenda, Found, answers_frame, choice, parts_of, too_few
+from rote.pipeline.shards import (
+    BATCHES_PER_SLICE,
+    PREPARED,
+    Agenda,
+    Found,
+    MemberItem,
+    answers_frame,
+    choice,
+    parts_of,
+    prepared_for,
+    too_few,
+)
 from rote.records import Record, Shard
 from rote.records.study import differences
 from rote.settings import Settings
 from rote.text import Text
-
-NO_TEXT = "no text was given"
 
 
 class Work(Agenda):
@@ -64,7 +73,7 @@ class Work(Agenda):
             table=self.facts,
             prompts=self.prompts,
             settings=self.settings,
-            experiments=(*self.experiments.values(), *self.of_text.values()),
+            experiments=self._all,
             controls=tuple(self.controls.values()),
         )
 
@@ -77,9 +86,8 @@ class Work(Agenda):
 
     def known_facts(self, shard: Shard) -> Record:
         """Which facts of a relation the model knows."""
-        prompts = self.prompts[shard.item]
-        known = self.found.asked.get(shard.item) or self._ask(prompts)
-        return tabulate(prompts, known, self.settings, self.model.tokenizer)
+        known = self.found.asked.get(shard.item) or self._ask(self.prompts[shard.item])
+        return KnownFactsExperiment().record(self._facts(shard.item, known))
 
     def _ask(self, prompts: RelationPrompts) -> KnownFacts:
         known = ask(self.model, prompts, self.settings)
@@ -100,23 +108,42 @@ class Work(Agenda):
 
     def experiment(self, shard: Shard) -> Record:
         """One experiment on one relation; all its statistics absent where it does not apply."""
-        experiment, reason = self.experiments[shard.experiment], self.too_few(shard.item)
-        if reason is None:
-            try:
-                return experiment.measure(self.study(shard.item))
-            except NotApplicable as error:
-                reason = error.reason
-        return Record(absent=absents(experiment, "model", shard.item, self.settings, reason))
+        experiment = self.experiments[shard.experiment]
+        if experiment.card.needs_circuit and (reason := self.too_few(shard.item)) is not None:
+            return experiment.absent("model", shard.item, self.settings, reason)
+        return experiment.record(self._given(shard))
 
-    def on_text(self, shard: Shard) -> Record:
-        """One experiment on the text; all its statistics absent where there is none, or it does not apply."""
-        experiment, reason = self.of_text[shard.experiment], NO_TEXT
-        if self.text is not None:
-            try:
-                return experiment.read(Reading(model=self.model, text=self.text, settings=self.settings))
-            except NotApplicable as error:
-                reason = error.reason
-        return Record(absent=absents(experiment, "model", None, self.settings, reason))
+    def without_facts(self, shard: Shard) -> Record:
+        """One experiment that asks no facts."""
+        return self.of_no_facts[shard.experiment].record(self._given(shard))
+
+    def prepared(self, shard: Shard) -> Record:
+        """What an experiment makes and keeps before it measures."""
+        measured = Shard(shard.experiment, shard.item.removesuffix(f"/{PREPARED}"))
+        experiment = self.experiments.get(shard.experiment) or self.of_no_facts[shard.experiment]
+        if experiment.card.needs_circuit and self.too_few(measured.item) is not None:
+            return Record()
+        try:
+            return Record(arrays=dict(experiment.prepare(self._given(measured))))
+        except NotApplicable:
+            return Record()  # the measuring will say why
+
+    def _given(self, shard: Shard) -> Study | Facts | Reading | Task:
+        """What an experiment is handed, as its card's `takes` says."""
+        experiment = self.experiments.get(shard.experiment) or self.of_no_facts[shard.experiment]
+        prepared = self.found.prepared.get(prepared_for(shard), {})
+        if experiment.card.needs_circuit:
+            return replace(self.study(shard.item), prepared=prepared)
+        if experiment.card.needs_facts:
+            text = self.text if TEXT in experiment.card.takes else None
+            return replace(self._facts(shard.item, self.found.known[shard.item]), text=text, prepared=prepared)
+        if TASK in experiment.card.takes:
+            prompts = experiment.task(self.model.tokenizer)
+            return Task(model=self.model, prompts=prompts, settings=self.settings, prepared=prepared)
+        return Reading(model=self.model, words=self.text, settings=self.settings, prepared=prepared)
+
+    def _facts(self, name: str, known: KnownFacts) -> Facts:
+        return Facts(model=self.model, prompts=self.prompts[name], known=known, settings=self.settings)
 
     def study(self, name: str) -> Study:
         """The relation's known facts with the circuit that was found."""
@@ -125,7 +152,7 @@ class Work(Agenda):
                 prompts=self.prompts[name],
                 known=self.found.known[name],
                 recall=self.recall(name),
-                searched=self.found.circuits.get(name),
+                circuit=self.found.circuits[name],
                 asked_otherwise=self._otherwise(name),
                 others=self._others(name),
             )
@@ -140,15 +167,15 @@ class Work(Agenda):
 
     def member(self, shard: Shard) -> Record:
         """One member of a control, built and measured."""
-        rest, seed = parts_of(shard.item)
-        name, control = parts_of(rest)
+        item = MemberItem.of(shard)
+        name, control, seed = item.relation, item.control, item.seed
         try:
             if name not in self._targets:
                 self._targets[name] = Target.of(self.study(name).stack, self.settings)
-            member = self.controls[control].build(self._targets[name], int(seed), self.settings)
+            member = self.controls[control].build(self._targets[name], seed, self.settings)
         except NotApplicable as error:
             built, reason = self.controls[control], error.reason
-            return not_built(built, name, int(seed), self._on_stacks, self.settings, reason)
+            return not_built(built, name, seed, self._on_stacks, self.settings, reason)
         return measure_member(member, self._on_stacks, self.settings)
 
     # ---------------------------------------------------------- other relations
@@ -256,8 +283,8 @@ def prepare(
         text=text,
         rehearse=rehearse,
     )
-    if text is not None and work.of_text:
-        strings_of(Reading(model=model, text=text, settings=settings))  # a text that is too short is refused here
+    for experiment in experiments:  # a text that is too short, for instance, or a prompt that has no single answer
+        experiment.check(model, text, settings)
     work.described = describe(model, table, list(asked), settings, experiments, controls, text=text, rehearse=rehearse)
     return work
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 
 TEXT_FIELDS = (
     "experiment",
@@ -213,9 +214,36 @@ class Absent(_Key):
         self._set("reason", _text(self.reason, f"Absent({self.experiment}, {self.statistic}).reason", required=True))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Observations:
+    """The values behind means: one row per fact, one column per mean; `keys` say what each column is the value of."""
+
+    entities: tuple[str, ...]
+    keys: tuple[Mapping[str, Any], ...]
+    values: Float[np.ndarray, "fact column"]  # float32
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.entities), len(self.keys)):
+            raise ValueError(
+                f"{self.values.shape} values of {len(self.entities)} facts and {len(self.keys)} means: expected a row "
+                "for each fact and a column for each mean"
+            )
+
+    def frame(self) -> pd.DataFrame:
+        """One row per fact and mean: `entity`, the key fields of the public format, and `value`."""
+        keys = [{name: key.get(name) for name in KEY_FIELDS} for key in self.keys]
+        told = pd.DataFrame(keys, columns=list(KEY_FIELDS)).astype({n: column_dtype(n) for n in KEY_FIELDS})
+        told["parameters"] = [_parameters(key["parameters"], "parameters") for key in keys]
+        n_facts, n_means = self.values.shape
+        entity = np.tile(np.array(self.entities, dtype=object), n_means)
+        found = told.loc[np.repeat(np.arange(n_means), n_facts)].reset_index(drop=True)
+        found.insert(0, "entity", entity)
+        return found.assign(value=self.values.T.ravel())
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What one shard of work yields: rows, absent values, and long tables by name.
+    """What one shard of work yields: rows, absent values, long tables and arrays by name, values behind means.
 
     Raises ValueError where two rows have one key, where a table's column names repeat, or where a table holds
     an infinite number (a missing value in a table is None or NaN and is stored as null).
@@ -224,6 +252,8 @@ class Record:
     rows: tuple[Row, ...] = ()
     absent: tuple[Absent, ...] = ()
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    observations: tuple[Observations, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))

@@ -1,11 +1,13 @@
 """One file per shard: rows, absent values and tables of one finished piece of work, with what produced them.
 
-Layout of the file: the line `rote shard 1`, a line with the sha256 of all that follows, a line of JSON
-(fingerprint, experiment, item, rows, absent, names and lengths of the tables), then the tables as parquet.
+Layout of the file: the line `rote shard 2`, a line with the sha256 of all that follows, a line of JSON
+(fingerprint, experiment, item, rows, absent, names and lengths of tables and arrays, what the observations are of),
+then the tables as parquet, the arrays and the values of the observations as npy.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rote.records.files import file_name, frame_table, parquet_bytes, read_frame
-from rote.records.rows import Record, absent_from_dict, row_dict, row_from_dict
+import numpy as np
 
-_MAGIC = b"rote shard 1"
+from rote.records.files import file_name, frame_table, parquet_bytes, read_frame
+from rote.records.rows import Observations, Record, absent_from_dict, plain, row_dict, row_from_dict
+
+_MAGIC = b"rote shard 2"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class StaleShard(Exception):
 def encode(shard: Shard, record: Record, fingerprint: str) -> bytes:
     """A record as the bytes of its file; equal content gives equal bytes."""
     blobs = {name: parquet_bytes(frame_table(frame)) for name, frame in record.tables.items()}
+    arrays = {name: _npy(array) for name, array in record.arrays.items()}
+    values = [_npy(observed.values) for observed in record.observations]
     header = {
         "fingerprint": fingerprint,
         "experiment": shard.experiment,
@@ -49,9 +55,14 @@ def encode(shard: Shard, record: Record, fingerprint: str) -> bytes:
         "rows": [row_dict(row) for row in record.rows],
         "absent": [row_dict(row) for row in record.absent],
         "tables": {name: len(blob) for name, blob in blobs.items()},
+        "arrays": {name: len(blob) for name, blob in arrays.items()},
+        "observations": [
+            {"entities": o.entities, "keys": [plain(key) for key in o.keys], "length": len(blob)}
+            for o, blob in zip(record.observations, values, strict=True)
+        ],
     }
     text = json.dumps(header, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    body = text + b"\n" + b"".join(blobs.values())
+    body = text + b"\n" + b"".join((*blobs.values(), *arrays.values(), *values))
     return b"\n".join((_MAGIC, sha256(body).hexdigest().encode("ascii"), body))
 
 
@@ -95,12 +106,30 @@ def check(content: bytes, shard: Shard, fingerprint: str) -> bool:
 def decode(content: bytes, shard: Shard, fingerprint: str) -> Record:
     """The record in a file's bytes; raises StaleShard where it must not be reused."""
     header, blobs = _header(content, shard, fingerprint)
-    tables, start = {}, 0
-    for name, length in header["tables"].items():
-        tables[name] = read_frame(blobs[start : start + length])
-        start += length
+    stream = io.BytesIO(blobs)
+    tables = {name: read_frame(stream.read(length)) for name, length in header["tables"].items()}
+    arrays = {name: _array(stream.read(length)) for name, length in header["arrays"].items()}
+    observations = tuple(
+        Observations(
+            entities=tuple(told["entities"]), keys=tuple(told["keys"]), values=_array(stream.read(told["length"]))
+        )
+        for told in header["observations"]
+    )
     return Record(
         rows=tuple(row_from_dict(values) for values in header["rows"]),
         absent=tuple(absent_from_dict(values) for values in header["absent"]),
         tables=tables,
+        arrays=arrays,
+        observations=observations,
     )
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """An array as the bytes of an npy file; ValueError for one that holds Python objects."""
+    stream = io.BytesIO()
+    np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
+def _array(content: bytes) -> np.ndarray:
+    return np.asarray(np.load(io.BytesIO(content), allow_pickle=False))

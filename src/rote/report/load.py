@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
+from rote.catalog import ExperimentCard
+from rote.catalog.types import card_from
 from rote.errors import RunError
+from rote.experiments import ENTRIES
 from rote.page.view import View
 from rote.records import RunFolder
 from rote.records.outcomes import Outcome, read_outcome
+from rote.toys import TOYS
 
 
 def load_view(run: RunFolder) -> View:
@@ -21,7 +27,21 @@ def load_view(run: RunFolder) -> View:
     def table(experiment: str, name: str) -> pd.DataFrame | None:
         return run.table(experiment, name) if (experiment, name) in names else None
 
-    return View(study=run.study, summary=run.summary, absent=run.absent, table=table, outcomes=load_outcomes(run))
+    return View(
+        study=run.study,
+        summary=run.summary,
+        absent=run.absent,
+        table=table,
+        outcomes=load_outcomes(run),
+        cards=cards_of(run.study),
+    )
+
+
+def cards_of(study: Mapping[str, Any]) -> dict[str, ExperimentCard]:
+    """The cards of rote's own experiments and toys, and of those that a user brought to a study."""
+    own = [card for toy in TOYS for card in toy.cards]
+    brought = [card_from(told["card"]) for told in study.get("own_experiments", {}).values()]
+    return {card.name: card for card in (*(entry.card for entry in ENTRIES), *own, *brought)}
 
 
 def load_outcomes(run: RunFolder) -> tuple[Outcome, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rote.catalog import ExperimentCard, PublishedValue
 from rote.page import numbers
 from rote.page.document import Column, Table
+from rote.page.numbers import Form
 from rote.page.view import STUDIED, STUDYS_RELATION, Measured, View
 
 _NONE = "not measured"
@@ -28,11 +29,12 @@ def published_table(view: View, card: ExperimentCard) -> Table:
 
 
 def _published(card: ExperimentCard, published: PublishedValue) -> str:
-    unit = card.statistic(published.statistic).unit
+    statistic = card.statistic(published.statistic)
+    form = Form(unit=statistic.unit, shown=statistic.shown)
     if published.value is not None:
-        return numbers.number(published.statistic, unit, published.value)
+        return numbers.number(form, published.value)
     if published.low is not None and published.high is not None:
-        low, high = (numbers.number(published.statistic, unit, v) for v in (published.low, published.high))
+        low, high = (numbers.number(form, v) for v in (published.low, published.high))
         return f"{low} to {high}"
     return "in words"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rote.catalog.controls import CONTROLS, Control
+from rote.catalog.controls import CONTROLS, ControlCard
 from rote.catalog.hypotheses import HYPOTHESES, Hypothesis, Prediction, predictions
 from rote.catalog.types import POSTS, TOY, ExperimentCard, PublishedValue
 from rote.experiments import ENTRIES
@@ -77,7 +77,7 @@ def _judged() -> list[str]:
     return [_HYPOTHESES, *controls, *map(_render_control, CONTROLS), "", *map(_render_hypothesis, HYPOTHESES)]
 
 
-def _render_control(control: Control) -> str:
+def _render_control(control: ControlCard) -> str:
     letter = f" ({control.letter})" if control.letter else ""
     exempt = "; exempt from matching" if control.exempt else ""
     return f"| `{control.name}`{letter} | {control.built} | {control.true_of_it}{exempt} |"

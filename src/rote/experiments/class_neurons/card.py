@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _CLASS = Source(post=3, section="individual neurons that tell a sport from the others")
 _FULL = ("model", "effective")
@@ -15,17 +15,20 @@ CARD = ExperimentCard(
     "find by chance, and does the neuron only amplify what can already be read?",
     method=(
         "For each class the neuron of highest ROC AUC is chosen over all layers on one half of the entities and "
-        "reported on the other, and the same search is repeated on permuted labels. "
-        "The neuron is then ablated, its input weights are compared with its output weights and with the readout, "
-        "and its AUC is taken again with these three directions removed from its input weights."
+        "reported on the other, and the same search is repeated on permuted labels. The neuron is then ablated, its "
+        "input weights are compared with its output weights and with the readout, and its AUC is taken again with "
+        "these three directions removed from its input weights."
     ),
     source=_CLASS,
     applies_to=_FULL,
+    takes=(STACK,),
+    seconds=1.7,
     needs=_WINDOW,
     statistics=(
         StatisticCard(
             name="neuron_auc",
             unit="fraction",
+            conditions=("best", "permuted", "in_sample", "in_sample_permuted"),
             meaning="How well the best neuron's activation alone tells its class from the others; 0.5 is chance. "
             "best: on the half it was not chosen on; in_sample: on the half it was chosen on; permuted and "
             "in_sample_permuted: the same search on permuted labels, with the range of one more permutation.",
@@ -35,6 +38,7 @@ CARD = ExperimentCard(
         StatisticCard(
             name="class_loss_nats",
             unit="nats",
+            conditions=("kept", "mean", "zero"),
             meaning="Loss of the class's entities with its neuron kept, set to its mean, set to zero.",
             formula="mean over the class's entities of −log p(class), over the classes (stacks) or the vocabulary "
             "(model)",
@@ -42,6 +46,7 @@ CARD = ExperimentCard(
         StatisticCard(
             name="cosine",
             unit="ratio",
+            conditions=("output", "readout", "readout_difference"),
             meaning="Cosine of the neuron's input weights with its output weights (output), with the class's readout "
             "direction (readout), and with that minus the mean of the other classes' (readout_difference).",
             formula="cos(norm weight ⊙ w_in, direction), all centred under a LayerNorm; of a gated neuron the gate's "
@@ -50,6 +55,7 @@ CARD = ExperimentCard(
         StatisticCard(
             name="auc_without_directions",
             unit="fraction",
+            titles={"": ("class neurons without class directions", "AUC of the best neuron per class")},
             meaning="The neuron's AUC when it cannot read the three directions, so when it cannot merely amplify.",
             formula="AUC of act(pre − x̂·Pv / s(x)): v the input weights with the norm folded in, P the projector on "
             "the three directions, x̂ the centred stream, s(x) the norm's own scale; in gated neurons gate and up",

@@ -13,12 +13,14 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import t as student_t
 from torch import Tensor
 
-from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Study, Tabulator, absents, bootstrap
-from rote.experiments.class_neurons.search import Found, halves, sampled_halves, search, searched_classes
+from rote.experiments.base import StackExperiment, Study
+from rote.experiments.class_neurons.card import CARD
+from rote.experiments.class_neurons.search import Best, halves, sampled_halves, search, searched_classes
 from rote.experiments.class_neurons.weights import cosines, direct_logits, directions, without_directions
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.populations import bootstrap, entities_of
+from rote.experiments.tabulator import Population, Tabulator
 from rote.model import Edit, Read, Site
-from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Readout, Stack, StackLayer
 from rote.stack.one_neuron import ablated, posts
@@ -65,15 +67,17 @@ class ClassNeurons(StackExperiment):
     control finds another one. Source: Fact Finding, post 3 (individual neurons).
     """
 
-    name = "class_neurons"
+    card = CARD
     n_permutations: int = 20
     name_neurons: bool = True
+
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=sizes.sample * (2 + 2 * sizes.n_classes) * sizes.n_layers)
 
     def for_controls(self) -> ClassNeurons:
         return replace(self, n_permutations=min(self.n_permutations, 3), name_neurons=False)
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         readout = next(iter(stack.readouts.values()))
         selection = halves(stack.entities, readout.relation, settings)
         chosen = sampled_halves(stack.entities.cls[readout.relation], selection, readout.relation, settings)
@@ -97,15 +101,10 @@ class ClassNeurons(StackExperiment):
             selection=selection,
             losses=losses,
         )
-        first, last = sample.entities.first, sample.entities.last
-        return self._record(neurons, stack.name, first, last, settings)
+        self._tabulate(neurons, replace(entities_of(sample, settings), where=~selection), settings, out)
 
-    def _on_model(self, study: Study) -> Record:
-        try:
-            stack = study.stack
-        except NotApplicable as error:
-            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
-        recall = study.recall
+    def on_model(self, study: Study, out: Tabulator) -> None:
+        stack, recall = study.stack, study.recall
         recall = recall.take(sampled_halves(recall.cls, recall.selection, recall.relation, study.settings))
         at, model = recall.full.subject_last, recall.model
         sites = [(Site("mlp_in", n), Site("mlp_post", n)) for n in stack.numbers]
@@ -129,9 +128,12 @@ class ClassNeurons(StackExperiment):
             selection=recall.selection,
             losses=losses,
         )
-        return self._record(neurons, "model", recall.prompts.first, recall.prompts.last, study.settings)
+        first, last = recall.prompts.first, recall.prompts.last
+        resamples = bootstrap(first, last, study.settings, recall.relation, one_token_names=False)
+        population = Population(bootstrap=resamples, where=~recall.selection, names=recall.names)
+        self._tabulate(neurons, population, study.settings, out)
 
-    def _record(self, neurons: _Neurons, stack: str, first: np.ndarray, last: np.ndarray, settings: Settings) -> Record:
+    def _tabulate(self, neurons: _Neurons, population: Population, settings: Settings, out: Tabulator) -> None:
         relation = neurons.readout.relation
         classes, reasons = searched_classes(neurons.cls, neurons.selection, len(neurons.readout.classes))
         generator = rng(settings.seed, self.name, relation)
@@ -143,20 +145,13 @@ class ClassNeurons(StackExperiment):
             n_permutations=self.n_permutations,
             generator=generator,
         )
-        out = Tabulator(
-            experiment=self.name,
-            stack=stack,
-            relation=relation,
-            seed=settings.seed,
-            bootstrap=bootstrap(first, last, settings, relation, one_token_names=False),
-            where=~neurons.selection,
-        )
+        out = out.over(population)
         for c, reason in reasons.items():
             for statistic in ("neuron_auc", "class_loss_nats", "cosine", "auc_without_directions", "direct_effect"):
                 out.absent(statistic, reason, cls=neurons.readout.classes[c])
         _Tabulation(out=out, neurons=neurons, classes=classes, found=found, named=self.name_neurons).tabulate()
-        table = {f"neurons_{stack}": _table(neurons, classes, found)} if stack in WITH_TABLE else {}
-        return out.record(**table)
+        if out.stack in WITH_TABLE:
+            out.table(f"neurons_{out.stack}", _table(neurons, classes, found))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,7 +161,7 @@ class _Tabulation:
     out: Tabulator
     neurons: _Neurons
     classes: Int[np.ndarray, " cls"]
-    found: Found
+    found: Best
     named: bool
 
     def tabulate(self) -> None:
@@ -219,7 +214,7 @@ class _Tabulation:
         """What permuted labels give, per class and as the mean over classes."""
         names = [self.neurons.readout.classes[c] for c in self.classes]
         for name, values in zip([*names, None], [*aucs.T, aucs.mean(axis=1)], strict=True):
-            key: dict[str, Any] = {"condition": condition, "unit": "fraction"}
+            key: dict[str, Any] = {"condition": condition}
             if name is not None:
                 key["cls"] = name
             self.out.estimate("neuron_auc", _over_permutations(values), **key)
@@ -237,7 +232,7 @@ class _Tabulation:
                 full = np.zeros(len(n.cls))
                 full[where] = values
                 mask = where & (n.cls == c)
-                self.out.mean("class_loss_nats", full, where=mask, condition=condition, unit="nats", **key)
+                self.out.mean("class_loss_nats", full, where=mask, condition=condition, **key)
         members = [(cls == c).astype(float) for c in self.classes]
         for condition, of_class in every.items():
 
@@ -246,7 +241,7 @@ class _Tabulation:
                 return np.asarray(np.mean(each, axis=0))
 
             estimate = self.out.bootstrap.interval(mean_over_classes, where=where)
-            self.out.estimate("class_loss_nats", estimate, condition=condition, unit="nats")
+            self.out.estimate("class_loss_nats", estimate, condition=condition)
 
     def _weights(self) -> None:
         """Cosines, the AUC without the three directions, the direct effect."""
@@ -258,9 +253,9 @@ class _Tabulation:
             for condition, cosine in cosines(at, neuron, n.readout, int(c)).items():
                 if cosine is None:
                     reason = "the neuron's input weights or that direction are all zero"
-                    self.out.absent("cosine", reason, condition=condition, unit="ratio", **key)
+                    self.out.absent("cosine", reason, condition=condition, **key)
                 else:
-                    self.out.value("cosine", cosine, condition=condition, unit="ratio", **key)
+                    self.out.value("cosine", cosine, condition=condition, **key)
                     angles.setdefault(condition, []).append(cosine)
             remove = directions(at, neuron, n.readout, int(c))
             scores.append(_numpy(without_directions(at, neuron, remove, x)))
@@ -268,12 +263,12 @@ class _Tabulation:
             estimate = self.out.bootstrap.interval(
                 _scaled_sd(n.activation(layer, neuron)[~n.selection], effect), where=~n.selection
             )
-            self.out.estimate("direct_effect", estimate, unit="logit", **key)
+            self.out.estimate("direct_effect", estimate, **key)
             effects.append(estimate.value)
         for condition, values in angles.items():
-            self.out.value("cosine", float(np.mean(values)), n=len(values), condition=condition, unit="ratio")
+            self.out.value("cosine", float(np.mean(values)), n=len(values), condition=condition)
         self._aucs("auc_without_directions", scores, ~n.selection, None)
-        self.out.value("direct_effect", float(np.mean(effects)), n=len(effects), unit="logit")
+        self.out.value("direct_effect", float(np.mean(effects)), n=len(effects))
 
 
 def _scaled_sd(values: np.ndarray, effect: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -297,7 +292,7 @@ def _over_permutations(values: Float[np.ndarray, " permutation"]) -> Estimate:
     return Estimate(value=mean, ci_low=max(mean - half, 0.0), ci_high=min(mean + half, 1.0), n=k)
 
 
-def _table(neurons: _Neurons, classes: np.ndarray, found: Found) -> pd.DataFrame:
+def _table(neurons: _Neurons, classes: np.ndarray, found: Best) -> pd.DataFrame:
     """Every neuron's AUC for every class on both halves."""
     sizes = [x.shape[1] for x in neurons.post]
     layer = np.repeat([at.number for at in neurons.layers], sizes)

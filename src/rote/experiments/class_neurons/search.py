@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from rote.errors import NotApplicable
-from rote.experiments.base import sampled
+from rote.experiments.populations import sampled
 from rote.settings import Settings
 from rote.stack import Entities
 from rote.statistics import aucs_of_ranks, average_ranks, mann_whitney_p, stratified_halves
@@ -18,7 +18,7 @@ LEAST_OF_CLASS = 2  # entities of a class, and of the others, in each half
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Found:
+class Best:
     """The search over all neurons of all layers, numbered through; axes `cls` are the classes searched for.
 
     `neuron` has the highest AUC on the selection half (the first of equal ones). `auc_*` hold every neuron's AUC on
@@ -84,7 +84,7 @@ def search(
     *,
     n_permutations: int,
     generator: np.random.Generator,
-) -> Found:
+) -> Best:
     """Find the best neuron of each class; then search again with the classes permuted within each half.
 
     A permutation gives both halves new classes with the same counts, so nothing that holds of one half holds of the
@@ -101,7 +101,7 @@ def search(
         best = first.argmax(axis=0)
         permuted[0, k] = first[best, np.arange(len(classes))]
         permuted[1, k] = np.diag(aucs_of_ranks(ranks[1][best], drawn[1]))
-    return Found(
+    return Best(
         neuron=neuron,
         auc_selection=aucs[0],
         auc_report=aucs[1],

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard, first_order_card
+from rote.catalog.types import CIRCUIT, ExperimentCard, PublishedValue, Source, StatisticCard, first_order_card
 
 CARD = ExperimentCard(
     name="concatenation",
     title="How do the tokens of a name come together?",
     question="Which heads bring the first name to the last token, and is the result a plain sum of the two tokens?",
     method=(
-        "Each head's output at the entity's last token is resampled in turn, each layer's attention there is "
-        "ablated, and "
-        "the second concatenating layer is forbidden to attend to itself. "
-        "The input of the look-up layers is then split, over all combinations of first and last names, into "
-        "a part for "
-        "the first token, a part for the last, a constant, and what only both together explain."
+        "Each head's output at the entity's last token is resampled in turn, each layer's attention there is ablated, "
+        "and the second concatenating layer is forbidden to attend to itself. The input of the look-up layers is then "
+        "split, over all combinations of first and last names, into a part for the first token, a part for the last, a "
+        "constant, and what only both together explain."
     ),
     source=Source(post=2, section="token concatenation by previous-token heads"),
-    applies_to=("model",),
+    takes=(CIRCUIT,),
+    seconds=5.6,
     needs=("known_facts", "two_token_names"),
     statistics=(
         StatisticCard(
@@ -30,31 +29,33 @@ CARD = ExperimentCard(
         StatisticCard(
             name="attention_ablated_accuracy",
             unit="fraction",
-            meaning="Accuracy with one layer's attention at the entity's last token ablated; low for layers "
-            "that "
+            conditions=("mean", "resample"),
+            shown="percent",
+            meaning="Accuracy with one layer's attention at the entity's last token ablated; low for layers that "
             "concatenate.",
             formula="accuracy with attn_out[layer] replaced there by its mean or by another entity's",
         ),
         StatisticCard(
             name="self_attention_forbidden_accuracy",
             unit="fraction",
+            shown="percent",
             meaning="Accuracy when the second concatenating layer may not attend from the last token to itself.",
             formula="accuracy with that edge's attention set to 0 and the rest renormalised",
         ),
         StatisticCard(
             name="patterns_frozen_accuracy",
             unit="fraction",
+            shown="percent",
             meaning="Accuracy with the attention patterns held at their mean over two-token names.",
             formula="accuracy with mean patterns in place of each name's own",
         ),
         StatisticCard(
             name="concatenation_r2",
             unit="fraction",
-            meaning="Share of the look-up's input that is a plain sum of a part per token; 1 means no "
-            "look-up has "
+            meaning="Share of the look-up's input that is a plain sum of a part per token; 1 means no look-up has "
             "happened yet.",
-            formula="1 − variance of the interaction / total variance, over all combinations of names, "
-            "patterns not frozen",
+            formula="1 − variance of the interaction / total variance, over all combinations of names, patterns not "
+            "frozen",
         ),
         StatisticCard(
             name="closed_form_difference",

@@ -21,24 +21,26 @@ from rote.circuit.concatenation import (
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
 from rote.circuit.product import frozen_patterns
 from rote.errors import NotApplicable
-from rote.experiments.base import Experiment, Study, Tabulator
+from rote.experiments.base import Experiment, Study
+from rote.experiments.concatenation.card import CARD
+from rote.experiments.cost import Cost, Sizes
 from rote.experiments.sweeps import N_PASSES_CHECKED, is_first_order, samples, tabulate_agreement
+from rote.experiments.tabulator import Tabulator
 from rote.model import Edit
-from rote.records import Record
 
 
 class ConcatenationExperiment(Experiment):
     """Total effects, ablated and frozen attention, and how additive the stack's input is in the two names."""
 
-    name = "concatenation"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
-        out = study.tabulator(self.name)
-        sampled = study.sample.tabulator(self.name)
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=sizes.read * (sizes.n_heads + sizes.draws) * sizes.sample * sizes.n_layers)
+
+    def measure(self, study: Study, out: Tabulator) -> None:
+        sampled = out.over(study.sample.population)
         _total_effects(study.sample, sampled)
         _ablated(study.sample, sampled)
-        out.rows += sampled.rows
-        out.absents += sampled.absents
         for statistic, measure in (
             ("self_attention_forbidden_accuracy", _forbidden),
             ("patterns_frozen_accuracy", _frozen),
@@ -46,7 +48,6 @@ class ConcatenationExperiment(Experiment):
             ("closed_form_difference", _closed_form),
         ):
             _or_absent(out, statistic, measure, study)
-        return out.record()
 
 
 def _or_absent(out: Tabulator, statistic: str, measure: Callable[[Study, Tabulator], None], study: Study) -> None:
@@ -63,7 +64,7 @@ def _total_effects(study: Study, out: Tabulator) -> None:
     first, first_order = total_effects_first_order(study.recall, n_layers), _first_order(study, n_layers)
     effects = first if first_order else total_effects(study.recall, n_layers)
     keys = [
-        {"layer": layer, "head": head, "site": "z", "position": "subject_last", "unit": "logit"}
+        {"layer": layer, "head": head, "site": "z", "position": "subject_last"}
         for layer in range(effects.shape[1])
         for head in range(effects.shape[2])
     ]
@@ -95,7 +96,7 @@ def _ablated(study: Study, out: Tabulator) -> None:
         for how in ABLATIONS:
             draws = attention_ablated(study.recall, (layer,), how)
             correct = np.mean([scores.correct_cls.cpu().numpy() for scores in draws], axis=0)
-            key = {"layer": layer, "position": "subject_last", "unit": "fraction", "site": "attn_out"}
+            key = {"layer": layer, "position": "subject_last", "site": "attn_out"}
             out.mean("attention_ablated_accuracy", correct, condition=how, **key)
 
 
@@ -126,7 +127,7 @@ def _frozen(study: Study, out: Tabulator) -> None:
     x = residuals(recall, [*patterns, *late], (window.stop,), name_only=True)[window.stop]
     two = np.isin(np.arange(len(recall)), facts)
     correct = readout.centred_on(x[two]).predict(x) == recall.cls
-    key = {"layer": window.stop, "site": "resid_post", "position": "subject_last", "unit": "fraction"}
+    key = {"layer": window.stop, "site": "resid_post", "position": "subject_last"}
     out.mean("patterns_frozen_accuracy", correct, where=study.report & two, **key)
 
 
@@ -145,7 +146,7 @@ def _r2(study: Study, out: Tabulator) -> None:
     window = study.circuit.window
     value, n = concatenation_r2(study.recall, window.start)
     site = "resid_pre" if study.recall.model.parallel else "resid_mid"
-    out.value("concatenation_r2", value, n=n, layer=window.start, site=site, unit="fraction")
+    out.value("concatenation_r2", value, n=n, layer=window.start, site=site)
 
 
 def _closed_form(study: Study, out: Tabulator) -> None:
@@ -153,4 +154,4 @@ def _closed_form(study: Study, out: Tabulator) -> None:
     tables = input_tables(study.recall, start)
     value = closed_form_difference(study.recall, tables, start)
     n = len(tables.product.firsts) + len(tables.product.lasts)
-    out.value("closed_form_difference", value, n=n, layer=start, unit="ratio")
+    out.value("closed_form_difference", value, n=n, layer=start)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import CIRCUIT, ExperimentCard, PublishedValue, Source, StatisticCard
 
 CARD = ExperimentCard(
     name="direct_effects",
     title="Which heads write the answer?",
     question="Which attention heads and MLPs write the answer directly into the logits at the end of the prompt?",
     method=(
-        "Each head and each MLP in turn has its output at the prompt's end replaced, along the direct path "
-        "into the "
-        "unembedding only, by its output on a prompt about an entity of another class. "
-        "The effect is how far the logit of the right class falls against that of the other class; the heads "
-        "are ranked "
-        "on one half of the entities and reported on the other."
+        "Each head and each MLP in turn has its output at the prompt's end replaced, along the direct path into the "
+        "unembedding only, by its output on a prompt about an entity of another class. The effect is how far the logit "
+        "of the right class falls against that of the other class; the heads are ranked on one half of the entities "
+        "and reported on the other."
     ),
     source=Source(post=2, section="attribute extraction: the heads that write the sport"),
-    applies_to=("model",),
+    takes=(CIRCUIT,),
+    seconds=3.5,
     needs=("known_facts",),
     statistics=(
         StatisticCard(
             name="direct_effect",
             unit="logit",
+            conditions=("selection", "report"),
             meaning="How much one node supports the right class against another, directly.",
-            formula="drop of logit[clean class] − logit[other class] when the node's direct path is "
-            "resampled, "
-            "the final norm's scale frozen",
+            formula="drop of logit[clean class] − logit[other class] when the node's direct path is resampled, the "
+            "final norm's scale frozen",
         ),
         StatisticCard(
             name="top_head",

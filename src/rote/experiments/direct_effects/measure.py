@@ -6,17 +6,21 @@ import numpy as np
 
 from rote.circuit.direct_effects import direct_effects
 from rote.experiments.base import Experiment, Study
-from rote.records import Record
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.direct_effects.card import CARD
+from rote.experiments.tabulator import Tabulator
 
 
 class DirectEffectsExperiment(Experiment):
     """`direct_effect` of every head and MLP on both halves, and the top heads chosen on the selection half."""
 
-    name = "direct_effects"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=2 * sizes.n_facts * sizes.n_layers)
+
+    def measure(self, study: Study, out: Tabulator) -> None:
         effects = direct_effects(study.recall)
-        out = study.tabulator(self.name)
         keys = [
             {"site": "z", "layer": layer, "head": head}
             for layer in range(effects.heads.shape[1])
@@ -25,9 +29,8 @@ class DirectEffectsExperiment(Experiment):
         keys += [{"site": "mlp_out", "layer": layer} for layer in range(effects.mlps.shape[1])]
         values = np.concatenate([effects.heads.reshape(len(effects.heads), -1), effects.mlps], axis=1)
         for condition, where in (("selection", ~study.report), ("report", study.report)):
-            full = [{**key, "position": "end", "condition": condition, "unit": "logit"} for key in keys]
+            full = [{**key, "position": "end", "condition": condition} for key in keys]
             full[0]["where"] = where
             out.means(["direct_effect"] * len(full), values, full)
         for rank, (layer, head) in enumerate(study.circuit.top_heads, start=1):
-            out.value("top_head", rank, layer=layer, head=head, position="end", unit="rank")
-        return out.record()
+            out.value("top_head", rank, layer=layer, head=head, position="end")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from rote.experiments.base import Experiment, Study, on_stack
-from rote.records import Record
+from rote.experiments.base import Experiment, Study
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.effective_model.card import CARD
+from rote.experiments.populations import entities_of
+from rote.experiments.tabulator import Tabulator
 from rote.stack import Stack
 from rote.statistics import rng
 
@@ -13,11 +16,14 @@ from rote.statistics import rng
 class EffectiveModelExperiment(Experiment):
     """Accuracy, loss and agreement of the effective model on entities that no choice was made on."""
 
-    name = "effective_model"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=0.1 * sizes.n_facts * sizes.n_layers)
+
+    def measure(self, study: Study, out: Tabulator) -> None:
         stack, relation = study.stack, study.recall.relation
-        out = on_stack(self.name, stack, study.settings)
+        out = out.over(entities_of(stack, study.settings), stack.name)
         entities, cls = stack.entities, stack.entities.cls[relation]
         correct, loss, predicted = _answers(stack, relation)
         model = study.recall.clean.scores.class_logits.argmax(-1).cpu().numpy()[study.recall.two_token]
@@ -28,16 +34,15 @@ class EffectiveModelExperiment(Experiment):
             ("selection", entities.selection),
             ("shared", ~entities.selection & shared),
         ):
-            key = {"condition": condition, "unit": "fraction"}
+            key = {"condition": condition}
             out.mean("effective_accuracy", correct, where=where, **key)
             out.mean("effective_agreement", predicted == model, where=where, **key)
-            out.mean("effective_loss_nats", loss, where=where, condition=condition, unit="nats")
+            out.mean("effective_loss_nats", loss, where=where, condition=condition)
             if where.any():
                 balanced = out.bootstrap.balanced_accuracy(correct, cls, where=where)
                 out.estimate("effective_balanced_accuracy", balanced, **key)
         where = ~entities.selection
-        out.mean("effective_accuracy", shuffled, where=where, condition="shuffled", unit="fraction")
-        return out.record()
+        out.mean("effective_accuracy", shuffled, where=where, condition="shuffled")
 
 
 def _answers(stack: Stack, relation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

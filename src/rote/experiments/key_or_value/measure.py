@@ -6,19 +6,24 @@ import numpy as np
 
 from rote.asking import ABLATIONS
 from rote.circuit.top_heads import key_or_value
-from rote.experiments.base import Experiment, Study, Tabulator
-from rote.records import Record
+from rote.experiments.base import Experiment, Study
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.key_or_value.card import CARD
+from rote.experiments.tabulator import Tabulator
 
 
 class KeyOrValueExperiment(Experiment):
     """Accuracy with each early MLP ablated only along the top heads' key inputs, or only along their value inputs."""
 
-    name = "key_or_value"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=2 * sizes.read * sizes.draws * sizes.sample * (2 + sizes.after))
+
+    def measure(self, study: Study, out: Tabulator) -> None:
         study = study.sample
         recall, heads = study.recall, study.circuit.top_heads
-        out = study.tabulator(self.name)
+        out = out.over(study.population)
         clean = recall.clean.scores
         _pair(study, out, clean.correct.cpu().numpy(), clean.correct_cls.cpu().numpy(), condition="clean")
         for mlp in range(max(layer for layer, _ in heads)):
@@ -27,9 +32,8 @@ class KeyOrValueExperiment(Experiment):
                     draws = key_or_value(recall, heads, mlp, letter, how)
                     right, right_cls = (np.mean([d[i] for d in draws], axis=0) for i in (0, 1))
                     _pair(study, out, right, right_cls, condition=f"{path}:{how}", source=f"mlp.{mlp}")
-        return out.record()
 
 
 def _pair(study: Study, out: Tabulator, right: np.ndarray, right_cls: np.ndarray, **key: str) -> None:
-    out.mean("accuracy", right, unit="fraction", **key)
-    out.mean("accuracy_cls", right_cls, unit="fraction", **key)
+    out.mean("accuracy", right, **key)
+    out.mean("accuracy_cls", right_cls, **key)

@@ -2,89 +2,114 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import FACTS, ExperimentCard, PublishedValue, Source, StatisticCard
 
 CARD = ExperimentCard(
     name="known_facts",
     title="Which facts does the model know?",
     question="How many of the facts does the model know, and how far would one get from the tokens of a name alone?",
     method=(
-        "Every fact is put to the model with its prompt, and the probability of the correct attribute's "
-        "first token "
-        "is read from the whole vocabulary; a fact is known if that probability is above one half. "
-        "Guesses that use no look-up at all (the commonest class, or the commonest class among other "
-        "entities that "
-        "share the first or last token) are scored leave-one-out beside it."
+        "Every fact is put to the model with its prompt, and the probability of the correct attribute's first token is "
+        "read from the whole vocabulary; a fact is known if that probability is above one half. Guesses that use no "
+        "look-up at all (the commonest class, or the commonest class among other entities that share the first or last "
+        "token) are scored leave-one-out beside it."
     ),
     source=Source(post=2, section="the narrow task of athletes and their sports, and what single tokens give away"),
-    applies_to=("model",),
+    takes=(FACTS,),
+    seconds=3.0,
     statistics=(
-        StatisticCard(name="n_facts", unit="count", meaning="Facts put to the model.", formula="number of facts"),
+        StatisticCard(
+            name="n_facts",
+            unit="count",
+            conditions=("all", "two_token"),
+            meaning="Facts put to the model.",
+            formula="number of facts",
+        ),
         StatisticCard(
             name="n_known",
             unit="count",
+            conditions=("all", "two_token"),
             meaning="Facts that the model knows.",
             formula="number of facts with p(first token of the correct attribute) > 0.5",
         ),
         StatisticCard(
             name="accuracy",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="How often the most probable token of all is the right one.",
             formula="mean of [argmax over the vocabulary = correct attribute's first token]",
         ),
         StatisticCard(
             name="accuracy_cls",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="How often the right class is the most probable of the relation's classes.",
             formula="mean of [argmax over the classes = correct class]",
         ),
         StatisticCard(
             name="loss_nats",
             unit="nats",
+            conditions=("all", "two_token"),
             meaning="Loss on the correct attribute's first token, over all facts and for each class.",
             formula="mean of −log p(correct attribute's first token)",
         ),
         StatisticCard(
             name="baseline_majority",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="Accuracy of always guessing the commonest class of the other entities.",
             formula="leave-one-out accuracy of the majority class",
         ),
         StatisticCard(
             name="baseline_last",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="Accuracy of guessing from the last token of the name.",
-            formula="leave-one-out accuracy of the majority class among entities with the same last token, "
-            "else of the majority class",
+            formula="leave-one-out accuracy of the majority class among entities with the same last token, else of "
+            "the majority class",
         ),
         StatisticCard(
             name="baseline_first",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="Accuracy of guessing from the first token of the name.",
-            formula="leave-one-out accuracy of the majority class among entities with the same first token, "
-            "else of the majority class",
+            formula="leave-one-out accuracy of the majority class among entities with the same first token, else of "
+            "the majority class",
         ),
         StatisticCard(
             name="baseline_additive_fit",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="How much a linear model on both tokens can memorise; in-sample, so no evidence of look-up.",
             formula="in-sample accuracy of a linear classifier on one-hot first and last tokens",
         ),
         StatisticCard(
             name="shared_first",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="Entities whose first token occurs in another entity.",
             formula="share of entities with a shared first token",
         ),
         StatisticCard(
             name="shared_last",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="Entities whose last token occurs in another entity.",
             formula="share of entities with a shared last token",
         ),
         StatisticCard(
             name="shared_both",
             unit="fraction",
+            conditions=("all", "two_token"),
+            shown="percent",
             meaning="Entities for which both hold.",
             formula="share of entities with a shared first and a shared last token",
         ),

@@ -6,44 +6,38 @@ import numpy as np
 import pandas as pd
 
 from rote.asking import KnownFacts
-from rote.experiments.base import Experiment, Study, Tabulator, bootstrap
+from rote.experiments.base import Experiment, Facts
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.known_facts.card import CARD
+from rote.experiments.tabulator import Tabulator
 from rote.facts import RelationPrompts, Tokenizer
-from rote.records import Record
-from rote.settings import Settings
 from rote.statistics import additive_fit, baseline_first, baseline_last, baseline_majority
 
 
 class KnownFactsExperiment(Experiment):
     """Accuracy, loss and token-only baselines over all facts, and over those with two-token names."""
 
-    name = "known_facts"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
-        return tabulate(study.prompts, study.known, study.settings, study.recall.model.tokenizer)
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=sizes.n_facts * sizes.n_layers)
 
-
-def tabulate(prompts: RelationPrompts, known: KnownFacts, settings: Settings, tokenizer: Tokenizer) -> Record:
-    """The record of known_facts: it exists whether or not anything is known, over all facts and both halves."""
-    out = Tabulator(
-        experiment="known_facts",
-        stack="model",
-        relation=prompts.relation.name,
-        seed=settings.seed,
-        bootstrap=bootstrap(prompts.first, prompts.last, settings, prompts.relation.name),
-    )
-    two = prompts.n_name_tokens == 2
-    for condition, where in (("all", np.ones(len(prompts), dtype=bool)), ("two_token", two)):
-        if where.any():
-            _rows(out, prompts, known, condition, where)
-        else:
-            out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
-    return out.record(facts=_table(prompts, known, tokenizer), left_out=_left_out(prompts))
+    def measure(self, given: Facts, out: Tabulator) -> None:
+        prompts, known = given.prompts, given.known
+        two = prompts.n_name_tokens == 2
+        for condition, where in (("all", np.ones(len(prompts), dtype=bool)), ("two_token", two)):
+            if where.any():
+                _rows(out, prompts, known, condition, where)
+            else:
+                out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
+        out.table("facts", _table(prompts, known, given.model.tokenizer))
+        out.table("left_out", _left_out(prompts))
 
 
 def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition: str, where: np.ndarray) -> None:
     n, cls, first, last = int(where.sum()), prompts.cls[where], prompts.first[where], prompts.last[where]
-    out.value("n_facts", n, condition=condition, unit="count", n=n)
-    out.value("n_known", int(known.known[where].sum()), condition=condition, unit="count", n=n)
+    out.value("n_facts", n, condition=condition, n=n)
+    out.value("n_known", int(known.known[where].sum()), condition=condition, n=n)
     shares_first, shares_last = _shared(first), _shared(last)
     values = {
         "accuracy": known.correct[where],
@@ -57,11 +51,11 @@ def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition
         "shared_both": shares_first & shares_last,
     }
     for statistic, value in values.items():
-        out.mean(statistic, _spread(value, where), where=where, condition=condition, unit="fraction")
-    out.mean("loss_nats", -known.log_prob, where=where, condition=condition, unit="nats")
+        out.mean(statistic, _spread(value, where), where=where, condition=condition)
+    out.mean("loss_nats", -known.log_prob, where=where, condition=condition)
     for index, name in enumerate(prompts.classes):
         members = where & (prompts.cls == index)
-        out.mean("loss_nats", -known.log_prob, where=members, condition=condition, cls=name, unit="nats")
+        out.mean("loss_nats", -known.log_prob, where=members, condition=condition, cls=name)
 
 
 def _spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -9,9 +9,12 @@ from jaxtyping import Bool, Float
 
 from rote.circuit.product import Product, read_names
 from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Study, Tabulator, absents, on_stack, reported
+from rote.experiments.base import StackExperiment, Study
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.known_norms.card import CARD
+from rote.experiments.populations import entities_of, reported
+from rote.experiments.tabulator import Tabulator
 from rote.model import Site
-from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
 from rote.statistics import adjusted_by_fixed_effects, rng
@@ -24,33 +27,29 @@ class KnownNorms(StackExperiment):
     `adjusted` subtracts first-token and last-token fixed effects of the norm. Source: Fact Finding, post 3.
     """
 
-    name = "known_norms"
+    card = CARD
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def cost(self, sizes: Sizes) -> Cost:
+        names = sizes.sample + sizes.settings.n_unknown
+        return Cost(blocks=sizes.short * names * sizes.read, names=names)
+
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         sample = reported(stack, settings)
         first, last, known = names(sample, settings)
-        out = on_stack(self.name, sample, settings)
+        out = out.over(entities_of(sample, settings))
         run = sample.run(sample.inputs(first, last))
         norms = [x.double().norm(dim=-1).cpu().numpy() for x in run.mlp_out]
         _tabulate(out, norms, stack.numbers, first, last, known)
-        return out.record()
 
-    def _on_model(self, study: Study) -> Record:
-        try:
-            sample = reported(study.stack, study.settings)
-        except NotApplicable as error:
-            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
-        recall = study.recall
+    def on_model(self, study: Study, out: Tabulator) -> None:
+        sample, recall = reported(study.stack, study.settings), study.recall
         first, last, known = names(sample, study.settings)
         layers = study.circuit.window.layers
         sites = [Site(recall.model.mlp_contribution, layer) for layer in layers]
         values = read_names(recall, Product.of(recall), first, last, sites)
-        out = on_stack(self.name, sample, study.settings)
-        out.stack = "model"
+        out = out.over(entities_of(sample, study.settings))
         norms = [values[site].double().norm(dim=-1).cpu().numpy() for site in sites]
         _tabulate(out, norms, layers, first, last, known)
-        return out.record()
 
 
 def names(stack: Stack, settings: Settings) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " name"]]:
@@ -87,8 +86,8 @@ def _tabulate(
         for condition, values in (("raw", norm), ("adjusted", adjusted_by_fixed_effects(norm, first, last))):
             key = {"site": "mlp_out", "layer": number, "condition": condition}
             try:
-                out.estimate("norm_auc", resamples.auc(values, known), unit="fraction", **key)
-                out.estimate("norm_d", resamples.cohens_d(values, known), unit="SD", **key)
+                out.estimate("norm_auc", resamples.auc(values, known), **key)
+                out.estimate("norm_d", resamples.cohens_d(values, known), **key)
             except NotApplicable as error:
                 out.absent("norm_auc", error.reason, **key)
                 out.absent("norm_d", error.reason, **key)

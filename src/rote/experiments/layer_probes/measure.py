@@ -11,9 +11,12 @@ from torch import Tensor
 
 from rote.circuit.concatenation import stack_site
 from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Study, Tabulator, absents, on_stack, reported
+from rote.experiments.base import StackExperiment, Study
+from rote.experiments.cost import WINDOW, Cost, Sizes
+from rote.experiments.layer_probes.card import CARD
+from rote.experiments.populations import entities_of, reported
+from rote.experiments.tabulator import Tabulator
 from rote.model import Read, Site
-from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Readout, Stack
 from rote.statistics import Estimate, rng
@@ -30,24 +33,23 @@ class LayerProbes(StackExperiment):
     accuracy over the layers, found anew in every resample. Source: Fact Finding, post 3.
     """
 
-    name = "layer_probes"
+    card = CARD
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def cost(self, sizes: Sizes) -> Cost:
+        splits = (WINDOW + 1) * sizes.settings.n_probe_seeds
+        return Cost(splits=splits, stack_splits=splits)
+
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         readout = next(iter(stack.readouts.values()))
         sample = reported(stack, settings)
         run = sample.run_entities()
         start = "resid_pre" if stack.layers[0].parallel else "resid_mid"
-        out = on_stack(self.name, sample, settings)
+        out = out.over(entities_of(sample, settings))
         cls = sample.entities.cls[readout.relation]
         _tabulate(out, start, run.resid, run.mlp_out, cls, stack.numbers, readout, settings)
-        return out.record()
 
-    def _on_model(self, study: Study) -> Record:
-        try:
-            stack = reported(study.stack, study.settings)
-        except NotApplicable as error:
-            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
+    def on_model(self, study: Study, out: Tabulator) -> None:
+        stack = reported(study.stack, study.settings)
         recall, window = study.recall, study.circuit.window
         place = {name: index for index, name in enumerate(recall.names)}
         facts = torch.as_tensor([place[name] for name in stack.entities.names])
@@ -59,13 +61,11 @@ class LayerProbes(StackExperiment):
         readout = next(iter(study.stack.readouts.values()))
         last, use = values[posts[-1]], recall.selection
         fitted = readout.centred_on(last[torch.as_tensor(use)]).calibrated(last, recall.cls, use)
-        out = on_stack(self.name, stack, study.settings)
-        out.stack = "model"
+        out = out.over(entities_of(stack, study.settings))
         resid = [values[s][facts] for s in (site, *posts)]
         mlp_out = [values[s][facts] for s in outs]
         cls = stack.entities.cls[recall.relation]
         _tabulate(out, site.name, resid, mlp_out, cls, window.layers, fitted, study.settings)
-        return out.record()
 
 
 def _tabulate(
@@ -87,17 +87,17 @@ def _tabulate(
     )
     counts = [_probe(x.cpu().numpy(), cls, tests) for x in resid]
     for (right, tested), x, key in zip(counts, resid, keys, strict=True):
-        out.estimate("probe_accuracy", _share(out, right, tested), unit="fraction", **key)
-        out.estimate("probe_balanced_accuracy", _balanced(out, right, tested, cls), unit="fraction", **key)
+        out.estimate("probe_accuracy", _share(out, right, tested), **key)
+        out.estimate("probe_balanced_accuracy", _balanced(out, right, tested, cls), **key)
         loss = -readout.centred_on(x).log_probs(x).cpu().double().numpy()[np.arange(len(cls)), cls]
-        out.mean("readout_loss_nats", loss, unit="nats", **key)
+        out.mean("readout_loss_nats", loss, **key)
     alone = [resid[0] + x for x in mlp_out]
     rights = np.stack([readout.centred_on(x).predict(x) == cls for x in alone], axis=1)
     for number, right in zip(numbers, rights.T, strict=True):
-        out.mean("layer_alone", right, site="mlp_out", layer=number, unit="fraction")
-    out.estimate("layer_alone", _least(out, rights), condition="least", unit="fraction")
+        out.mean("layer_alone", right, site="mlp_out", layer=number)
+    out.estimate("layer_alone", _least(out, rights), condition="least")
     try:
-        out.estimate("early_rise", _early_rise(out, counts), unit="fraction")
+        out.estimate("early_rise", _early_rise(out, counts))
     except NotApplicable as error:
         out.absent("early_rise", error.reason)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _LINEAR = Source(post=3, section="how much linear structure is broken, layer by layer")
 _WINDOW = ("known_facts", "two_token_names", "lookup_window")
@@ -12,26 +12,29 @@ CARD = ExperimentCard(
     title="How far does each layer depart from a sum over tokens?",
     question="If two known names swap surnames and nobody is called that, does the sum of activations notice?",
     method=(
-        "For pairs of known names (A, B) whose surname swaps (C, D) are both unknown, the midpoint of A and "
-        "B is compared "
-        "with the midpoint of C and D, relative to the distance to midpoints of unrelated unknown names. "
-        "A layer that treats the tokens one by one gives 0; permuted weights and pairs of unknown names show "
-        "what any "
+        "For pairs of known names (A, B) whose surname swaps (C, D) are both unknown, the midpoint of A and B is "
+        "compared with the midpoint of C and D, relative to the distance to midpoints of unrelated unknown names. A "
+        "layer that treats the tokens one by one gives 0; permuted weights and pairs of unknown names show what any "
         "nonlinear layer would give."
     ),
     source=_LINEAR,
     applies_to=("effective",),
+    takes=(STACK,),
+    seconds=1.3,
     needs=_WINDOW,
     statistics=(
         StatisticCard(
             name="broken_fraction",
             unit="ratio",
+            conditions=("real", "shuffled", "shuffled_matched", "unknown_pairs"),
+            titles={"": ("broken linear structure", "share of the distance between midpoints")},
             meaning="How much of the layer's output is not a sum over the two tokens, for known names.",
             formula="median over pairs of ‖mid(A,B) − mid(C,D)‖ / mean over 16 draws of ‖mid(A,B) − mid(C′,D′)‖",
         ),
         StatisticCard(
             name="interaction_share",
             unit="ratio",
+            titles={"": ("joint part of the MLP outputs", "share of standard deviation")},
             meaning="The same over all combinations of at most 200 first and 200 last names, as a share of standard "
             "deviation; without a layer, of all layers together.",
             formula="√(variance of the interaction / total variance), both summed over d_model and, without a layer, "

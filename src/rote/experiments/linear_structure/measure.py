@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rote.errors import InputError
-from rote.experiments.base import StackExperiment, Tabulator, joined, on_stack, reported, within_product
-from rote.records import Record
+from rote.experiments.base import StackExperiment
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.linear_structure.card import CARD
+from rote.experiments.populations import entities_of, reported, within_product
+from rote.experiments.tabulator import Tabulator
 from rote.settings import Settings
 from rote.stack import Stack
 from rote.stack.product import Effects, product_effects
@@ -38,8 +41,12 @@ class LinearStructure(StackExperiment):
     of CONDITIONS. Source: Fact Finding, post 3 (known names break linear structure).
     """
 
-    name: ClassVar[str] = "linear_structure"
+    card = CARD
     conditions: tuple[str, ...] = CONDITIONS
+
+    def cost(self, sizes: Sizes) -> Cost:
+        settings = sizes.settings
+        return Cost(names=2 * sizes.product + 2 * settings.n_pairs * (1 + settings.n_pair_draws))
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.conditions) - set(CONDITIONS))
@@ -51,11 +58,9 @@ class LinearStructure(StackExperiment):
     def for_controls(self) -> LinearStructure:
         return LinearStructure(conditions=("real",))
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         sample = reported(stack, settings)
-        out = on_stack(self.name, sample, settings)
-        table = pd.DataFrame()
+        out = out.over(entities_of(sample, settings))
         relation = next(iter(stack.readouts))
         for condition in self.conditions:
             generator = rng(settings.seed, "linear_structure", f"{relation}/{condition == 'unknown_pairs'}")
@@ -69,11 +74,9 @@ class LinearStructure(StackExperiment):
             broken = broken_fractions(studied, pairs)
             _rows(out, broken, pairs, stack.numbers, condition)
             if condition == "real":
-                table = _table(sample, pairs, broken, stack.numbers)
+                out.table("pairs", _table(sample, pairs, broken, stack.numbers))
         product = within_product(sample, settings)
-        interactions = on_stack(self.name, product, settings)
-        _interactions(interactions, product)
-        return joined([out.record(pairs=table), interactions.record()])
+        _interactions(out.over(entities_of(product, settings)), product)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +207,7 @@ def _rows(
         if np.isnan(values).any():
             out.absent("broken_fraction", "the output is the same for all names, so nothing can break", **key)
         else:
-            out.estimate("broken_fraction", resamples.median(values), unit="ratio", **key)
+            out.estimate("broken_fraction", resamples.median(values), **key)
 
 
 def _interactions(out: Tabulator, stack: Stack) -> None:
@@ -214,8 +217,8 @@ def _interactions(out: Tabulator, stack: Stack) -> None:
     counts = _counts(out, firsts, lasts)
     for site, layers in (("mlp_out", mlp_out), ("resid_post", resid_post)):
         for number, effect in zip(stack.numbers, layers, strict=True):
-            _interaction(out, [effect], counts, {"site": site, "layer": number, "unit": "ratio"})
-    _interaction(out, mlp_out, counts, {"site": "mlp_out", "unit": "ratio"})
+            _interaction(out, [effect], counts, {"site": site, "layer": number})
+    _interaction(out, mlp_out, counts, {"site": "mlp_out"})
 
 
 def _interaction(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import TEXT, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _LOCAL = Source(post=5, section="the residual stream of truncated contexts against that of full ones")
 
@@ -17,12 +17,12 @@ CARD = ExperimentCard(
         "reported as a median over tokens of every category, with intervals from resampling whole strings."
     ),
     source=_LOCAL,
-    applies_to=("model",),
-    needs=("text",),
+    takes=(TEXT,),
     statistics=(
         StatisticCard(
             name="truncated_cosine",
             unit="ratio",
+            conditions=("all", "newline", "full_stop", "comma", "common_word", "alphabetic", "other"),
             meaning="How much of its direction the residual stream keeps when all but the last tokens are left out.",
             formula="median over tokens of cos(x_k − m, x − m) after each block: x with full context, x_k with the "
             "last k tokens (the token itself among them; parameters: length k, positions), m = mean of x over the "
@@ -32,11 +32,16 @@ CARD = ExperimentCard(
         StatisticCard(
             name="truncated_cosine_squared",
             unit="ratio",
+            conditions=("all", "newline", "full_stop", "comma", "common_word", "alphabetic", "other"),
             meaning="The same squared: the share of the variance along the direction with full context.",
             formula="median over tokens of cos²",
         ),
         StatisticCard(
-            name="n_tokens", unit="count", meaning="Tokens looked at, per category.", formula="number of tokens"
+            name="n_tokens",
+            unit="count",
+            conditions=("all", "newline", "full_stop", "comma", "common_word", "alphabetic", "other"),
+            meaning="Tokens looked at, per category.",
+            formula="number of tokens",
         ),
         StatisticCard(
             name="n_strings",

@@ -8,28 +8,45 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from rote.errors import NotApplicable
-from rote.experiments.base import Reading, Tabulator, TextExperiment
+from rote.experiments.base import Experiment, Reading
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.local_processing.card import CARD
 from rote.experiments.local_processing.contexts import Contexts, cosines
+from rote.experiments.tabulator import Population, Tabulator
+from rote.model import Model
 from rote.model.placing import require_positions
-from rote.records import Record
 from rote.settings import Settings
 from rote.statistics import PigeonholeBootstrap, rng
-from rote.text import CATEGORIES, Strings, cut_strings
+from rote.text import CATEGORIES, Strings, Text, cut_strings
 
+MEDIANS_S = 1.5e-8  # all medians of one layer and length, per resample and token, as measured
 TOKENS_PER_PROMPT = 16  # batch_size counts prompts of facts; a batch of strings has as many tokens as those
 ALL = "all"
 
 
-class LocalProcessing(TextExperiment):
+class LocalProcessing(Experiment):
     """Cosine between the residual stream with full context and with the last few tokens, both minus the mean.
 
     Strings are cut by `cut_strings`; the places looked at are drawn from those whose full context is longer than
     every truncated one, so that all lengths speak of the same tokens. Source: Fact Finding, post 5.
     """
 
-    name = "local_processing"
+    card = CARD
 
-    def read(self, reading: Reading) -> Record:
+    def check(self, model: Model, text: Text | None, settings: Settings) -> None:
+        """TextError where the text is too short."""
+        if text is not None:
+            strings_of(Reading(model=model, words=text, settings=settings))
+
+    def cost(self, sizes: Sizes) -> Cost:
+        reading, settings = sizes.reading, sizes.settings
+        strings = strings_of(reading)
+        lengths = [k for k in settings.text_lengths if k < strings.length]
+        looked_at = len(strings) * min(settings.text_tokens, strings.length - max(lengths, default=0))
+        medians = sizes.n_layers * len(lengths) * MEDIANS_S * settings.n_bootstrap * looked_at
+        return Cost(tokens=strings.tokens.size + looked_at * sum(k + 1 for k in lengths), seconds=medians)
+
+    def measure(self, reading: Reading, out: Tabulator) -> None:
         model, settings = reading.model, reading.settings
         kept = settings.text_positions == "kept"
         if kept:
@@ -44,7 +61,7 @@ class LocalProcessing(TextExperiment):
             batch_tokens=settings.batch_size * TOKENS_PER_PROMPT,
         )
         found = cosines(contexts, lengths, kept=kept).double().numpy()
-        return _record(strings, places, lengths, found, settings, bos=contexts.bos is not None)
+        _rows(out, strings, places, lengths, found, settings, bos=contexts.bos is not None)
 
 
 def strings_of(reading: Reading) -> Strings:
@@ -83,7 +100,8 @@ def _require_positions(reading: Reading) -> None:
         raise NotApplicable(f"{error.reason}; the setting text_positions = reset needs none") from error
 
 
-def _record(
+def _rows(
+    out: Tabulator,
     strings: Strings,
     places: Int[np.ndarray, "string taken"],
     lengths: tuple[int, ...],
@@ -91,23 +109,18 @@ def _record(
     settings: Settings,
     *,
     bos: bool,
-) -> Record:
+) -> None:
     string = np.repeat(np.arange(len(strings)), places.shape[1])
     category = strings.category[string, places.ravel()]
     generator = rng(settings.seed, "bootstrap", "local_processing")
-    out = Tabulator(
-        experiment="local_processing",
-        stack="model",
-        relation=None,
-        seed=settings.seed,
-        # tokens of one string are not independent: strings are resampled whole
-        bootstrap=PigeonholeBootstrap(string, string, n_resamples=settings.n_bootstrap, generator=generator),
-    )
+    # tokens of one string are not independent: strings are resampled whole
+    resamples = PigeonholeBootstrap(string, string, n_resamples=settings.n_bootstrap, generator=generator)
+    out = out.over(Population(bootstrap=resamples))
     common: dict[str, object] = {"positions": settings.text_positions}
-    out.value("n_strings", len(strings), unit="count", parameters={"tokens": strings.length, "bos": bos})
+    out.value("n_strings", len(strings), parameters={"tokens": strings.length, "bos": bos})
     for name in (ALL, *CATEGORIES):
         where = np.ones(len(string), dtype=bool) if name == ALL else category == name
-        out.value("n_tokens", int(where.sum()), unit="count", condition=name)
+        out.value("n_tokens", int(where.sum()), condition=name)
         if not where.any():
             reason = f"none of the {len(string):,} tokens looked at is of this category"
             for statistic in ("truncated_cosine", "truncated_cosine_squared"):
@@ -127,7 +140,8 @@ def _record(
             "category": category,
         }
     )
-    return out.record(tokens=tokens, cosines=_long(found, lengths))
+    out.table("tokens", tokens)
+    out.table("cosines", _long(found, lengths))
 
 
 def _medians(
@@ -151,7 +165,7 @@ def _medians(
                     out.absent(statistic, "the residual stream is the same at every token", site="resid_post", **key)
                 continue
             for estimate, key in zip(estimates, keys, strict=True):
-                out.estimate(statistic, estimate, site="resid_post", unit="ratio", **key)
+                out.estimate(statistic, estimate, site="resid_post", **key)
 
 
 def _long(found: Float[np.ndarray, "token layer length"], lengths: tuple[int, ...]) -> pd.DataFrame:

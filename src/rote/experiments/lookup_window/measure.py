@@ -8,24 +8,27 @@ from rote.asking import ABLATIONS
 from rote.circuit.concatenation import mlps_ablated
 from rote.circuit.window import attention_curve, window_evidence
 from rote.errors import NotApplicable
-from rote.experiments.base import Experiment, Study, Tabulator
-from rote.records import Record
+from rote.experiments.base import Experiment, Study
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.lookup_window.card import CARD
+from rote.experiments.tabulator import Tabulator
 
 
 class LookupWindowExperiment(Experiment):
     """`lookup_start`, `lookup_stop`, the curve behind them, and what ablating MLPs at the name does."""
 
-    name = "lookup_window"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
-        out = study.tabulator(self.name)
+    def cost(self, sizes: Sizes) -> Cost:
+        whole = (sizes.read * sizes.sample + sizes.n_facts) * sizes.n_layers
+        return Cost(blocks=sizes.draws * (sizes.curve + whole))
+
+    def measure(self, study: Study, out: Tabulator) -> None:
         for how in ABLATIONS:
             for layer, correct in enumerate(attention_curve(study.recall, study.circuit.readout_heads, how)):
-                key = {"layer": layer, "condition": how, "position": "subject_last", "unit": "fraction"}
+                key = {"layer": layer, "condition": how, "position": "subject_last"}
                 out.mean("attention_kept_accuracy", correct, **key)
-        sampled = study.sample.tabulator(self.name)
-        _single_mlps(study.sample, sampled)
-        out.rows += sampled.rows
+        _single_mlps(study.sample, out.over(study.sample.population))
         try:
             _window(study, out)
         except NotApplicable as error:
@@ -37,7 +40,6 @@ class LookupWindowExperiment(Experiment):
             )
             for statistic in names:
                 out.absent(statistic, error.reason)
-        return out.record()
 
 
 def _single_mlps(study: Study, out: Tabulator) -> None:
@@ -49,19 +51,19 @@ def _single_mlps(study: Study, out: Tabulator) -> None:
 def _ablated(study: Study, out: Tabulator, statistic: str, layers: tuple[int, ...], how: str, **key: int) -> None:
     draws = mlps_ablated(study.recall, layers, how)
     correct = np.mean([scores.correct_cls.cpu().numpy() for scores in draws], axis=0)
-    common = {"condition": how, "site": "mlp_out", "position": "subject_last", "unit": "fraction"}
+    common = {"condition": how, "site": "mlp_out", "position": "subject_last"}
     out.mean(statistic, correct, **common, **key)
 
 
 def _window(study: Study, out: Tabulator) -> None:
     window = study.circuit.window
     n = int(study.recall.selection.sum())
-    out.value("lookup_start", window.start, n=n, unit="layer")
-    out.value("lookup_stop", window.stop, n=n, unit="layer")
+    out.value("lookup_start", window.start, n=n)
+    out.value("lookup_stop", window.stop, n=n)
     for how in ABLATIONS:
         _ablated(study, out, "window_mlps_ablated_accuracy", window.layers, how)
     evidence = window_evidence(study.recall, study.circuit.readout_heads, window)
     correct = np.zeros(len(study.recall))
     correct[evidence.facts] = evidence.additive
     where = study.report & np.isin(np.arange(len(study.recall)), evidence.facts)
-    out.mean("additive_accuracy_held_out", correct, where=where, unit="fraction")
+    out.mean("additive_accuracy_held_out", correct, where=where)

@@ -12,9 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Tabulator, on_stack, reported, within_product
+from rote.experiments.base import StackExperiment
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.nonlinear_excess.card import CARD
+from rote.experiments.populations import entities_of, reported, within_product
+from rote.experiments.tabulator import Tabulator
 from rote.model import NormWeights
-from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack, StackLayer
 from rote.statistics import weighted_median
@@ -46,17 +49,18 @@ class NonlinearExcess(StackExperiment):
     side or a single class. Source: Fact Finding, post 3 (non-linear excess).
     """
 
-    name = "nonlinear_excess"
+    card = CARD
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(names=2 * sizes.product)
+
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         sample = within_product(reported(stack, settings), settings)
         excess = product_excess(sample)
-        out = on_stack(self.name, sample, settings)
+        out = out.over(entities_of(sample, settings))
         _tabulate(out, excess.overall, excess.score_sd, {})
         for number, terms in zip(stack.numbers, excess.layers, strict=True):
             _tabulate(out, terms, excess.score_sd, {"layer": number})
-        return out.record()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

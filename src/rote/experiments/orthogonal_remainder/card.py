@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _REMAINDER = Source(post=3, section="the part of an entity orthogonal to many others, withdrawn by the authors")
 _WINDOW = ("known_facts", "two_token_names", "lookup_window")
@@ -15,17 +15,19 @@ CARD = ExperimentCard(
     method=(
         "For each class the neuron of highest AUC is chosen on one half of the entities, and on the other half its "
         "input weights are applied to what the layer reads minus the projection on the span of others, 0.586 of the "
-        "width in number as in the study. "
-        "The authors withdrew this experiment after a toy, shown beside it: Gaussian vectors with no structure but "
-        "the same difference between the classes; no verdict rests on it."
+        "width in number as in the study. The authors withdrew this experiment after a toy, shown beside it: Gaussian "
+        "vectors with no structure but the same difference between the classes; no verdict rests on it."
     ),
     source=_REMAINDER,
     applies_to=("effective",),
+    takes=(STACK,),
+    seconds=0.3,
     needs=_WINDOW,
     statistics=(
         StatisticCard(
             name="remainder_auc",
             unit="fraction",
+            conditions=("real", "gaussian"),
             meaning="How well the neuron's input weights tell the class from the remainder; 0.5 is chance.",
             formula="area under the ROC curve of (x − projection of x on the others)·(norm weight ⊙ input weights), x "
             "what the layer reads, centred as the norm does; gaussian: x isotropic, with the class difference of "

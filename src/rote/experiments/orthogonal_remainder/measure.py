@@ -12,8 +12,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Tabulator, on_stack, reported
-from rote.records import Record
+from rote.experiments.base import StackExperiment
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.orthogonal_remainder.card import CARD
+from rote.experiments.populations import entities_of, reported
+from rote.experiments.tabulator import Tabulator
 from rote.settings import Settings
 from rote.stack import Entities, Stack, StackLayer
 from rote.statistics import cohens_d, rng, stratified_halves, weighted_auc
@@ -39,13 +42,15 @@ class OrthogonalRemainder(StackExperiment):
     fewer others than that. Source: Fact Finding, post 3.
     """
 
-    name = "orthogonal_remainder"
+    card = CARD
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(names=4 * sizes.sample)  # both halves together, and each alone
+
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         chosen_on, sample = halves(stack, settings)
         draws = tuple(draw_others(stack, sample, settings))
-        out = on_stack(self.name, sample, settings)
+        out = out.over(entities_of(sample, settings))
         relation = next(iter(stack.readouts))
         cls, names = sample.entities.cls[relation], stack.readouts[relation].classes
         reported_too = np.bincount(cls, minlength=len(names))
@@ -60,7 +65,7 @@ class OrthogonalRemainder(StackExperiment):
         for statistic, condition in _ROWS:
             scores = {c: getattr(s, condition or "whole") for c, s in found.items()}
             _tabulate(out, statistic, condition, scores, cls, names)
-        return out.record(neurons=_table(stack, best, names))
+        out.table("neurons", _table(stack, best, names))
 
 
 _ROWS = (("remainder_auc", "real"), ("remainder_auc", "gaussian"), ("neuron_auc", None))
@@ -238,7 +243,7 @@ def _tabulate(
     names: Sequence[str],
 ) -> None:
     """One row per class, and the mean over the classes that have one, its interval computed jointly."""
-    key = {"condition": condition, "unit": "fraction"}
+    key = {"condition": condition}
     labelled: list[tuple[np.ndarray, Bool[np.ndarray, " entity"]]] = []
     for c, values in scores.items():
         labels = cls == c

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,12 @@ from rote.asking.prompts import Forward
 from rote.asking.recall import Recall
 from rote.circuit.concatenation import additive_prediction
 from rote.circuit.product import Product, main_effects
-from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Study, Tabulator, absents, joined, on_stack, reported, within_product
+from rote.experiments.base import StackExperiment, Study
+from rote.experiments.cost import WINDOW, Cost, Sizes
+from rote.experiments.path_ablation.card import CARD
+from rote.experiments.populations import entities_of, reported, within_product
+from rote.experiments.tabulator import Tabulator
 from rote.model import Edit, Read, Site, path_shift
-from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Readout, Stack, StackRun
 from rote.stack.product import mlp_main_effects
@@ -27,14 +29,6 @@ from rote.statistics.weighted import ratio
 
 ABLATIONS = ("mean", "resample", "additive")
 LEAST_KL_NATS = 1e-6  # below this a KL divergence in float32 is rounding
-METRIC_UNITS = {
-    "accuracy_cls": "fraction",
-    "loss_nats": "nats",
-    "kl_nats": "nats",
-    "accuracy": "fraction",
-    "readout_accuracy": "fraction",
-}
-
 Metrics = dict[str, Float[np.ndarray, " fact"]]  # per fact; kl_nats is 0 in the clean run
 
 
@@ -58,32 +52,31 @@ class PathAblation(StackExperiment):
     product is that of their names. `ablations` are those measured on a stack. Source: Fact Finding, post 3.
     """
 
-    name: ClassVar[str] = "path_ablation"
+    card = CARD
     ablations: tuple[str, ...] = ABLATIONS
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
-        sample, parts = reported(stack, settings), []
+    def cost(self, sizes: Sizes) -> Cost:
+        passes = (sizes.draws + 1) * sizes.sample
+        return Cost(
+            blocks=(WINDOW + 3) * passes * (sizes.n_layers - 1),
+            names=sizes.product + passes * WINDOW * (WINDOW + 1) / 2,
+        )
+
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
+        sample = reported(stack, settings)
         for how in self.ablations:
             studied = within_product(sample, settings) if how == "additive" else sample
-            out, on = on_stack(self.name, studied, settings), _Start.of(studied)
-            _tabulate(out, [_on_stack(on, values) for values in _stack_values(on, how, settings)], stack.numbers, how)
-            parts.append(out.record())
-        return joined(parts)
+            on, to = _Start.of(studied), out.over(entities_of(studied, settings))
+            _tabulate(to, [_on_stack(on, values) for values in _stack_values(on, how, settings)], stack.numbers, how)
 
-    def _on_model(self, study: Study) -> Record:
-        try:
-            window = study.circuit.window
-        except NotApplicable as error:
-            return Record(absent=absents(self, "model", study.recall.relation, study.settings, error.reason))
+    def on_model(self, study: Study, out: Tabulator) -> None:
+        window = study.circuit.window
         readout, study = study.stack.readouts[study.recall.relation], study.sample
-        out = study.tabulator(self.name)
         for how in ABLATIONS:
             values, where = _model_values(study.recall, window.layers, how)
-            out.where = study.report & where
+            reported_too = replace(study.population, where=study.report & where)
             draws = [_on_model(study.recall, window.layers, readout, value) for value in values]
-            _tabulate(out, draws, window.layers, how)
-        return out.record()
+            _tabulate(out.over(reported_too), draws, window.layers, how)
 
 
 def _tabulate(out: Tabulator, draws: Sequence[Ablated], numbers: Sequence[int], how: str) -> None:
@@ -95,7 +88,7 @@ def _tabulate(out: Tabulator, draws: Sequence[Ablated], numbers: Sequence[int], 
             changes = _mean([_change(a, d.clean) for a, d in zip(after, draws, strict=True)])
             for metric, change in changes.items():
                 key = {"layer": numbers[j], "source": f"mlp.{numbers[i]}", "site": "mlp_in"}
-                out.mean(f"path_delta_{metric}", change, condition=how, unit=METRIC_UNITS[metric], **key)
+                out.mean(f"path_delta_{metric}", change, condition=how, **key)
         if n - i > 2:  # before the last layer but one, one path is all paths
             after = [d.path(i, tuple(range(i + 1, n))) for d in draws]
         shares.append((_mean(after)["kl_nats"], _mean([d.removed(i) for d in draws])["kl_nats"]))

@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
-from rote.catalog.types import ExperimentCard, PublishedValue, Source, StatisticCard
+from rote.catalog.types import CIRCUIT, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _READ = Source(post=2, section="attribute extraction as a linear map of the residual stream")
 
 CARD = ExperimentCard(
     name="readout",
     title="From which layer on can the answer be read?",
-    question="At which layer does the residual stream at the entity's last token hold the answer in the form "
-    "that the "
+    question="At which layer does the residual stream at the entity's last token hold the answer in the form that the "
     "extracting heads read?",
     method=(
-        "The extracting heads' value and output weights and the unembedding are multiplied into one linear "
-        "map from the "
-        "residual stream to class scores, and this readout is applied after every layer. "
-        "It is repeated on prompts with the name only, with late attention at the name ablated, and with "
-        "both, and once "
-        "with a logistic regression in place of the heads."
+        "The extracting heads' value and output weights and the unembedding are multiplied into one linear map from "
+        "the residual stream to class scores, and this readout is applied after every layer. It is repeated on prompts "
+        "with the name only, with late attention at the name ablated, and with both, and once with a logistic "
+        "regression in place of the heads."
     ),
     source=_READ,
-    applies_to=("model",),
+    takes=(CIRCUIT,),
+    seconds=8.0,
     needs=("known_facts",),
     statistics=(
         StatisticCard(
             name="readout_accuracy",
             unit="fraction",
+            conditions=("full", "name_only", "late_attention_ablated", "both", "both_first_mlps_ablated"),
+            shown="percent",
             meaning="How often the readout gives the right class after a layer (−1: before the first).",
-            formula="mean of [argmax of (resid_post[layer] − mean) · W_V · W_O · W_U[classes] = correct "
-            "class] "
-            "at the entity's last token",
+            formula="mean of [argmax of (resid_post[layer] − mean) · W_V · W_O · W_U[classes] = correct class] at the "
+            "entity's last token",
         ),
         StatisticCard(
             name="n_readout_heads",
             unit="count",
+            conditions=("selection",),
             meaning="Heads that make up the readout.",
             formula="fewest top heads whose readout is within a tolerance of the best on the selection half",
         ),
         StatisticCard(
             name="temperature",
             unit="ratio",
+            conditions=("selection",),
             meaning="What class scores are divided by before the softmax.",
             formula="the temperature of least loss on the selection half",
         ),
         StatisticCard(
             name="subspace_flip",
             unit="fraction",
+            conditions=("readout_subspace", "random_subspace"),
+            shown="percent",
             meaning="How often swapping only the readout's subspace from another entity swaps the answer.",
-            formula="share of entities whose answer becomes the donor's; a random subspace of equal rank is "
-            "the control",
+            formula="share of entities whose answer becomes the donor's; a random subspace of equal rank is the "
+            "control",
         ),
     ),
     published=(

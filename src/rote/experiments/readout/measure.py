@@ -14,8 +14,10 @@ from rote.circuit.extraction import (
     subspace_flips,
 )
 from rote.circuit.window import condition_curve, read_layer
-from rote.experiments.base import Experiment, Study, Tabulator
-from rote.records import Record
+from rote.experiments.base import Experiment, Study
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.readout.card import CARD
+from rote.experiments.tabulator import Tabulator
 from rote.statistics import rng
 from rote.statistics.probes import logistic_correct
 
@@ -23,10 +25,12 @@ from rote.statistics.probes import logistic_correct
 class ReadoutExperiment(Experiment):
     """`readout_accuracy` through the heads and by logistic regression, under five conditions; the causal check."""
 
-    name = "readout"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
-        out = study.tabulator(self.name)
+    def cost(self, sizes: Sizes) -> Cost:
+        return Cost(blocks=2 * sizes.n_facts * sizes.read * (1 + sizes.draws) * (1 + sizes.short))
+
+    def measure(self, study: Study, out: Tabulator) -> None:
         for condition in CONDITIONS:
             if condition.first_mlps_ablated and not study.circuit.first_mlps:
                 reason = "no MLP lies between the concatenating layers and the look-up"
@@ -37,7 +41,6 @@ class ReadoutExperiment(Experiment):
                 _heads(study, out, condition, how)
                 _logistic(study, out, condition, how)
         _single_values(study, out)
-        return out.record()
 
 
 def _parameters(readout: str, how: str | None) -> dict[str, str]:
@@ -46,7 +49,7 @@ def _parameters(readout: str, how: str | None) -> dict[str, str]:
 
 def _curve(out: Tabulator, curve: dict[int, np.ndarray], condition: Condition, parameters: dict[str, str]) -> None:
     for layer, correct in curve.items():
-        key = {"site": "resid_post", "layer": layer, "position": "subject_last", "unit": "fraction"}
+        key = {"site": "resid_post", "layer": layer, "position": "subject_last"}
         out.mean("readout_accuracy", correct, condition=condition.name, parameters=parameters, **key)
 
 
@@ -82,10 +85,10 @@ def _single_values(study: Study, out: Tabulator) -> None:
     x = recall.at_subject("resid_pre", (layer,))[layer]
     fitted = readout.centred_on(x).calibrated(x, recall.cls, recall.selection)
     n = int(recall.selection.sum())
-    out.value("n_readout_heads", len(heads), n=n, unit="count", condition="selection")
-    out.value("temperature", fitted.temperature, n=n, unit="ratio", condition="selection")
+    out.value("n_readout_heads", len(heads), n=n, condition="selection")
+    out.value("temperature", fitted.temperature, n=n, condition="selection")
     generator = rng(study.settings.seed, "readout", "random_subspace")
     first = min(layer for layer, _ in heads)
     for condition, flips in subspace_flips(recall, readout, first, generator).items():
         key = {"condition": condition, "layer": first, "site": "resid_pre", "position": "subject_last"}
-        out.mean("subspace_flip", flips.mean(0), unit="fraction", **key)
+        out.mean("subspace_flip", flips.mean(0), **key)

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from rote.errors import NotApplicable
-from rote.experiments.base import StackExperiment, Study, Tabulator, absents, bootstrap, reported
+from rote.experiments.base import StackExperiment, Study
+from rote.experiments.cost import WINDOW, Cost, Sizes
+from rote.experiments.populations import bootstrap, reported
+from rote.experiments.shared_neurons.card import CARD
 from rote.experiments.shared_neurons.facts import Pair, choose, correlations, linked_pairs
 from rote.experiments.shared_neurons.model import model_effects
 from rote.experiments.shared_neurons.stack import (
@@ -21,7 +23,7 @@ from rote.experiments.shared_neurons.stack import (
     resample_ablation,
 )
 from rote.experiments.sweeps import is_first_order, samples, tabulate_agreement
-from rote.records import Record
+from rote.experiments.tabulator import Population, Tabulator
 from rote.settings import Settings
 from rote.stack import Stack
 from rote.stack.one_neuron import posts
@@ -43,18 +45,21 @@ class SharedNeurons(StackExperiment):
     Source: Fact Finding, posts 1 and 3 (are neurons shared between the facts of an athlete?).
     """
 
-    name = "shared_neurons"
+    card = CARD
     first_order: bool | None = None
     n_entities: int = 8
     n_resamples: int = 64
     n_model_resamples: int = 2
     n_checked: int = 256
 
+    def cost(self, sizes: Sizes) -> Cost:
+        passes = self.n_entities * (1 + self.n_model_resamples) * sizes.n_relations
+        return Cost(blocks=passes * WINDOW * sizes.n_neurons * sizes.n_layers)
+
     def for_controls(self) -> SharedNeurons:
         return replace(self, n_resamples=min(self.n_resamples, 8))
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        settings = settings or Settings()
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         relations, entities = list(stack.readouts), stack.entities
         cls = {relation: entities.cls[relation] for relation in relations}
         chosen = choose(
@@ -71,7 +76,7 @@ class SharedNeurons(StackExperiment):
         first_order = self._first_order(sample, ablations, settings)
         measure = first_order_effects if first_order else exact_effects
         effects = {how: measure(sample, ablation) for how, ablation in ablations.items()}
-        out = _tabulator(self.name, stack.name, relations[0], len(chosen), settings)
+        out = out.over(_apart(sample.entities.names, relations[0], settings))
         _tabulate(out, effects, relations, linked_pairs(cls))
         mean = ablations["mean"]
         first = effects["mean"] if first_order else first_order_effects(sample, mean)
@@ -80,7 +85,6 @@ class SharedNeurons(StackExperiment):
             return exact_effects(sample, mean, only) if first_order else effects["mean"][:, :, only]
 
         self._agreement(out, first, exact, settings)
-        return out.record()
 
     def _first_order(self, sample: Stack, ablations: Mapping[str, Ablation], settings: Settings) -> bool:
         if self.first_order is not None:
@@ -116,35 +120,24 @@ class SharedNeurons(StackExperiment):
         chosen = samples(flat, settings, f"shared_neurons/{out.relation}", self.n_checked)
         tabulate_agreement(out, flat, lambda only: exact(only).reshape(cases, -1), chosen)
 
-    def _on_model(self, study: Study) -> Record:
+    def on_model(self, study: Study, out: Tabulator) -> None:
         relation, settings = study.recall.relation, study.settings
-        try:
-            found = model_effects(
-                study,
-                count=self.n_entities,
-                pool=self.n_resamples,
-                draws=self.n_model_resamples,
-                first_order=self.first_order,
-            )
-        except NotApplicable as error:
-            return Record(absent=absents(self, "model", relation, settings, error.reason))
-        n = len(found.effects["mean"])
-        out = _tabulator(self.name, "model", relation, n, settings)
+        found = model_effects(
+            study,
+            count=self.n_entities,
+            pool=self.n_resamples,
+            draws=self.n_model_resamples,
+            first_order=self.first_order,
+        )
+        out = out.over(_apart(found.entities, relation, settings))
         _tabulate(out, found.effects, found.relations, linked_pairs(study.stack.entities.cls))
         self._agreement(out, found.first, found.exact, settings)
-        return out.record()
 
 
-def _tabulator(experiment: str, stack: str, relation: str, n: int, settings: Settings) -> Tabulator:
-    """Over n entities that share no token, so that they are resampled as they are."""
-    names = np.arange(n)  # equal first and last labels: one factor, whose levels are the entities
-    return Tabulator(
-        experiment=experiment,
-        stack=stack,
-        relation=relation,
-        seed=settings.seed,
-        bootstrap=bootstrap(names, names, settings, f"{relation}/shared_neurons"),
-    )
+def _apart(entities: Sequence[str], relation: str, settings: Settings) -> Population:
+    """Entities that share no token, so that they are resampled as they are."""
+    names = np.arange(len(entities))  # equal first and last labels: one factor, whose levels are the entities
+    return Population(bootstrap=bootstrap(names, names, settings, f"{relation}/shared_neurons"), names=entities)
 
 
 def _tabulate(
@@ -154,7 +147,7 @@ def _tabulate(
         found = correlations(effect, relations)
         for kind in ("unlinked", "linked"):
             of_kind = {pair: r for pair, r in found.items() if (pair in linked) == (kind == "linked")}
-            key = {"condition": kind + SUFFIX[how], "unit": "ratio"}
+            key = {"condition": kind + SUFFIX[how]}
             for pair, r in of_kind.items():
                 if np.isfinite(r).any():
                     parameters = {"relations": list(pair)}

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.asking.prompts import PromptSet
-from rote.experiments.base import Study, reported
+from rote.experiments.base import Study
+from rote.experiments.populations import reported
 from rote.experiments.shared_neurons.facts import choose
 from rote.experiments.shared_neurons.stack import Effects
 from rote.experiments.sweeps import is_first_order
@@ -31,6 +32,7 @@ class ModelEffects:
     `first` are the mean ablation's effects to first order; `exact(neurons)` its exact ones for some neurons.
     """
 
+    entities: tuple[str, ...]
     relations: tuple[str, ...]
     effects: dict[str, Effects]
     first: Effects
@@ -80,6 +82,7 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int, first_orde
     found = {how: effects(how) for how in ("mean", "resample")}
     first = found["mean"] if first_order else over(lambda a, r, s: a.first_order(r, a.values("mean", s)), n_neurons)
     return ModelEffects(
+        entities=tuple(sample.names[i] for i in chosen),
         relations=tuple(facts),
         effects={how: x for how, x in found.items() if np.isfinite(x).any()},
         first=first if first_order else first.transpose(1, 0, 2),

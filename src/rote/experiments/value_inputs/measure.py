@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rote.circuit.top_heads import Head, earlier_nodes, value_inputs, value_inputs_first_order
-from rote.experiments.base import Experiment, Study, Tabulator
+from rote.experiments.base import Experiment, Study
+from rote.experiments.cost import Cost, Sizes
 from rote.experiments.sweeps import N_PASSES_CHECKED, is_first_order, samples, tabulate_agreement
-from rote.records import Record
+from rote.experiments.tabulator import Tabulator
+from rote.experiments.value_inputs.card import CARD
 
 Effects = dict[str, Float[np.ndarray, " fact"]]
 
@@ -16,11 +18,16 @@ Effects = dict[str, Float[np.ndarray, " fact"]]
 class ValueInputsExperiment(Experiment):
     """`value_effect` of every earlier node through each top head's value path; `Settings.sweeps` says how."""
 
-    name = "value_inputs"
+    card = CARD
 
-    def measure(self, study: Study) -> Record:
+    def cost(self, sizes: Sizes) -> Cost:
+        nodes, settings = sizes.read * (sizes.n_heads + 1) + 1, sizes.settings
+        passes = settings.n_top_heads * nodes * settings.n_resamples_ablation
+        return Cost(blocks=passes * sizes.sample * sizes.after)
+
+    def measure(self, study: Study, out: Tabulator) -> None:
         study = study.sample
-        out, first_order = study.tabulator(self.name), _first_order(study)
+        out, first_order = out.over(study.population), _first_order(study)
         for layer, head in study.circuit.top_heads:
             first = value_inputs_first_order(study.recall, (layer, head))
             effects = first if first_order else value_inputs(study.recall, (layer, head))
@@ -29,9 +36,8 @@ class ValueInputsExperiment(Experiment):
                 for source in effects
             ]
             columns = np.stack(list(effects.values()), axis=1)
-            out.means(["value_effect"] * len(keys), columns, [{**key, "unit": "logit"} for key in keys])
+            out.means(["value_effect"] * len(keys), columns, keys)
             _agreement(out, study, (layer, head), first, None if first_order else effects)
-        return out.record()
 
 
 def _first_order(study: Study) -> bool:

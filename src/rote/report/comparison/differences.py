@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from rote.page import numbers
 from rote.page.document import Column, Table
+from rote.page.numbers import Form
 from rote.page.view import Measured, View
 from rote.records import canonical_json
 from rote.records.outcomes import Position
@@ -126,7 +127,7 @@ def _cells(names: Sequence[str], row: tuple[Measured | None, ...]) -> tuple[str,
         place(first),
         *("–" if r is None else r.full for r in row),
         *(
-            "–" if r is None else difference_text(first.statistic, first.unit, difference(first, r, (names[0], name)))
+            "–" if r is None else difference_text(first.form, difference(first, r, (names[0], name)))
             for name, r in zip(names[1:], row[1:], strict=True)
         ),
     )
@@ -138,12 +139,12 @@ def place(row: Measured) -> str:
     return ", ".join([*parts, *(f"{k} {v}" for k, v in row.parameters.items())])
 
 
-def difference_text(statistic: str, unit: str | None, found: Difference) -> str:
+def difference_text(form: Form, found: Difference) -> str:
     """ "+2.0 pp [−1.1, 5.1]"; a star where the interval leaves out 0; the reason where there is none."""
-    number = numbers.number(statistic, unit, found.value, found.low, found.high)
+    number = numbers.number(form, found.value, found.low, found.high)
     if number.endswith(" %"):
         number = number.removesuffix(" %") + " pp"
     sign = "+" if found.value > 0 else ""
-    between = numbers.interval(statistic, unit, found.value, found.low, found.high)
+    between = numbers.interval(form, found.value, found.low, found.high)
     star = " *" if found.excludes_zero else ""
     return f"{sign}{number} {between}{star}".rstrip() if between else f"{sign}{number} ({found.reason})"

@@ -9,7 +9,7 @@ from rote.page.view import View
 from rote.records.outcomes import Outcome, judged, lined_up
 from rote.report.comparison.differences import difference, difference_text
 from rote.report.lineup.figure import line_up_figure
-from rote.report.lineup.values import line_up, row_of, unit_of
+from rote.report.lineup.values import line_up, row_of
 from rote.report.lineup.words import hypothesis_title, test_title, verdict_words
 
 Named = Sequence[tuple[str, View]]
@@ -132,10 +132,8 @@ def _model_differences(named: Named, line: Line) -> tuple[str, ...]:
     first, judged_first = rows[0], line[0]
     if first is None or judged_first is None:
         return ("–",) * (len(rows) - 1)
-    unit = unit_of(named[0][1], judged_first)
+    form = named[0][1].form(judged_first.experiment, judged_first.statistic)
     return tuple(
-        "–"
-        if row is None
-        else difference_text(judged_first.statistic, unit, difference(first, row, (named[0][0], name)))
+        "–" if row is None else difference_text(form, difference(first, row, (named[0][0], name)))
         for (name, _), row in zip(named[1:], rows[1:], strict=True)
     )

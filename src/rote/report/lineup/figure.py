@@ -7,6 +7,7 @@ from statistics import median
 
 from rote.page import numbers
 from rote.page.document import LineUp, Mark, Strip, StripGroup, StripRow
+from rote.page.numbers import PLAIN
 from rote.page.view import View
 from rote.records.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Judged, Outcome, judged, lined_up
 from rote.report.lineup.values import Stood, line_up, title_of
@@ -17,6 +18,7 @@ from rote.report.lineup.words import (
     hypothesis_statement,
     hypothesis_title,
     test_detail,
+    test_form,
     test_title,
     verdict_tone,
     verdict_words,
@@ -95,7 +97,7 @@ def _row(outcomes: Sequence[Outcome | None], stood: Sequence[tuple[Stood, ...]])
 
 
 def _end(outcome: Outcome, low: float, high: float, value: float) -> str:
-    return numbers.number(outcome.statistic, None, value, low, high)
+    return numbers.number(test_form(outcome), value, low, high)
 
 
 def _scale(stood: Sequence[Stood]) -> tuple[float, float]:
@@ -155,7 +157,7 @@ def _note(outcome: Outcome) -> str:
         return "its own controls overlap" if _overlap(outcome) else outcome.reason.split(";")[0]
     if outcome.verdict == NOT_APPLICABLE:
         return outcome.reason
-    return "" if outcome.t is None else f"t = {numbers.number('t', None, outcome.t)}"
+    return "" if outcome.t is None else f"t = {numbers.number(PLAIN, outcome.t)}"
 
 
 def _overlap(outcome: Outcome) -> bool:

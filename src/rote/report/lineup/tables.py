@@ -9,6 +9,7 @@ import pandas as pd
 
 from rote.page import numbers
 from rote.page.document import Column, Table
+from rote.page.numbers import PERCENT, PLAIN
 from rote.page.view import View
 from rote.records.outcomes import NOT_APPLICABLE, NOT_DECISIVE, Outcome, judged
 from rote.report.lineup.values import Stood, controls_table, line_up, title_of
@@ -44,7 +45,7 @@ def verdict_table(view: View, outcomes: Iterable[Outcome]) -> Table:
     rows = []
     for o in outcomes:
         stood = line_up(view, o)
-        t = "–" if o.t is None else numbers.number("t", None, o.t)
+        t = "–" if o.t is None else numbers.number(PLAIN, o.t)
         values = (these(stood, role) for role in ("model", "with", "without"))
         rows.append((hypothesis_title(o.hypothesis), test_title(o), verdict_words(o.verdict), t, *values, o.reason))
     titles = ("hypothesis", "test", "verdict", "t", "model", "controls with", "controls without", "reason")
@@ -95,9 +96,9 @@ def _matching(row: Mapping[Any, Any]) -> tuple[str, ...]:
     members = f"{int(row['n_matched'])} of {int(row['n_members'])}"
 
     def share(name: str) -> str:
-        return "–" if pd.isna(row.get(name)) else numbers.number("accuracy", None, float(row[name]))
+        return "–" if pd.isna(row.get(name)) else numbers.number(PERCENT, float(row[name]))
 
-    ratio = "–" if pd.isna(row.get("rms_ratio")) else numbers.number("rms_ratio", None, float(row["rms_ratio"]))
+    ratio = "–" if pd.isna(row.get("rms_ratio")) else numbers.number(PLAIN, float(row["rms_ratio"]))
     reason = row.get("reason")
     return (
         control_title(str(row["control"])),

@@ -9,6 +9,7 @@ import pandas as pd
 
 from rote.catalog import PREDICTIONS, Prediction, Select
 from rote.page import numbers
+from rote.page.numbers import Form
 from rote.page.view import View
 from rote.records.outcomes import Outcome, Position
 from rote.records.picking import Cell
@@ -34,12 +35,12 @@ class Stood:
 
 def line_up(view: View, outcome: Outcome) -> tuple[Stood, ...]:
     """The model first, then references, then the other controls with a value; the model may be missing."""
-    unit = unit_of(view, outcome)
+    form = view.form(outcome.experiment, outcome.statistic)
     unmatched = unmatched_controls(view, outcome.relation)
     found = []
     if outcome.value is not None:
         whole = Position(name="effective", value=outcome.value, low=outcome.value_low, high=outcome.value_high)
-        found.append(_stood(outcome, whole, "model", unit, matched=True))
+        found.append(_stood(whole, "model", form, matched=True))
     named: set[str] = set()
     references: tuple[tuple[Role, tuple[Position, ...]], ...] = (
         ("with", outcome.with_controls),
@@ -47,12 +48,12 @@ def line_up(view: View, outcome: Outcome) -> tuple[Stood, ...]:
     )
     for side, controls in references:
         named |= {c.name for c in controls}
-        found += [_stood(outcome, c, side, unit, matched=c.name not in unmatched) for c in controls]
+        found += [_stood(c, side, form, matched=c.name not in unmatched) for c in controls]
     for control in view.controls:
         row = row_of(view, outcome, control) if control not in named else None
         if row is not None:
             role: Role = "trained" if control == "trained" else "other"
-            found.append(_stood(outcome, row, role, unit, matched=control not in unmatched))
+            found.append(_stood(row, role, form, matched=control not in unmatched))
     return tuple(found)
 
 
@@ -77,9 +78,9 @@ def controls_table(view: View, relation: str | None) -> pd.DataFrame | None:
     return table if relation is None else table[table["relation"].isna() | (table["relation"] == relation)]
 
 
-def _stood(outcome: Outcome, c: Position, role: Role, unit: str | None, *, matched: bool) -> Stood:
-    number = numbers.number(outcome.statistic, unit, c.value, c.low, c.high)
-    between = numbers.interval(outcome.statistic, unit, c.value, c.low, c.high)
+def _stood(c: Position, role: Role, form: Form, *, matched: bool) -> Stood:
+    number = numbers.number(form, c.value, c.low, c.high)
+    between = numbers.interval(form, c.value, c.low, c.high)
     members = "" if c.members is None else f", {c.members} member" + ("" if c.members == 1 else "s")
     return Stood(
         stack=c.name,
@@ -124,12 +125,6 @@ def _place(view: View, outcome: Outcome) -> tuple[str | None, int | None]:
         if len(rows) == 1:
             return rows[0].site, rows[0].layer
     return None, None
-
-
-def unit_of(view: View, outcome: Outcome) -> str | None:
-    """The unit of what a verdict is about."""
-    rows = view.rows(outcome.experiment, outcome.statistic, stack=("effective", *view.controls))
-    return rows[0].unit if rows else None
 
 
 def title_of(stood: Stood) -> str:

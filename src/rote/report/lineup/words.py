@@ -4,42 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from rote.catalog import CONTROLS, HYPOTHESES
+from rote.catalog import CONTROLS, HYPOTHESES, StatisticCard
+from rote.experiments import card
+from rote.page.numbers import Form
 from rote.records.outcomes import Outcome
 
 Tone: TypeAlias = Literal["for", "against", "open", "blind", "none"]
 
-# what stands beside a mark: a reference's short name, and the code of a control that is no reference there
-_MARKS = {
-    "additive": ("additive", "A"),
-    "single_step": ("single step", "S"),
-    "and_gates": ("AND gates", "G"),
-    "parallel": ("parallel", "P"),
-    "hash_lookup": ("hash", "H"),
-    "partial_hash_10": ("hash +10", "h10"),
-    "partial_hash_100": ("hash +100", "h100"),
-    "partial_hash_1000": ("hash +1,000", "h1k"),
-    "class_booster": ("booster", "B"),
-    "shuffled": ("shuffled", "sh"),
-    "shuffled_matched": ("shuffled, matched", "sm"),
-    "trained": ("trained", "T"),
-}
-# by statistic, or by statistic/condition where one statistic is judged under several
-_TESTS = {
-    "path_share/additive": ("joint part of MLP → MLP paths", "what both names do through later MLPs, as a share"),
-    "path_share/resample": ("whole MLP → MLP paths", "what reaches the answer through later MLPs, as a share"),
-    "mean_abs_correlation": ("same neurons for a name's facts", "mean |correlation| over unlinked facts"),
-    "inherited": ("excess inherited from earlier layers", "share of the nonlinear excess"),
-    "interaction_score": ("score of both names jointly", "excess in standard deviations of the score"),
-    "interaction_share": ("joint part of the MLP outputs", "share of standard deviation"),
-    "linear_share": ("linear neurons", "share of neurons that respond to no pair of names"),
-    "broken_fraction": ("broken linear structure", "share of the distance between midpoints"),
-    "auc_without_directions": ("class neurons without class directions", "AUC of the best neuron per class"),
-    "early_rise": ("early rise of the probe", "share of the rise in the first half"),
-    "norm_auc": ("louder for known names", "AUC of the first MLP's output norm, tokens adjusted"),
-    "layer_alone": ("last layer alone", "accuracy with the last MLP alone kept"),
-    "layer_alone/least": ("weakest layer alone", "accuracy with one layer's MLP kept"),
-}
 _VERDICTS: dict[str, tuple[str, Tone]] = {
     "consistent": ("consistent", "for"),
     "inconsistent": ("inconsistent", "against"),
@@ -70,18 +41,32 @@ def control_title(name: str) -> str:
 
 def control_label(name: str) -> str:
     """Short enough to stand beside a mark."""
-    return _MARKS[name][0] if name in _MARKS else name.replace("_", " ")
+    return _CONTROLS[name].label if name in _CONTROLS else name.replace("_", " ")
 
 
 def control_code(name: str) -> str:
     """Shorter still."""
-    return _MARKS[name][1] if name in _MARKS else name.replace("_", " ")
+    return _CONTROLS[name].code if name in _CONTROLS else name.replace("_", " ")
+
+
+def _card(outcome: Outcome) -> StatisticCard | None:
+    """What its card says of the statistic; None where there is no such card."""
+    try:
+        return card(outcome.experiment).statistic(outcome.statistic)
+    except KeyError:
+        return None
 
 
 def _test(outcome: Outcome) -> tuple[str, str]:
     """Title and detail; the statistic's own name where there are no words for it."""
-    plain = (outcome.statistic.replace("_", " "), "")
-    return _TESTS.get(f"{outcome.statistic}/{outcome.condition}", _TESTS.get(outcome.statistic, plain))
+    found = _card(outcome)
+    return (outcome.statistic.replace("_", " "), "") if found is None else found.title(outcome.condition)
+
+
+def test_form(outcome: Outcome) -> Form:
+    """How values on its scale are written: without a unit, which the axis has no room for."""
+    found = _card(outcome)
+    return Form() if found is None else Form(shown=found.shown)
 
 
 def test_title(outcome: Outcome) -> str:

@@ -16,8 +16,6 @@ CARD = ExperimentCard(
         "scales."
     ),
     source=Source(post=1, section="why superposition should let many facts into few neurons"),
-    applies_to=("model",),
-    needs=("organisms",),
     statistics=(
         StatisticCard(
             name="n_known",
@@ -47,13 +45,15 @@ CARD = ExperimentCard(
         StatisticCard(
             name="capacity_exponent",
             unit="ratio",
+            conditions=("parameters", "block_parameters"),
             meaning="How facts held grow with parameters; above 1 is more than in proportion.",
-            formula="slope of log facts_held on log parameters (condition parameters; or block_parameters, without the "
-            "embeddings), one point per width, ± t with widths − 2 degrees of freedom; parameters: exposures",
+            formula="slope of log facts_held on log parameters (condition parameters; or block_parameters, without "
+            "the embeddings), one point per width, ± t with widths − 2 degrees of freedom; parameters: exposures",
         ),
         StatisticCard(
             name="bits_exponent",
             unit="ratio",
+            conditions=("parameters", "block_parameters"),
             meaning="The same of all the bits stored.",
             formula="slope of log(bits_held × parameters) on log parameters",
         ),

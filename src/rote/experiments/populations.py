@@ -1,0 +1,70 @@
+"""Which entities an experiment looks at, the same ones in all and on every stack, and how they are resampled."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int
+
+from rote.experiments.tabulator import Population
+from rote.settings import Settings
+from rote.stack import Stack
+from rote.statistics import PigeonholeBootstrap, rng, stratified_sample
+
+
+def bootstrap(
+    first: np.ndarray, last: np.ndarray, settings: Settings, item: str, *, one_token_names: bool = True
+) -> PigeonholeBootstrap:
+    """Resamples over name tokens; the same for the same names and item."""
+    return PigeonholeBootstrap(
+        first,
+        last,
+        n_resamples=settings.n_bootstrap,
+        generator=rng(settings.seed, "bootstrap", item),
+        one_token_names=one_token_names,
+    )
+
+
+def entities_of(stack: Stack, settings: Settings) -> Population:
+    """The stack's entities, all of them counted unless `where` says otherwise."""
+    entities, relation = stack.entities, next(iter(stack.readouts))
+    return Population(
+        bootstrap=bootstrap(entities.first, entities.last, settings, relation, one_token_names=False),
+        names=entities.names,
+    )
+
+
+def reported(stack: Stack, settings: Settings) -> Stack:
+    """The stack with at most max_entities entities of the report half, sampled within classes.
+
+    The same entities for every experiment and every stack of a study.
+    """
+    relation = next(iter(stack.readouts))
+    members = np.flatnonzero(~stack.entities.selection)
+    chosen = sampled(stack.entities.cls[relation][members], settings, relation)
+    return stack.with_entities(stack.entities.take(members[chosen]))
+
+
+def within_product(stack: Stack, settings: Settings) -> Stack:
+    """The stack with the entities whose names fit a product of at most product_names × product_names.
+
+    Entities are taken in a random order as long as their tokens are among those taken or there is still room; all
+    are kept where their names fit. The complete product of the kept names is then small enough to be run.
+    """
+    entities, limit = stack.entities, settings.product_names
+    if max(len(np.unique(entities.first)), len(np.unique(entities.last))) <= limit:
+        return stack
+    firsts: set[int] = set()
+    lasts: set[int] = set()
+    kept = []
+    for i in rng(settings.seed, "product", next(iter(stack.readouts))).permutation(len(entities)):
+        first, last = int(entities.first[i]), int(entities.last[i])
+        if len(firsts | {first}) <= limit and len(lasts | {last}) <= limit:
+            firsts.add(first)
+            lasts.add(last)
+            kept.append(i)
+    return stack.with_entities(entities.take(np.sort(np.array(kept))))
+
+
+def sampled(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:
+    """At most max_entities entities, the same ones in every experiment and on every stack."""
+    return stratified_sample(cls, size=settings.max_entities, generator=rng(settings.seed, "entities", item))
