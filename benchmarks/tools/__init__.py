@@ -34,7 +34,7 @@ class Entry:
 
 
 TOOLS = (
-    Entry(name="rote", title="rote", packages=("rote", "transformers", "torch"), crosscheck=True),
+    Entry(name="rote", title="rote", packages=("rote-lm", "transformers", "torch"), crosscheck=True),
     Entry(
         name="hooks",
         title="raw Hugging Face with hooks",

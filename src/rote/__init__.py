@@ -81,7 +81,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return version("rote")
+        return version("rote-lm")
     if name == "experiments":
         return import_module("rote.experiments")
     if name not in _HOMES:

@@ -39,7 +39,7 @@ def data() -> dict[str, Any]:
                 "sizes": [{"size": [64, 768, 3072], "operations_per_second": 2e11}],
             }
         },
-        "versions": {"rote": {"rote": "0.1.0", "torch": "2.13.0"}},
+        "versions": {"rote": {"rote-lm": "0.1.0", "torch": "2.13.0"}},
         "failures": {"pyvene": {"environment": "no wheel for /some/secret/path/torch"}},
         "memory": {"rote": dict(shape="pythia-70m", before_bytes=0, neurons_units=140, **_peaks(2**29))},
         "growth": {"facts": {"amounts": [10, 20], "seconds": [[1.0, 1.0], [1.9, 1.9]], "shape": "pythia-70m"}},

@@ -37,7 +37,7 @@ def ray_module() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("Ray is not installed; expected `pip install 'rote[ray]'`, also on every node") from error
+        raise InputError("Ray is not installed; expected `pip install 'rote-lm[ray]'`, also on every node") from error
     return ray
 
 

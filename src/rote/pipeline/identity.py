@@ -62,7 +62,7 @@ def describe(
             "device": model.device.type,
         },
         "versions": {
-            "rote": version("rote"),
+            "rote": version("rote-lm"),
             "rote_source_sha256": source_hash(),
             "python": platform.python_version(),
             **{name: version(name) for name in LIBRARIES},

@@ -77,7 +77,7 @@ def describe(chosen: Toy, settings: dict[str, Any]) -> dict[str, Any]:
         "settings": settings,
         "batch_plan": {"threads": torch.get_num_threads(), "device": "cpu"},
         "versions": {
-            "rote": version("rote"),
+            "rote": version("rote-lm"),
             "rote_source_sha256": source_hash(*_SOURCES, *own, without=_SHOWN),
             "python": platform.python_version(),
             **{name: version(name) for name in _LIBRARIES},
