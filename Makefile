@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install docs precision bench crosscheck notebook calibration chaos chaos-ray overhead memorisation rehearsal clean
+.PHONY: demo test test-slow test-ray check install dist docs precision bench crosscheck notebook calibration chaos chaos-ray overhead memorisation rehearsal clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -32,10 +32,19 @@ $(VENV)/.ray: pyproject.toml constraints.txt | install
 	touch $@
 
 check: install  ## style, types, the direction of imports
-	$(BIN)/ruff check src tests examples calibration benchmarks chaos docs/*.py
-	$(BIN)/ruff format --check src tests examples calibration benchmarks chaos docs/*.py
+	$(BIN)/ruff check src tests examples calibration benchmarks chaos release docs/*.py
+	$(BIN)/ruff format --check src tests examples calibration benchmarks chaos release docs/*.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Without the egg-info setuptools packs anew what pyproject.toml names; with it, all that was packed before as well.
+dist: install  ## sdist, the wheel made from it, and the demo from that wheel alone, elsewhere; prints where the report is
+	rm -rf build dist src/*.egg-info
+	$(BIN)/python -m build
+	$(BIN)/python -m release.wheel dist/*.whl
+	set -e; away=$$(mktemp -d); python3 -m venv $$away/venv; \
+	$$away/venv/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl; \
+	cd $$away; unset PYTHONPATH; venv/bin/rote demo --out $$away/demo; test -s demo/report.html; rm -r venv
 
 docs: install  ## documents that are generated
 	$(BIN)/python -m rote.catalog docs/experiments.md
