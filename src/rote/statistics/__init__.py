@@ -5,11 +5,11 @@ from __future__ import annotations
 from rote.statistics.bootstrap import Bootstrap, ObservationBootstrap, PigeonholeBootstrap
 from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
-from rote.statistics.many_aucs import aucs_of_ranks, average_ranks, mann_whitney_p
-from rote.statistics.new_member import new_member
 from rote.statistics.power_law import exponent, mean_of_runs
+from rote.statistics.prediction_interval import new_member
 from rote.statistics.proportions import clopper_pearson
 from rote.statistics.randomness import rng, stratified_halves, stratified_sample
+from rote.statistics.ranks import aucs_of_ranks, average_ranks, mann_whitney_p
 from rote.statistics.token_baselines import (
     additive_fit,
     additive_held_out,

@@ -19,8 +19,7 @@ from rote.experiments.populations import entities_of, reported
 from rote.experiments.tabulator import Tabulator
 from rote.settings import Settings
 from rote.stack import Entities, Stack, StackLayer
-from rote.statistics import cohens_d, rng, stratified_halves, weighted_auc
-from rote.statistics.many_aucs import aucs_of_ranks, average_ranks
+from rote.statistics import aucs_of_ranks, average_ranks, cohens_d, rng, stratified_halves, weighted_auc
 
 SHARE = 0.586  # the study's 1,500 other entities in 2,560 dimensions
 GROUPS = 10  # entities of one group are projected off the same others
