@@ -1,4 +1,4 @@
-"""AUC, effect size and multiplicity against independent implementations."""
+"""AUC and effect size against independent implementations."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from rote.errors import NotApplicable
-from rote.statistics import auc, balanced_accuracy, benjamini_hochberg, cohens_d, rng, weighted_auc, weighted_cohens_d
+from rote.statistics import auc, balanced_accuracy, cohens_d, rng, weighted_auc, weighted_cohens_d
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 3)), min_size=2, max_size=40))
@@ -59,24 +58,3 @@ def test_cohens_d_of_repeated_values_is_the_weighted_one() -> None:
 def test_an_effect_size_without_spread_is_absent(a: list[float], b: list[float]) -> None:
     with pytest.raises(NotApplicable):
         cohens_d(np.array(a), np.array(b))
-
-
-@given(st.lists(st.floats(0, 1), max_size=30))
-def test_benjamini_hochberg_equals_scipys(p: list[float]) -> None:
-    expected = false_discovery_control(p) if p else []
-    assert benjamini_hochberg(np.array(p)) == pytest.approx(np.asarray(expected))
-
-
-def test_benjamini_hochberg_holds_the_false_discovery_rate() -> None:
-    generator = rng(0, "fdr")
-    shares = []
-    for _ in range(400):
-        p = np.concatenate([generator.random(80), generator.random(20) * 1e-3])
-        found = benjamini_hochberg(p) < 0.1
-        shares.append(found[:80].sum() / max(found.sum(), 1))
-    assert np.mean(shares) < 0.1
-
-
-def test_what_is_no_probability_is_refused() -> None:
-    with pytest.raises(ValueError, match="probabilities"):
-        benjamini_hochberg(np.array([0.1, np.nan]))

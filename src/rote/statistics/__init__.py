@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rote.statistics.bootstrap import Bootstrap, ObservationBootstrap, PigeonholeBootstrap
-from rote.statistics.comparisons import auc, benjamini_hochberg, cohens_d
+from rote.statistics.comparisons import auc, cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
 from rote.statistics.power_law import exponent, mean_of_runs
 from rote.statistics.prediction_interval import new_member
@@ -50,7 +50,6 @@ __all__ = [
     "baseline_first",
     "baseline_last",
     "baseline_majority",
-    "benjamini_hochberg",
     "clopper_pearson",
     "cohens_d",
     "exponent",

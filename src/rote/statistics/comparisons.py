@@ -1,4 +1,4 @@
-"""Two groups compared, and many tests at once."""
+"""Two groups compared."""
 
 from __future__ import annotations
 
@@ -40,18 +40,3 @@ def _paired(values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not np.isfinite(values).all():
         raise ValueError(f"{np.sum(~np.isfinite(values))} of {len(values)} values are not finite: leave them out first")
     return values, labels
-
-
-def benjamini_hochberg(p: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:
-    """P-values adjusted for the false discovery rate: min over j ≥ i of p₍ⱼ₎·m/j, at most 1, in given order.
-
-    Source: Benjamini & Hochberg (1995).
-    """
-    p = np.asarray(p, dtype=float)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("expected a vector of probabilities, each in [0, 1]")
-    order = np.argsort(p, kind="stable")
-    scaled = p[order] * len(p) / np.arange(1, len(p) + 1)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return adjusted

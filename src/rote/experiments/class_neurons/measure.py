@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.stats import false_discovery_control
 from scipy.stats import t as student_t
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from rote.model import Edit, Read, Site
 from rote.settings import Settings
 from rote.stack import Readout, Stack, StackLayer
 from rote.stack.one_neuron import ablated, posts
-from rote.statistics import Estimate, benjamini_hochberg, rng
+from rote.statistics import Estimate, rng
 from rote.statistics.weighted import ratio, weighted_auc
 
 LOSSES = ("kept", "mean", "zero")
@@ -167,7 +168,7 @@ class _Tabulation:
     def tabulate(self) -> None:
         n = self.neurons
         scores = [n.activation(*place) for place in self.places]
-        adjusted = benjamini_hochberg(self.found.p)
+        adjusted = false_discovery_control(self.found.p)
         self._aucs("neuron_auc", scores, ~n.selection, [{"p_adjusted": float(p)} for p in adjusted], condition="best")
         self._aucs("neuron_auc", scores, n.selection, None, condition="in_sample")
         self._permuted(self.found.permuted_report, "permuted")
