@@ -5,26 +5,15 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtr
+from scipy.stats import rankdata
 
 
 def average_ranks(scores: Float[np.ndarray, "score obs"]) -> Float[np.ndarray, "score obs"]:
     """Ranks 1..n of each row's values; equal values share the mean of their places. Raises ValueError for NaN."""
-    scores = np.ascontiguousarray(scores)
+    scores = np.asarray(scores)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         raise ValueError(f"scores have the shape {scores.shape}: expected [score, obs] of finite numbers")
-    n = scores.shape[1]
-    order = np.argsort(scores, axis=1)
-    ordered = np.take_along_axis(scores, order, axis=1)
-    new = np.ones(ordered.shape, dtype=bool)
-    new[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    place = np.broadcast_to(np.arange(n), new.shape)
-    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
-    ends = np.ones(new.shape, dtype=bool)
-    ends[:, :-1] = new[:, 1:]
-    last = np.minimum.accumulate(np.where(ends, place, n)[:, ::-1], axis=1)[:, ::-1]
-    ranks = np.empty(scores.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, axis=1)
-    return ranks
+    return np.asarray(rankdata(scores, axis=1))
 
 
 def aucs_of_ranks(
