@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import ndtr
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu, rankdata
 
 
 def average_ranks(scores: Float[np.ndarray, "score obs"]) -> Float[np.ndarray, "score obs"]:
@@ -34,17 +35,12 @@ def aucs_of_ranks(
 def mann_whitney_p(
     ranks: Float[np.ndarray, "score obs"], labels: Bool[np.ndarray, "score obs"]
 ) -> Float[np.ndarray, " score"]:
-    """One-sided p-value of each score's AUC for its own labels: how often chance gives one as high.
+    """One-sided p-value of each score's AUC for its own labels, both groups of which hold something.
 
-    Normal approximation with the variance under permutation, n₁n₀ Σ(rank − mean rank)² / (n(n − 1)), which holds the
-    correction for ties; no correction for continuity. 1 where all scores are equal, since every permutation gives
-    that AUC; NaN where a group is empty. Source: Mann & Whitney (1947).
+    How often chance gives an AUC as high: the normal approximation with the variance under permutation, which holds
+    the correction for ties; no correction for continuity. 1 where all scores are equal, since every permutation gives
+    that AUC. Source: Mann & Whitney (1947).
     """
-    ranks, labels = np.asarray(ranks, dtype=float), np.asarray(labels, dtype=bool)
-    n, n_1 = ranks.shape[1], labels.sum(axis=1)
-    n_0, mean = n - n_1, (n + 1) / 2
-    excess = (ranks * labels).sum(axis=1) - n_1 * mean
-    variance = n_1 * n_0 * np.square(ranks - mean).sum(axis=1) / (n * max(n - 1, 1))
-    z = np.divide(excess, np.sqrt(variance), out=np.zeros(len(ranks)), where=variance > 0)
-    p = np.where(variance > 0, ndtr(-z), 1.0)
-    return np.where((n_1 > 0) & (n_0 > 0), p, np.nan)
+    test = partial(mannwhitneyu, alternative="greater", method="asymptotic", use_continuity=False)
+    p = [test(row[own], row[~own]).pvalue for row, own in zip(ranks, labels, strict=True)]
+    return np.where(np.ptp(ranks, axis=1) > 0, p, 1.0)
