@@ -33,8 +33,7 @@ def exponent(x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]) -> 
         raise NotApplicable(f"a slope with an interval needs at least 3 sizes; there are {len(np.unique(x))}")
     if (y <= 0).any() or (x <= 0).any():
         raise NotApplicable(f"{int((y <= 0).sum())} of {len(y)} values are not above zero, so they have no logarithm")
-    u, v = np.log(x) - np.log(x).mean(), np.log(y) - np.log(y).mean()
-    slope = float((u * v).sum() / (u * u).sum())
-    error = float(np.sqrt(((v - slope * u) ** 2).sum() / (len(x) - 2) / (u * u).sum()))
-    half = float(stats.t.ppf(_LEVEL, len(x) - 2)) * error
+    # not linregress: its error comes from 1 − r², which on a straight line is rounding, and is NaN for a constant y
+    coefficients, covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    slope, half = float(coefficients[0]), float(stats.t.ppf(_LEVEL, len(x) - 2) * np.sqrt(covariance[0, 0]))
     return Estimate(value=slope, ci_low=slope - half, ci_high=slope + half, n=len(x))
