@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from rote.statistics import (
     additive_fit,
@@ -79,11 +81,30 @@ def test_new_tokens_get_the_majority_class() -> None:
     assert additive_held_out(cls, names, names, train=train).tolist() == [True, False]
 
 
-def test_the_held_out_model_is_sklearns_logistic_regression() -> None:
-    generator = rng(0, "sklearn")
-    first, last, cls = generator.integers(0, 12, 200), generator.integers(0, 12, 200), generator.integers(0, 3, 200)
-    design = np.concatenate([np.eye(12)[first], np.eye(12)[last]], axis=1)
+def test_one_class_is_guessed_everywhere() -> None:
+    names, cls = np.arange(4), np.array([1, 1, 1, 0])
+    assert additive_held_out(cls, names, names, train=cls == 1).tolist() == [False]
+    assert additive_fit(cls[:3], names[:3], names[:3]).all()
+
+
+def test_classes_of_one_entity_each_are_fitted_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert additive_fit(np.arange(30), np.arange(30), np.arange(30) % 7).all()
+
+
+@pytest.mark.parametrize(("n_cls", "another_penalty"), [(2, 2.0), (3, 0.5)])
+def test_the_model_has_the_least_documented_objective(n_cls: int, another_penalty: float) -> None:
+    generator = rng(0, "objective", n_cls)
+    first, last, cls = generator.integers(0, 12, 200), generator.integers(0, 12, 200), generator.integers(0, n_cls, 200)
+    design = np.concatenate([np.eye(12)[first], np.eye(12)[last], np.ones((200, 1))], axis=1)
     train = np.arange(200) < 120
-    peer = LogisticRegression(C=1.0, tol=1e-8, max_iter=2000).fit(design[train], cls[train])
-    expected = peer.predict(design[~train]) == cls[~train]
-    assert (additive_held_out(cls, first, last, train=train) == expected).mean() > 0.98
+
+    def objective(theta: np.ndarray) -> float:
+        log_p = log_softmax(design[train] @ theta.reshape(25, n_cls), axis=1)
+        return float(-log_p[np.arange(120), cls[train]].sum() + 0.5 * np.square(theta[:-n_cls]).sum())
+
+    guess = np.argmax(design[~train] @ minimize(objective, np.zeros(25 * n_cls)).x.reshape(25, n_cls), axis=1)
+    expected = (guess == cls[~train]).tolist()
+    assert additive_held_out(cls, first, last, train=train).tolist() == expected
+    assert additive_held_out(cls, first, last, train=train, penalty=another_penalty).tolist() != expected

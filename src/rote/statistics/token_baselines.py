@@ -6,10 +6,12 @@ gives the baseline's accuracy without any refit. `cls` holds class indices from 
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
-from scipy import sparse
-from scipy.optimize import minimize
+from jaxtyping import Bool, Int, Shaped
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import OneHotEncoder
 
 
 def baseline_majority(cls: Int[np.ndarray, " entity"]) -> Bool[np.ndarray, " entity"]:
@@ -94,40 +96,17 @@ def additive_held_out(
 def _additive(
     cls: np.ndarray, first: np.ndarray, last: np.ndarray, train: np.ndarray, penalty: float
 ) -> Int[np.ndarray, " entity"]:
-    """Class guesses for every entity from the model fitted on `train`."""
+    """Class guesses for every entity from the model fitted on `train`; the intercept carries no penalty."""
     if not train.any():
         raise ValueError("no entity to fit on: expected at least one True in train")
-    _, row = np.unique(first, return_inverse=True)
-    _, column = np.unique(last, return_inverse=True)
-    n_first, n_cls = int(row.max()) + 1, int(cls.max()) + 1
-    n_levels = n_first + int(column.max()) + 1
-    design = _one_hot(row, n_first + column, n_levels)
-    theta = _fit(design[train], cls[train], n_cls, penalty)
-    return np.asarray(np.argmax(design @ theta, axis=1))
-
-
-def _one_hot(row: np.ndarray, column: np.ndarray, n_levels: int) -> sparse.csr_matrix:
-    """Per entity a 1 at its first token, at its last token and, as the last column, at the intercept."""
-    n = len(row)
-    where = np.stack([row, column, np.full(n, n_levels)], axis=1)
-    return sparse.csr_matrix((np.ones(3 * n), where.ravel(), np.arange(0, 3 * n + 1, 3)), (n, n_levels + 1))
-
-
-def _fit(design: sparse.csr_matrix, cls: np.ndarray, n_cls: int, penalty: float) -> Float[np.ndarray, "level cls"]:
-    """L-BFGS from zero on a convex loss: deterministic, one minimum. The intercept is not penalised."""
-    truth = np.eye(n_cls)[cls]
-    n_rows = design.shape[1]
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        theta = flat.reshape(n_rows, n_cls)
-        scores = design @ theta
-        scores = scores - scores.max(axis=1, keepdims=True)
-        log_p = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        gradient = np.asarray(design.T @ (np.exp(log_p) - truth))
-        gradient[:-1] += penalty * theta[:-1]
-        value = -float((log_p * truth).sum()) + 0.5 * penalty * float(np.square(theta[:-1]).sum())
-        return value, gradient.ravel()
-
-    options = {"maxiter": 2000, "maxfun": 4000, "ftol": 1e-12, "gtol": 1e-6}
-    found = minimize(loss, np.zeros(n_rows * n_cls), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x).reshape(n_rows, n_cls)
+    n_cls = len(np.unique(cls[train]))
+    if n_cls == 1:
+        return np.full(len(cls), cls[train][0])
+    design = OneHotEncoder().fit_transform(np.stack([first, last], axis=1))
+    # of two classes scikit-learn weighs θ₁ − θ₀ alone, whose square is twice the sum of theirs (θ₁ = −θ₀)
+    strength = (2 if n_cls == 2 else 1) / penalty
+    # scikit-learn's L-BFGS takes three times as long to the same optimum on the bundled names
+    model = LogisticRegression(C=strength, solver="newton-cg", tol=1e-8, max_iter=1000)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")  # as many as there are entities is allowed
+        return np.asarray(model.fit(design[train], cls[train]).predict(design))
