@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from plain_excess import Cell, array, centred, double
+from sklearn.metrics import roc_auc_score
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
 
@@ -29,7 +30,7 @@ from rote.experiments.orthogonal_remainder.measure import (
 from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
-from rote.statistics import auc, rng
+from rote.statistics import rng
 
 SETTINGS = Settings(n_bootstrap=300)
 KINDS = [kind for kind in stack_maker.KINDS if "norm behind" not in kind]
@@ -256,13 +257,13 @@ def test_the_toy_keeps_the_class_difference_it_is_given_and_no_other(d: float, l
         cls={"sport": cls}, selection=np.zeros(n, bool),
     )  # fmt: skip
     toy = torch.as_tensor(gaussian(entities, "sport", 1, d, width, np.random.default_rng(5)))
-    before = auc(toy[:, 0].numpy(), cls == 1)
+    before = roc_auc_score(cls == 1, toy[:, 0].numpy())
     k = round(SHARE * width)
     axis = torch.zeros(width, dtype=torch.float64)
     axis[0] = 1
     scores = remainder_scores(toy, toy[: n - k], axis, draw(n, k))
     assert scores is not None
-    after = auc(scores, cls[: n - k] == 1)
+    after = roc_auc_score(cls[: n - k] == 1, scores)
     assert low < after < high
     if d:
         assert after < before - 0.02  # some of the difference lies in the others' span

@@ -9,17 +9,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from rote.errors import NotApplicable
-from rote.statistics import auc, balanced_accuracy, cohens_d, rng, weighted_auc, weighted_cohens_d
+from rote.statistics import balanced_accuracy, cohens_d, rng, weighted_auc, weighted_cohens_d
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 3)), min_size=2, max_size=40))
-def test_auc_equals_sklearns_with_ties_and_weights(observations: list[tuple[int, bool, int]]) -> None:
+def test_a_weighted_auc_equals_sklearns_with_ties(observations: list[tuple[int, bool, int]]) -> None:
     scores, labels, weights = (np.array(column) for column in zip(*observations, strict=True))
-    if labels.all() or not labels.any():
-        with pytest.raises(NotApplicable):
-            auc(scores, labels)
-        return
-    assert auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores))
     weighed = float(weighted_auc(scores, labels, weights.astype(float)))
     if weights[labels].sum() and weights[~labels].sum():
         assert weighed == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
@@ -28,9 +23,10 @@ def test_auc_equals_sklearns_with_ties_and_weights(observations: list[tuple[int,
 
 
 def test_auc_of_the_negated_score_is_the_complement() -> None:
-    scores, labels = rng(0, "s").normal(size=50), rng(0, "l").random(50) < 0.3
-    assert auc(-scores, labels) == pytest.approx(1 - auc(scores, labels))
-    assert auc(np.exp(scores), labels) == auc(scores, labels)
+    scores, labels, equal = rng(0, "s").normal(size=50), rng(0, "l").random(50) < 0.3, np.ones(50)
+    auc = weighted_auc(scores, labels, equal)
+    assert weighted_auc(-scores, labels, equal) == pytest.approx(1 - auc)
+    assert weighted_auc(np.exp(scores), labels, equal) == auc
 
 
 def test_balanced_accuracy_equals_sklearns() -> None:
@@ -58,3 +54,8 @@ def test_cohens_d_of_repeated_values_is_the_weighted_one() -> None:
 def test_an_effect_size_without_spread_is_absent(a: list[float], b: list[float]) -> None:
     with pytest.raises(NotApplicable):
         cohens_d(np.array(a), np.array(b))
+
+
+def test_what_is_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 of 4 values are not finite"):
+        cohens_d(np.array([0.0, np.nan]), np.array([1.0, 2.0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rote.statistics.bootstrap import Bootstrap, ObservationBootstrap, PigeonholeBootstrap
-from rote.statistics.comparisons import auc, cohens_d
+from rote.statistics.comparisons import cohens_d
 from rote.statistics.estimates import Estimate, EstimateFields
 from rote.statistics.power_law import exponent, mean_of_runs
 from rote.statistics.prediction_interval import new_member
@@ -43,7 +43,6 @@ __all__ = [
     "additive_fit",
     "additive_held_out",
     "adjusted_by_fixed_effects",
-    "auc",
     "aucs_of_ranks",
     "average_ranks",
     "balanced_accuracy",

@@ -22,7 +22,7 @@ def aucs_of_ranks(
 ) -> Float[np.ndarray, "score label"]:
     """AUC = (Σ ranks of the positives − n₁(n₁ + 1)/2) / (n₁·n₀) of every score for every labelling.
 
-    The same as `auc` of each pair, ties counting ½; NaN where a labelling lacks one of its groups.
+    The area under each pair's ROC curve, ties counting ½; NaN where a labelling lacks one of its groups.
     Source: Hanley & McNeil (1982).
     """
     positive = np.asarray(labels, dtype=float)
