@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,31 @@ def test_where_the_file_system_has_no_locks_the_file_is_the_lock(
     (tmp_path / EXCLUSIVE_NAME).write_text(json.dumps({**text, "host": "elsewhere"}))
     with pytest.raises(RunError, match=r"on elsewhere.*Wait for it"):  # it may run there: never taken over
         RunLock.take(tmp_path)
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_a_lock_that_is_a_link_is_neither_followed_nor_overwritten(
+    tmp_path: Path, link: Callable[[Path, Path], None]
+) -> None:
+    RunFolder.open(tmp_path / "run", STUDY).close()
+    mine, path = tmp_path / "mine", tmp_path / "run" / LOCK_NAME
+    mine.write_text("precious")
+    link(path, mine)
+    with pytest.raises(RunError, match=f"{path} is a link.*Delete {path}"):
+        RunFolder.open(tmp_path / "run", STUDY)
+    with pytest.raises(RunError, match="is a link"):
+        RunFolder.read_only(tmp_path / "run").write_derived("report.html", "<p>")
+    assert path.samefile(mine) and mine.read_text() == "precious"
+    path.unlink()
+    RunFolder.open(tmp_path / "run", STUDY).close()  # what the message says to do is enough
+
+
+def test_a_link_to_nothing_makes_no_file(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).symlink_to(tmp_path / "nothing")
+    with pytest.raises(RunError, match="is a link"):
+        RunLock.take(tmp_path)
+    assert holder_of(tmp_path) is None
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_number_that_another_process_has_now_is_not_the_holder() -> None:

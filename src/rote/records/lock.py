@@ -30,6 +30,7 @@ except ImportError:  # Windows
 LOCK_NAME, EXCLUSIVE_NAME = "run.lock", "run.exclusive-lock"
 PATIENCE_S = 1.0  # judging and reporting lock a run for as long as one file takes: nobody is refused for that
 _POLL_S = 0.05
+_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -134,7 +135,7 @@ def holder_of(folder: Path) -> str | None:
     if (folder / EXCLUSIVE_NAME).exists():
         return _named(folder)
     try:
-        descriptor = os.open(folder / LOCK_NAME, os.O_RDWR)
+        descriptor = os.open(folder / LOCK_NAME, _FLAGS)
     except OSError:
         return None
     try:
@@ -146,9 +147,16 @@ def holder_of(folder: Path) -> str | None:
 
 
 def _by_the_system(path: Path) -> RunLock | None:
-    """The lock, its file with our name in it; None where another holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    """The lock, its file with our name in it; None where another holds it, RunError where it is another file's name."""
     try:
+        descriptor = os.open(path, _FLAGS | os.O_CREAT, 0o666)
+    except OSError as error:
+        if path.is_symlink():
+            raise _another_name(path) from error
+        raise
+    try:
+        if os.fstat(descriptor).st_nlink > 1:
+            raise _another_name(path)
         ours = _locked(descriptor) and _is_file_of(path, descriptor)  # else its holder has deleted it in between
     except _Unsupported:
         os.close(descriptor)
@@ -170,6 +178,13 @@ def _by_the_system(path: Path) -> RunLock | None:
         raise
     left_by = str(_parse(before) or "a process that was killed as it began") if before else None
     return RunLock(path, descriptor, left_by=left_by)
+
+
+def _another_name(path: Path) -> RunError:
+    return RunError(
+        f"{path} is a link: to lock the run would overwrite the file behind it. Delete {path} and run the same command "
+        "again."
+    )
 
 
 def _by_the_file(path: Path) -> RunLock | None:
@@ -204,7 +219,7 @@ def _locked(descriptor: int) -> bool:
 
 def _is_file_of(path: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
 
