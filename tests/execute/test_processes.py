@@ -109,8 +109,9 @@ def test_without_shards_nothing_is_set_up() -> None:
 
 def test_a_failure_is_told_and_raised_as_it_was() -> None:
     events: list[Event] = []
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as caught:
         list(TWO.execute(lambda: None, lambda _, shard: 1 // shard, (2, 0, 1), on_event=events.append))
+    assert "On the worker:" in caught.value.__notes__[0] and "1 // shard" in caught.value.__notes__[0]
     failed = events[-1]
     assert isinstance(failed, Failed) and failed.shard == 0 and isinstance(failed.error, ZeroDivisionError)
 

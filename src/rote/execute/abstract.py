@@ -110,6 +110,7 @@ class Executor(ABC):
     def session(self) -> AbstractContextManager[Executor]:
         """An executor that keeps its workers between calls of `execute`, and with them what `setup` made.
 
-        The same `setup` object has to be given every time; at the end of the block no worker is left.
+        The same `setup` object has to be given every time, and one call ends before the next begins; at the end of the
+        block no worker is left.
         """
         return nullcontext(self)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import loky
@@ -20,19 +17,8 @@ from loky.backend.reduction import dumps
 from loky.process_executor import TerminatedWorkerError
 
 from rote.errors import InputError, WorkerLost
-from rote.execute.abstract import (
-    Executor,
-    Failed,
-    Finished,
-    Interrupted,
-    OnEvent,
-    Result,
-    ShardT,
-    Started,
-    State,
-    ignore,
-)
-from rote.execute.carried import carried
+from rote.execute.carried import Answer, answered
+from rote.execute.pump import Crew, Elsewhere, Ended
 
 _ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -43,7 +29,7 @@ _LOOK_S = 2.0  # between two looks of a worker at whether its parent still lives
 
 
 @dataclass(frozen=True, kw_only=True)
-class Processes(Executor):
+class Processes(Elsewhere):
     """Workers that loky starts on this machine; for many small shards, which lose by sharing one process's threads.
 
     Attributes:
@@ -52,74 +38,72 @@ class Processes(Executor):
     Raises (from `execute`): WorkerLost where a worker is killed, by the system's want of memory for instance.
     """
 
-    elsewhere: ClassVar[bool] = True
-
     workers: int | None = None
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers is {self.workers}; expected at least 1")
 
-    def execute(
-        self,
-        setup: Callable[[], State],
-        work: Callable[[State, ShardT], Result],
-        shards: Sequence[ShardT],
-        *,
-        on_event: OnEvent = ignore,
-    ) -> Iterator[tuple[ShardT, Result]]:
-        if shards:
-            with _Session(min(self.count, len(shards))) as running:
-                yield from running.execute(setup, work, shards, on_event=on_event)
-
-    def session(self) -> AbstractContextManager[Executor]:
-        return _Session(self.count)
-
-    @property
-    def count(self) -> int:
-        """How many workers there are at most."""
-        return self.workers or loky.cpu_count()
+    def _crew(self, n_shards: int | None) -> Crew:
+        count = self.workers or loky.cpu_count()
+        return _Pool(count if n_shards is None else min(count, n_shards))
 
 
-class _Session(Executor, AbstractContextManager["Executor"]):
-    """Workers that go on from call to call; those of a call that was given up are ended with it."""
+class _Call(NamedTuple):
+    """What a worker needs beside a shard; `key` says whether it has made the state already."""
 
-    elsewhere: ClassVar[bool] = True
+    key: str
+    setup: Any
+    work: Any
+
+
+class _Pool(Crew):
+    """A pool of loky's, from the first call on; where it cannot go on it is ended, and the next call starts another."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self._pool: Any = None
-        self._key = ""
-        self._setup: Any = None
+        self._call = _Call("", None, None)
+        self._busy: dict[Future[tuple[bool, Answer]], Hashable] = {}  # the oldest first
 
-    def execute(
-        self,
-        setup: Callable[[], State],
-        work: Callable[[State, ShardT], Result],
-        shards: Sequence[ShardT],
-        *,
-        on_event: OnEvent = ignore,
-    ) -> Iterator[tuple[ShardT, Result]]:
-        if not shards:
-            return
-        if setup is not self._setup:
-            self._key, self._setup = uuid4().hex, setup
+    def prepare(self, setup: Callable[[], Any], work: Callable[[Any, Any], Any]) -> None:
+        key = self._call.key if setup is self._call.setup else uuid4().hex
+        self._call = _Call(key, setup, work)
         if self._pool is None:
             self._pool = loky.ProcessPoolExecutor(
                 self._count, env=_ENVIRONMENT, initializer=_begin, initargs=(os.getpid(),)
             )
-        run = _Run(self._pool, _Call(self._key, setup, work), deque(shards), self._count, on_event)
+
+    @property
+    def busy(self) -> Collection[Hashable]:
+        return self._busy.values()
+
+    def give(self, shard: Hashable) -> bool:
+        if self._pool is None or len(self._busy) >= self._count:
+            return False
         try:
-            yield from run.results()
-        except KeyboardInterrupt:
-            on_event(Interrupted(shard=next(iter(run.busy.values()), None)))
-            raise
-        finally:
-            if run.busy or run.broken:
-                self._end(kill=True)
+            self._busy[self._pool.submit(_do, self._call, shard)] = shard
+        except loky.BrokenProcessPool:
+            self._end(kill=True)  # what is in hand is handed on first
+            return False
+        return True
+
+    def ends(self, waiting: int) -> Iterator[Ended]:
+        if not self._busy:
+            raise _lost("a worker that had nothing to do")
+        done, _ = wait(self._busy, return_when=FIRST_COMPLETED)
+        for future in done:
+            ended = _read(future, self._busy[future])
+            del self._busy[future]  # a worker that was lost stays, so that the pool is ended with it
+            yield ended
+
+    def give_up(self) -> None:
+        if self._busy:
+            self._end(kill=True)
+            self._busy.clear()
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        self._end(kill=kind is not None)  # after an error nobody waits for what other workers are at
+        self._end(kill=kind is not None)
 
     def _end(self, *, kill: bool) -> None:
         if self._pool is not None:
@@ -127,73 +111,16 @@ class _Session(Executor, AbstractContextManager["Executor"]):
             self._pool = None
 
 
-class _Call(NamedTuple):
-    """What a worker needs beside a shard; `key` says whether it has made the state already."""
-
-    key: str
-    setup: Callable[[], Any]
-    work: Callable[[Any, Any], Any]
-
-
-class _Outcome(NamedTuple):
-    value: Any
-    error: Exception | None
-    in_setup: bool
-    seconds: float
-
-
-@dataclass
-class _Run:
-    """One call of `execute`: what is left, and who is at what."""
-
-    pool: Any
-    call: _Call
-    left: deque[Any]
-    count: int
-    on_event: OnEvent
-    busy: dict[Future[_Outcome], Hashable] = field(default_factory=dict)  # the oldest first
-    broken: bool = False  # a worker was killed, and the pool with it
-
-    def results(self) -> Iterator[tuple[Any, Any]]:
-        self._hand_out()
-        while self.busy:
-            done, _ = wait(self.busy, return_when=FIRST_COMPLETED)
-            for future in done:
-                shard = self.busy.pop(future)
-                result = self._taken(future, shard)
-                self._hand_out()  # workers go on while the result is stored
-                yield shard, result
-        if self.broken:
-            raise _lost("a worker that had nothing to do")
-
-    def _hand_out(self) -> None:
-        while self.left and len(self.busy) < self.count and not self.broken:
-            try:
-                future = self.pool.submit(_do, self.call, self.left[0])
-            except loky.BrokenProcessPool:
-                self.broken = True  # what is in hand is handed on first
-                return
-            shard = self.left.popleft()
-            self.on_event(Started(shard=shard))
-            self.busy[future] = shard
-
-    def _taken(self, future: Future[_Outcome], shard: Hashable) -> Any:
-        try:
-            outcome = future.result()
-        except TerminatedWorkerError as error:
-            self.broken = True
-            raise _lost(f"a worker of {shard}") from error
-        except loky.BrokenProcessPool as error:
-            self.broken = True
-            raise WorkerLost(f"the workers ended while one was at {shard}: {error}") from error
-        except Exception as error:  # shard or result cannot be pickled
-            outcome = _Outcome(None, error, False, 0.0)
-        if outcome.error is not None:
-            whose = None if outcome.in_setup else shard
-            self.on_event(Failed(shard=whose, error=outcome.error, seconds=outcome.seconds))
-            raise outcome.error
-        self.on_event(Finished(shard=shard, seconds=outcome.seconds))
-        return outcome.value
+def _read(future: Future[tuple[bool, Answer]], shard: Hashable) -> Ended:
+    try:
+        in_setup, answer = future.result()
+        return None if in_setup else shard, answer
+    except TerminatedWorkerError as error:
+        raise _lost(f"a worker of {shard}") from error
+    except loky.BrokenProcessPool as error:
+        raise WorkerLost(f"the workers ended while one was at {shard}: {error}") from error
+    except Exception as error:  # shard or result cannot be pickled
+        return shard, Answer(None, error, 0.0)
 
 
 def _lost(who: str) -> WorkerLost:
@@ -219,14 +146,16 @@ def _begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _do(call: _Call, shard: Any) -> _Outcome:
-    begin, in_setup = time.perf_counter(), True
-    try:
-        if call.key not in _states:
-            _states.clear()
-            _states[call.key] = call.setup()
-        begin, in_setup = time.perf_counter(), False
-        value = call.work(_states[call.key], shard)
-        return _Outcome(value, None, False, time.perf_counter() - begin)
-    except Exception as error:
-        return _Outcome(None, carried(error, dumps, pickle.loads), in_setup, time.perf_counter() - begin)
+def _do(call: _Call, shard: Any) -> tuple[bool, Answer]:
+    """The answer, and whether it is the setup's, which failed."""
+    made = answered(lambda: _state(call), dumps)
+    if made.error is not None:
+        return True, made
+    return False, answered(lambda: call.work(made.result, shard), dumps)
+
+
+def _state(call: _Call) -> Any:
+    if call.key not in _states:
+        _states.clear()
+        _states[call.key] = call.setup()
+    return _states[call.key]
