@@ -11,7 +11,7 @@ class ControlCard:
 
     `label` stands beside its mark in a drawing, `code` where there is less room. `exempt`: not asked to reach the
     effective model's accuracy, so it always counts as matched. `reference`: may stand on a side of a prediction; others
-    are drawn only. `steps`: gradient steps after the hash, where the control is a dose of training (0: the hash itself).
+    are drawn only. `steps`: gradient steps after the hash, where the control is a dose of training (0: the hash).
     """
 
     name: str
