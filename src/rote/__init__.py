@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rote import experiments
+    from rote.catalog import ExperimentCard, StatisticCard
     from rote.circuit import Circuit
     from rote.execute import Inline, Processes, Ray
     from rote.experiments import EXPERIMENTS
+    from rote.experiments.base import Experiment, StackExperiment
+    from rote.experiments.entry import Entry
     from rote.facts import FactTable, read_facts
     from rote.lineup import CONTROLS, Control, build_controls
     from rote.model import Edit, Model, ModelSpec, Read, Site, load_model
@@ -29,6 +32,9 @@ _HOMES = {
     "Control": "rote.lineup",
     "EXPERIMENTS": "rote.experiments",
     "Edit": "rote.model",
+    "Entry": "rote.experiments.entry",
+    "Experiment": "rote.experiments.base",
+    "ExperimentCard": "rote.catalog",
     "FactTable": "rote.facts",
     "Inline": "rote.execute",
     "Model": "rote.model",
@@ -40,6 +46,8 @@ _HOMES = {
     "Settings": "rote.settings",
     "Site": "rote.model",
     "Stack": "rote.stack",
+    "StackExperiment": "rote.experiments.base",
+    "StatisticCard": "rote.catalog",
     "Text": "rote.text",
     "build_controls": "rote.lineup",
     "find_circuit": "rote.pipeline.study",
@@ -56,6 +64,9 @@ __all__ = [
     "Circuit",
     "Control",
     "Edit",
+    "Entry",
+    "Experiment",
+    "ExperimentCard",
     "FactTable",
     "Inline",
     "Model",
@@ -67,6 +78,8 @@ __all__ = [
     "Settings",
     "Site",
     "Stack",
+    "StackExperiment",
+    "StatisticCard",
     "Text",
     "build_controls",
     "experiments",

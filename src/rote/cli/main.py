@@ -51,6 +51,10 @@ Bos = Annotated[str | None, typer.Option(help='Token put first instead of the to
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Read pytorch_model.bin too: its tensors, never its code.")
 ]
+Own = Annotated[
+    list[Path] | None,
+    typer.Option("--experiments-from", help="Python file with experiments or controls of your own, which is run."),
+]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Hub id or local folder in Hugging Face layout.")]
 
 
@@ -91,6 +95,7 @@ def study(
     prefix: Annotated[str | None, typer.Option(help='One-shot prefix; "" for none.')] = None,
     experiments: Annotated[str | None, typer.Option(help="Experiments by name, separated by commas.")] = None,
     controls: Annotated[str | None, typer.Option(help='Controls of the line-up by name; "none" leaves it out.')] = None,
+    experiments_from: Own = None,
     settings: Annotated[Path | None, typer.Option(help="JSON file with settings.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     revision: Revision = None,
@@ -134,6 +139,7 @@ def study(
         prefix=prefix,
         experiments=experiments,
         controls=controls,
+        brought=tuple(experiments_from or ()),
         settings=settings,
         seed=seed,
         sweeps=sweeps,
@@ -186,13 +192,26 @@ def check(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]) -> None:
-    """Write RUN/report.html again from its tables; needs neither the model nor torch."""
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")], experiments_from: Own = None
+) -> None:
+    """Write RUN/report.html again from its tables; needs neither the model nor torch.
+
+    With --experiments-from, experiments of your own are drawn by their own sections, else as their cards say.
+    """
     from rote.pipeline.run import open_run
 
     with busy("drawing"):
-        page = open_run(run).report()
+        page = open_run(run).report(_sections(experiments_from))
     typer.echo(page)
+
+
+def _sections(files: list[Path] | None) -> dict[str, Any]:
+    if not files:
+        return {}
+    from rote.pipeline.brought import together
+
+    return dict(together(files).sections)
 
 
 @app.command()
@@ -282,6 +301,7 @@ def _study(
                 fresh=opening.fresh,
                 wait=opening.wait,
                 rehearse=rehearse,
+                drawn=dict(inputs.drawn),
                 on_event=narrator,
             )
     say_findings(run, quiet)

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from rote.errors import FactsError, InputError
 from rote.experiments import EXPERIMENTS
 from rote.experiments.base import Experiment
+from rote.experiments.entry import Draw
 from rote.facts import FactTable, RelationPrompts, build_prompts, read_facts
 from rote.facts.intake import MAX_FACTS
 from rote.facts.prompt_problems import shared_problems
 from rote.lineup import CONTROLS, Control
 from rote.model.load import checkpoint_problems, load_config, load_tokenizer, place_problems
+from rote.pipeline.brought import Brought, chosen, together
 from rote.pipeline.worker import require_facts
 from rote.settings import Settings
 from rote.text import Text, read_text
@@ -37,6 +39,7 @@ class Request:
     prefix: str | None = None
     experiments: str | None = None
     controls: str | None = None
+    brought: tuple[Path, ...] = ()  # files of experiments and controls of the user's own
     settings: Path | None = None
     seed: int | None = None
     sweeps: str | None = None
@@ -64,6 +67,7 @@ class Inputs:
     settings: Settings
     experiments: tuple[Experiment, ...]
     controls: tuple[Control, ...]
+    drawn: tuple[tuple[str, Draw], ...] = ()
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -96,8 +100,11 @@ def read_inputs(request: Request) -> Inputs:
             checked = _table(replace(request, leave_out=True))
     text = tried(lambda: read_text(request.text)) if request.text else None
     settings = tried(lambda: _settings(request))
-    experiments = tried(lambda: named(request.experiments, EXPERIMENTS, "experiment"))
-    controls = tried(lambda: () if request.controls == "none" else named(request.controls, CONTROLS, "control"))
+    own = tried(lambda: together(request.brought)) or Brought()
+    known = (*EXPERIMENTS, *own.experiments)
+    experiments = tried(lambda: chosen(named(request.experiments, known, "experiment"))[0])
+    lineup = (*CONTROLS, *own.controls)
+    controls = tried(lambda: () if request.controls == "none" else named(request.controls, lineup, "control"))
     if request.facts is None and experiments is not None and not (request.text and text is None):
         tried(lambda: require_facts(None, text, experiments))
     if request.out is not None:
@@ -115,7 +122,9 @@ def read_inputs(request: Request) -> Inputs:
             problems += _prompt_problems(request, checked, tokenizer, config, among=bool(problems))
     if problems or settings is None or experiments is None or controls is None:
         raise InputError(dict.fromkeys(problems))
-    return Inputs(table=table, text=text, settings=settings, experiments=experiments, controls=controls)
+    return Inputs(
+        table=table, text=text, settings=settings, experiments=experiments, controls=controls, drawn=own.sections
+    )
 
 
 def named(names: str | None, things: Sequence[_T], kind: str) -> tuple[_T, ...]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from rote.errors import InputError
 from rote.records import RunFolder
+
+if TYPE_CHECKING:
+    from rote.experiments.entry import Draw
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +48,30 @@ class Run:
         """A long table of an experiment, for instance `table("known_facts")`."""
         return self.records.table(experiment, name)
 
+    def observations(self, experiment: str, statistic: str | None = None) -> pd.DataFrame:
+        """The values behind an experiment's means: one row per fact and mean, with `entity` and the mean's key fields.
+
+        Of at most max_entities facts of every mean over facts; float32. InputError where the run keeps none, with the
+        experiments that it has some of.
+        """
+        kept = [o for _, record in self.records.recorded(experiment) for o in record.observations]
+        if not kept:
+            raise InputError(
+                f"{self.path} keeps no values of single facts for {experiment!r}; expected an experiment that reports "
+                f"means over facts: {', '.join(self._observed()) or 'this run has none'}"
+            )
+        found = pd.concat([o.frame() for o in kept], ignore_index=True)
+        return found if statistic is None else found[found["statistic"] == statistic].reset_index(drop=True)
+
+    def _observed(self) -> list[str]:
+        measured = self.summary["experiment"].unique() if self.records.finished else ()
+        return [str(name) for name in measured if any(r.observations for _, r in self.records.recorded(name))]
+
+    def arrays(self, experiment: str) -> dict[str, np.ndarray]:
+        """What an experiment made and kept with the run, by `item/name`."""
+        kept = self.records.recorded(experiment)
+        return {f"{shard.item}/{name}": array for shard, record in kept for name, array in record.arrays.items()}
+
     @property
     def outcomes(self) -> pd.DataFrame:
         """One row per verdict, as outcomes.json has them; judged now where that file has not been written yet."""
@@ -57,11 +87,14 @@ class Run:
 
         return outcome_frame(judge_run(self.records))
 
-    def report(self) -> Path:
-        """Write report.html, one file that works offline, and return its path."""
+    def report(self, sections: Mapping[str, Draw] | None = None) -> Path:
+        """Write report.html, one file that works offline, and return its path.
+
+        `sections`: how experiments of your own are drawn, by name; without one, as their cards describe them.
+        """
         from rote.report import write_report
 
-        return write_report(self.path)
+        return write_report(self.path, sections)
 
     def _repr_html_(self) -> str:
         return f"<p>rote run in <code>{html.escape(str(self.path))}</code></p>" + self.summary.to_html(max_rows=20)

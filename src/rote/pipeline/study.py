@@ -7,7 +7,7 @@ records, so that an interrupted study goes on where it was and ends in the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -20,12 +20,14 @@ from rote.circuit import Circuit, search
 from rote.errors import ModelRefused, NotApplicable
 from rote.execute import Executor, Inline, OnEvent
 from rote.execute.abstract import Waiting, ignore
-from rote.experiments import EXPERIMENTS
+from rote.experiments import ENTRIES
 from rote.experiments.base import Experiment
+from rote.experiments.entry import Draw, Entry
 from rote.facts import FactTable, read_facts
 from rote.lineup import CONTROLS, Control
 from rote.model import Model, ModelSpec
 from rote.model.memory import keep_freed_memory
+from rote.pipeline.brought import chosen
 from rote.pipeline.run import Run
 from rote.pipeline.shards import Agenda, Found
 from rote.pipeline.stages import Stages
@@ -43,12 +45,13 @@ def study(
     text: Text | str | Path | Sequence[str | Path] | None = None,
     relation: str | Sequence[str] | None = None,
     settings: Settings | None = None,
-    experiments: Sequence[Experiment] = EXPERIMENTS,
+    experiments: Sequence[Experiment | Entry] = ENTRIES,
     controls: Sequence[Control] = CONTROLS,
     executor: Executor | None = None,
     fresh: bool = False,
     wait: bool = False,
     rehearse: bool = False,
+    drawn: Mapping[str, Draw] | None = None,
     on_event: OnEvent = ignore,
 ) -> Run:
     """Run a whole study, or what is left of it, and write its tables, verdicts and report into `folder`.
@@ -60,10 +63,12 @@ def study(
         facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some. None
             where every chosen experiment reads a text.
         text: a text, or files of it, for the experiments that read one; without it they are absent.
+        experiments: which, by default all: instances with parameters of their own, entries, and those of yours.
         controls: the line-up; none leaves it out, and every verdict with it.
         executor: where the work is done, by default in this process; `rote.Ray(...)` for a cluster.
         fresh: start over: everything that rote wrote into the folder is deleted (`rote.records.look` says what).
         wait: where another process writes the folder, wait until it has ended.
+        drawn: how the report shows experiments of yours that were given without an entry, by name.
         rehearse: every fact counts as known, to see how long a study takes on random weights; no verdict is given.
 
     Raises:
@@ -75,9 +80,10 @@ def study(
     settings, executor = settings or Settings(), executor or Inline()
     table = facts if isinstance(facts, FactTable) or facts is None else read_facts(facts)
     words = text if isinstance(text, Text) or text is None else read_text(text)
-    require_facts(table, words, experiments)
+    measured, sections = chosen(experiments)
+    require_facts(table, words, measured)
     relations, lineup = ([], ()) if table is None else (_relations(table, relation), tuple(controls))
-    setup = _setup(model, executor, table, relations, settings, tuple(experiments), lineup, words, rehearse)
+    setup = _setup(model, executor, table, relations, settings, measured, lineup, words, rehearse)
 
     with executor.session() as workers:
         # plan: everything that can be refused is refused here
@@ -95,10 +101,10 @@ def study(
             usual=agenda.usual_seconds,
         )
         with stages.recorded():
-            return _finish(run, agenda, stages)
+            return _finish(run, agenda, stages, {**sections, **(drawn or {})})
 
 
-def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers) -> Run:
+def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers, sections: Mapping[str, Draw]) -> Run:
     # ask: which facts the model knows
     stages.finish("asking in slices", agenda.slices, Work.slice_of_facts, ahead=agenda.asking)
     agenda.take_slices(stages.records(agenda.slices))
@@ -131,7 +137,7 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers) -> Run:
     run.assemble([*measured, *agenda.members, *agenda.lineup])
     result = Run(records=run)
     result.judge()
-    result.report()
+    result.report(sections)
     return result
 
 

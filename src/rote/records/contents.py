@@ -25,6 +25,7 @@ _TEMPORARY = ".*.tmp"
 def written_by_rote(folder: Path) -> list[Path]:
     """The files of a run, study.json not among them. Links to folders are never followed."""
     own = [folder / name for name in OWN_FILES if (folder / name).is_file()]
+    own.extend(sorted(path for place in _pages(folder) for path in place.glob("*.html") if path.is_file()))
     for experiment in _experiments(folder):
         own.extend(path for path in sorted(experiment.glob("*.parquet")) if is_own_parquet(path))
         shards = experiment / "shards"
@@ -51,7 +52,8 @@ def clear(folder: Path) -> tuple[str, ...]:
     for experiment in _experiments(folder):
         _remove_if_empty(experiment / "shards")
         _remove_if_empty(experiment)
-    _remove_if_empty(folder / "records")
+    for place in (folder / "records", *_pages(folder)):
+        _remove_if_empty(place)
     return tuple(str(path.relative_to(folder)) for path in own)
 
 
@@ -63,7 +65,7 @@ def foreign(folder: Path) -> list[str]:
 
 def remove_temporaries(folder: Path) -> None:
     """Delete what writes that were killed left behind."""
-    places = [folder]
+    places = [folder, *_pages(folder)]
     for experiment in _experiments(folder):
         places.append(experiment)
         if not (experiment / "shards").is_symlink():
@@ -77,7 +79,15 @@ def remove_temporaries(folder: Path) -> None:
 def _is_ours(path: Path) -> bool:
     """Whether a name is `.NAME.PROCESS.tmp` with NAME among rote's."""
     name, _, process = path.name[1 : -len(".tmp")].rpartition(".")
-    return process.isdecimal() and (name in OWN_FILES or name == "study.json" or name.endswith((".shard", ".parquet")))
+    return process.isdecimal() and (
+        name in OWN_FILES or name == "study.json" or name.endswith((".shard", ".parquet", ".html"))
+    )
+
+
+def _pages(folder: Path) -> list[Path]:
+    """The folder of derived pages, if there is one of our own."""
+    place = folder / "pages"
+    return [place] if place.is_dir() and not place.is_symlink() else []
 
 
 def _experiments(folder: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -45,7 +45,7 @@ from rote.records.shards import Shard, StaleShard
 from rote.records.study import FORMAT_VERSION, read_study
 
 _log = logging.getLogger(__name__)
-DERIVED = ("outcomes.json", "report.html")
+DERIVED, PAGES = ("outcomes.json", "report.html"), "pages/"
 
 
 class RunFolder:
@@ -199,6 +199,15 @@ class RunFolder:
                 f"the record of {shard} in {self.path} cannot be used: {reason}. Run the study again."
             ) from None
 
+    def recorded(self, experiment: str) -> Iterator[tuple[Shard, Record]]:
+        """Every record of an experiment that is there and whole, in the order of their file names."""
+        place = self.path / "records" / file_name(experiment) / "shards"
+        for path in sorted(place.glob("*.shard")):
+            content = path.read_bytes()
+            with suppress(StaleShard):
+                shard = shard_files.address(content)
+                yield shard, shard_files.decode(content, shard, self.fingerprint)
+
     def _content(self, shard: Shard) -> bytes | None:
         path = self.path / shard.relative_path
         return path.read_bytes() if path.is_file() else None
@@ -315,12 +324,17 @@ class RunFolder:
             return []
 
     def write_derived(self, name: str, text: str) -> Path:
-        """Write what is made from the tables (`outcomes.json`, `report.html`), also in a read-only run."""
-        if name not in DERIVED:
-            raise ValueError(f"{name!r} is not derived from a run: expected one of {', '.join(DERIVED)}")
+        """Write `outcomes.json`, `report.html` or `pages/ANY.html`: from the tables, so also in a read-only run."""
+        page = name.startswith(PAGES) and name.endswith(".html")
+        if name not in DERIVED and not page:
+            raise ValueError(
+                f"{name!r} is not derived from a run: expected one of {', '.join(DERIVED)}, {PAGES}ANY.html"
+            )
+        path = self.path / (PAGES + file_name(name.removeprefix(PAGES)) if page else name)
         with self._stored(), self._locked():
-            write_atomically(self.path / name, text.encode("utf-8"))
-        return self.path / name
+            make_folders(path.parent)
+            write_atomically(path, text.encode("utf-8"))
+        return path
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

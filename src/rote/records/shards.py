@@ -66,6 +66,12 @@ def encode(shard: Shard, record: Record, fingerprint: str) -> bytes:
     return b"\n".join((_MAGIC, sha256(body).hexdigest().encode("ascii"), body))
 
 
+def address(content: bytes) -> Shard:
+    """Whose record a file holds; raises StaleShard where it is damaged or none of ours."""
+    header, _ = _opened(content)
+    return Shard(str(header["experiment"]), str(header["item"]))
+
+
 def _header(content: bytes, shard: Shard, fingerprint: str) -> tuple[Mapping[str, Any], bytes]:
     """The checked header and the bytes after it; raises StaleShard with what does not match."""
     header, blobs = _opened(content)

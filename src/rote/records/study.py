@@ -9,7 +9,7 @@ from typing import Any
 
 from rote.errors import RunError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def read_study(folder: Path) -> dict[str, Any] | None:
@@ -27,8 +27,9 @@ def read_study(folder: Path) -> dict[str, Any] | None:
         ) from error
     if version != FORMAT_VERSION:
         raise RunError(
-            f"{path} has format version {version!r}, this rote reads {FORMAT_VERSION}. "
-            "Use the version of rote that wrote it, or choose another folder."
+            f"{path} has format version {version!r}, this rote reads {FORMAT_VERSION}: its records are of "
+            "another version of rote. Read it with the version that wrote it (study.json says which, under versions), "
+            "or run the study again in another folder."
         )
     return dict(found)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from rote.experiments.entry import Draw
 from rote.page.document import Column, Document, Lead, Paragraph, Section, Table
 from rote.page.view import View
 from rote.report.circuit_found import circuit_found, relations_found
@@ -25,8 +26,8 @@ _FOOTER = (
 )
 
 
-def build_document(view: View) -> Document:
-    """Everything the report says about one run."""
+def build_document(view: View, sections: Mapping[str, Draw] | None = None) -> Document:
+    """Everything the report says about one run; `sections` draw experiments that are not rote's own, by name."""
     if view.is_toy:
         return _of_toy(view, toy(str(view.study["toy"])))
     facts = asked_facts(view)
@@ -52,7 +53,7 @@ def build_document(view: View) -> Document:
         subtitle=f"Model {model}; {len(view.measured):,} values of {experiments} experiment{plural}{_beside(view)}."
         + further,
         leads=leads if facts else (lead_without_facts(view),),
-        sections=(*experiment_sections(view), _how(view.study)),
+        sections=(*experiment_sections(view, sections or {}), _how(view.study)),
         footer=_FOOTER if facts else FOOTER,
         front=(line_up,) if line_up else (),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rote.catalog import ExperimentCard
 from rote.experiments import ENTRIES
@@ -17,12 +17,15 @@ Draw = Callable[[View], tuple[Block | Part, ...]]
 _MAX_ABSENT, _MAX_OWN = 40, 200
 
 
-def experiment_sections(view: View) -> tuple[Section, ...]:
+def experiment_sections(view: View, own: Mapping[str, Draw]) -> tuple[Section, ...]:
     """A section for every experiment with rows, and one table of those without, with their reasons."""
     measured = {row.experiment for row in view.measured}
     sections = [_section(view, e.card, e.section) for e in ENTRIES if e.name in measured and e.section is not None]
     told = dict.fromkeys((*(r.experiment for r in view.measured), *(m.experiment for m in view.missing)))
-    sections += [_own(view, name) for name in told if name not in {e.name for e in ENTRIES}]
+    brought = [name for name in told if name not in {e.name for e in ENTRIES}]
+    sections += [
+        _section(view, view.cards[n], own[n]) if n in own and n in view.cards else _own(view, n) for n in brought
+    ]
     silent = tuple(e.card for e in ENTRIES if e.name not in measured)
     if view.study.get("facts") is None:  # nobody asked for anything but these
         silent = tuple(card for card in silent if view.reasons(card.name))

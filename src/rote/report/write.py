@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from rote.experiments.entry import Draw
 from rote.page.html import html_of
 from rote.page.text import leads_of, text_of
 from rote.records import RunFolder
@@ -11,13 +13,14 @@ from rote.report.assemble import build_document
 from rote.report.load import load_view
 
 
-def write_report(folder: str | Path) -> Path:
+def write_report(folder: str | Path, sections: Mapping[str, Draw] | None = None) -> Path:
     """Write `report.html` into a run folder: one file that needs no network, and return its path.
 
-    Raises RunError where the folder is not that of a finished run.
+    `sections`: how experiments that are not rote's own are drawn, by name. Raises RunError where the folder is not that
+    of a finished run.
     """
     run = RunFolder.read_only(folder)
-    return run.write_derived("report.html", html_of(build_document(load_view(run))))
+    return run.write_derived("report.html", html_of(build_document(load_view(run), sections)))
 
 
 def render_text(folder: str | Path) -> str:
