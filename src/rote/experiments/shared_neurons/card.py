@@ -46,6 +46,7 @@ CARD = ExperimentCard(
         StatisticCard(
             name="first_order_correlation",
             unit="ratio",
+            conditions=("random", "top"),
             meaning="How well gradient × change stands for the exact effect of ablating a neuron. random: on neurons "
             "drawn at random; top: on those with the largest first-order effects.",
             formula="Pearson correlation over entities, facts and the chosen neurons of ∂ log p / ∂ activation × "
