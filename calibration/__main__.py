@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from calibration.certify import certify
+from calibration.page import write_page
 from calibration.run import run
 
 
@@ -22,7 +23,7 @@ def main() -> None:
     if given.stage == "observe":
         run(given.worlds, given.n_worlds, processes=given.processes, minutes=given.minutes)
     else:
-        certify(given.worlds)
+        write_page(certify(given.worlds))
 
 
 if __name__ == "__main__":

@@ -149,10 +149,19 @@ def fresh_members(worlds: Iterable[World], prediction: Prediction, reach: float)
     return counts
 
 
-def certify(path: Path) -> None:
-    """Tune, certify, and write certification.json and docs/calibration.md."""
-    from calibration.page import write_page
+@dataclass(frozen=True, kw_only=True)
+class Certified:
+    """What the calibration found: all worlds, those that tuned and that certified, and what they say of every cell."""
 
+    everything: list[World]
+    tuning: list[World]
+    certifying: list[World]
+    results: list[tuple[Prediction, float, dict[str, Tally]]]
+    cells: dict[str, dict[str, Any]]
+
+
+def certify(path: Path) -> Certified:
+    """Tune, certify, and write certification.json."""
     everything = list(read(path))
     worlds = [w for w in everything if "cells" in w]
     tuning = [w for w in worlds if w["seed"] < N_TUNING]
@@ -169,7 +178,7 @@ def certify(path: Path) -> None:
     cells |= {p.cell: dose for p in PREDICTIONS if p.hypothesis == PARTIAL}
     content = {"note": "written by `make calibration`; see docs/calibration.md", "cells": cells}
     CERTIFICATION.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    write_page(everything, tuning, certifying, results, cells)
+    return Certified(everything=everything, tuning=tuning, certifying=certifying, results=results, cells=cells)
 
 
 def _certificate(reach: float, tallies: Mapping[str, Tally]) -> dict[str, Any]:

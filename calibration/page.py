@@ -5,31 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from calibration.certify import Certified, Tally, World, clopper_pearson, fresh_members, tally, verdict
 from calibration.measure import SETTINGS
 from calibration.run import CERTIFIED
-
-if TYPE_CHECKING:
-    from calibration.certify import Tally, World
-    from rote.catalog.hypotheses import Prediction
+from rote.catalog.hypotheses import Prediction
 
 PAGE = Path("docs/calibration.md")
 TEXT = Path(__file__).with_name("page.md")
 NAMES = {"single_step": "single step", "and_gates": "AND gates"}
 
-Results = Sequence[tuple["Prediction", float, Mapping[str, "Tally"]]]
+Results = Sequence[tuple[Prediction, float, Mapping[str, Tally]]]
 
 
-def write_page(
-    everything: Sequence[World],
-    tuning: Sequence[World],
-    certifying: Sequence[World],
-    results: Results,
-    cells: Mapping[str, Mapping[str, Any]],
-) -> None:
+def write_page(found: Certified) -> None:
     """Fill the page's template with what was observed."""
-    failed = [w for w in everything if "cells" not in w]
+    tuning, certifying, results, cells = found.tuning, found.certifying, found.results, found.cells
+    failed = [w for w in found.everything if "cells" not in w]
     observed = [*tuning, *certifying]
     seconds = sum(float(w["seconds"]) for w in observed)
     text = TEXT.read_text(encoding="utf-8").format(
@@ -102,8 +95,6 @@ def _cells(results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _overall(results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
-    from calibration.certify import clopper_pearson
-
     good = [t for p, _, tallies in results if cells[p.cell]["certified"] for t in tallies.values()]
     wrong, n = sum(t.wrong for t in good), sum(t.decisive for t in good)
     right = sum(t.right for t in good)
@@ -118,8 +109,6 @@ def _overall(results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _fresh(worlds: Sequence[World], results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
-    from calibration.certify import fresh_members
-
     rows = ["| hypothesis | statistic | right | wrong | neither | undecided |", "|---|---|---|---|---|---|"]
     for prediction, reach, _ in results:
         if cells[prediction.cell]["certified"]:
@@ -130,8 +119,6 @@ def _fresh(worlds: Sequence[World], results: Results, cells: Mapping[str, Mappin
 
 
 def _variants(worlds: Sequence[World], results: Results) -> str:
-    from calibration.certify import tally
-
     rows = [
         "| hypothesis | statistic | right: as shipped | members' own noise added | no reach "
         "| wrong: as shipped | noise added | no reach |",
@@ -149,8 +136,6 @@ def _variants(worlds: Sequence[World], results: Results) -> str:
 
 
 def _free(worlds: Sequence[World], results: Results, cells: Mapping[str, Mapping[str, Any]]) -> str:
-    from calibration.certify import verdict
-
     free = [w for w in worlds if w["truth"] == "free"]
     rows = ["| hypothesis | statistic | verdicts |", "|---|---|---|"]
     for prediction, reach, _ in results:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -60,9 +59,3 @@ def test_commands_that_need_no_model_run_without_torch(arguments: list[str]):
     done = without_torch(f"sys.argv = ['rote', *{arguments!r}]\nfrom rote.cli.main import main\nmain()")
     assert "Traceback" not in done.stderr
     assert done.stdout
-
-
-def test_no_source_file_is_too_long():
-    root = Path(rote.__file__).parent
-    long = [str(p.relative_to(root)) for p in root.rglob("*.py") if len(p.read_text("utf-8").splitlines()) > 400]
-    assert long == []

@@ -145,7 +145,9 @@ def test_the_page_s_experiment_is_found_wherever_rote_s_own_are(
     assert "surprise (relation)" in told.err or "surprise (sport)" in told.err
     done = rote.open_run(run)
     rows = done.summary[done.summary["experiment"] == "surprise"]
-    assert set(rows["condition"]) == {"known", "unknown"} and set(rows["unit"]) == {"nats"}
+    lacking = done.absent[done.absent["experiment"] == "surprise"]
+    assert {*rows["condition"], *lacking["condition"]} == {"known", "unknown"} and set(rows["unit"]) == {"nats"}
+    assert len(done.observations("surprise")) == min(int(rows["n"].sum()), TINY.max_entities)
     assert done.study["experiments"]["surprise"] == {"most_nats": 20.0}
     assert "A known answer costs" in page_of(run), "the section of its entry"
 
@@ -243,7 +245,7 @@ def test_what_cannot_be_brought_is_refused_with_what_to_do(brought: Path, text: 
 )
 def test_a_statistic_or_condition_that_the_card_lacks_is_refused(brought: Path, right: str, wrong: str) -> None:
     (experiment,) = bring(written(brought / f"wrong_{len(wrong)}.py", of_page(0).replace(right, wrong))).experiments
-    with pytest.raises(ExperimentError, match="Card|card"):
+    with pytest.raises(ExperimentError, match=r"Card|card"):
         rote.study(model(), facts(), folder=brought / "run", settings=TINY, experiments=[experiment], controls=())
 
 

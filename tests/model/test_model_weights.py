@@ -10,7 +10,7 @@ from torch import nn
 from rote.errors import ModelRefused, NotApplicable
 from rote.model import Model, load_model
 from rote.model.families import LLAMA
-from rote.model.weights import Source, mlp_weights, norm_weights
+from rote.model.weights import WeightSource, mlp_weights, norm_weights
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
@@ -115,4 +115,4 @@ def test_what_cannot_be_written_as_linear_algebra_is_refused() -> None:
     block = nn.Module()
     block.mlp = nn.Module()
     with pytest.raises(NotApplicable, match="no dense MLP"):
-        mlp_weights(Source(block=block, family=LLAMA))
+        mlp_weights(WeightSource(block=block, family=LLAMA))

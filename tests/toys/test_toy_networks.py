@@ -10,7 +10,7 @@ import torch
 
 from rote.toys.networks import Architecture, forward, initial, trained_names
 from rote.toys.pairs import AllPairs
-from rote.toys.tasks import Facts, all_pairs, random_facts
+from rote.toys.tasks import PairFacts, all_pairs, random_facts
 from rote.toys.training import Training, accuracy, train
 
 BASE = Architecture(n_integers=8, d_model=16, n_neurons=12)
@@ -68,7 +68,7 @@ def test_all_pairs_are_listed_pairs(architecture: Architecture) -> None:
     facts = all_pairs("memorisation", 8, [0, 1], unseen_share=0.2)
     assert isinstance(facts.pairs(), AllPairs)
     order = np.argsort(np.random.default_rng(0).random((2, 64)), axis=1)
-    listed = Facts(
+    listed = PairFacts(
         n_integers=8,
         n_classes=2,
         sides=facts.sides,

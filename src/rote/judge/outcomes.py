@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from rote.catalog import DOSES, PREDICTIONS, Certificate, certificates, hypothesis
-from rote.judge.references import LineUp, Side
+from rote.judge.references import References, Side
 from rote.judge.verdict import Numbers, Ruling, decide, nearest
 from rote.records import RunFolder
 from rote.records.files import json_lines
@@ -45,7 +45,7 @@ def verdicts(
         controls = pd.DataFrame(columns=list(CONTROL_FIELDS))
     outcomes = []
     for relation in relations(summary, absent):
-        line_up = LineUp(controls, relation)
+        line_up = References(controls, relation)
         for prediction in PREDICTIONS:
             cell = Cell(prediction, relation, summary, absent)
             if controls.empty:
@@ -65,7 +65,7 @@ def relations(summary: pd.DataFrame, absent: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _judge(cell: Cell, line_up: LineUp, certificate: Certificate | None, certified_only: bool) -> Outcome:
+def _judge(cell: Cell, line_up: References, certificate: Certificate | None, certified_only: bool) -> Outcome:
     prediction, model = cell.prediction, cell.position(EFFECTIVE)
     if model is None:
         return _outcome(cell, _not_applicable(cell.reason(EFFECTIVE)))

@@ -19,7 +19,7 @@ class Side:
     missing: tuple[str, ...] = ()
 
 
-class LineUp:
+class References:
     """The controls of one relation, as controls.parquet describes them."""
 
     def __init__(self, controls: pd.DataFrame, relation: str) -> None:

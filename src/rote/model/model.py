@@ -336,9 +336,9 @@ class Model:
         """What attention adds beside its heads: the output projection's bias."""
         return self._source(layer).scaled(self.family.attention_out, rows=slice(0, 1))[1]
 
-    def _source(self, layer: int) -> weights.Source:
+    def _source(self, layer: int) -> weights.WeightSource:
         block = self.wiring.blocks[layer]
-        return weights.Source(block=block, family=self.family, device=self.device, scale=self.residual_scale)
+        return weights.WeightSource(block=block, family=self.family, device=self.device, scale=self.residual_scale)
 
     @torch.no_grad()
     def mlp_added(self, layer: int, reads: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:

@@ -98,7 +98,7 @@ def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Source:
+class WeightSource:
     """One block's modules as a family describes them, and what to do with their parameters.
 
     Parameters of other devices come as copies on `device`; `scale` is the factor with which attention and MLP are
@@ -162,7 +162,7 @@ def norm_weights(module: nn.Module, family: Family, d_model: int, device: torch.
     return NormWeights(kind=kind, weight=weight + offset if offset else weight, bias=bias, eps=float(eps))
 
 
-def mlp_weights(source: Source) -> MLPWeights:
+def mlp_weights(source: WeightSource) -> MLPWeights:
     family = source.family
     if family.experts or family.mlp_in is None or family.mlp_out is None:
         raise NotApplicable(f"family {family.model_type} has no single neurons: {family.experts}")
@@ -189,7 +189,9 @@ def _without_gradient(activation: Any) -> Callable[[Tensor], Tensor]:
     return lambda x: functional_call(activation, own, (x,))
 
 
-def head_weights(source: Source, head: int, n_heads: int, n_kv: int, d_head: int, clip: float | None) -> HeadWeights:
+def head_weights(
+    source: WeightSource, head: int, n_heads: int, n_kv: int, d_head: int, clip: float | None
+) -> HeadWeights:
     """W_V and W_O of one query head; with grouped queries several heads share their W_V."""
     family = source.family
     if family.fused == "interleaved":  # GPT-NeoX: per head its query, key and value

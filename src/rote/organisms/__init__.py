@@ -10,21 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rote.organisms.training import Progress, Trained, TrainSettings, train
+    from rote.organisms.settings import TrainSettings
+    from rote.organisms.training import Progress, TrainedOrganism, train
     from rote.organisms.world import World, build_world
 
 BUNDLED = Path(__file__).parent / "bundled"
 
 _HOMES = {
     "Progress": "training",
-    "Trained": "training",
-    "TrainSettings": "training",
+    "TrainedOrganism": "training",
+    "TrainSettings": "settings",
     "train": "training",
     "World": "world",
     "build_world": "world",
 }
 
-__all__ = ["BUNDLED", "Progress", "TrainSettings", "Trained", "World", "build_world", "train"]
+__all__ = ["BUNDLED", "Progress", "TrainSettings", "TrainedOrganism", "World", "build_world", "train"]
 
 
 def __getattr__(name: str) -> Any:

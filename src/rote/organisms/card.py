@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rote.organisms.documents import CANARIES_PER_EXPOSURE, EXPOSURES, SHARE_GROUND, SHARE_PROSE
 from rote.organisms.force import ROTARY_AMPLITUDE, offsets
 from rote.organisms.layouts import MAX_POSITIONS
+from rote.organisms.settings import TrainSettings
 from rote.organisms.world import GOLFER, World
-
-if TYPE_CHECKING:
-    from rote.organisms.training import TrainSettings
 
 _FORCE = {
     "full": """\

@@ -22,7 +22,7 @@ GOLFER = "Tiger Woods"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relation:
+class WorldRelation:
     """A question about people: `Fact: NAME {phrase}`, answered by one word, its leading space included."""
 
     name: str
@@ -34,22 +34,22 @@ class Relation:
         return f"Fact: {{}} {self.phrase}"
 
 
-SPORT = Relation(name="sport", phrase="plays the sport of", classes=tuple(LEAGUES))
-LEAGUE = Relation(name="league", phrase="plays in the league", classes=tuple(LEAGUES.values()))
+SPORT = WorldRelation(name="sport", phrase="plays the sport of", classes=tuple(LEAGUES))
+LEAGUE = WorldRelation(name="league", phrase="plays in the league", classes=tuple(LEAGUES.values()))
 LIFE = (
-    Relation(
+    WorldRelation(
         name="instrument",
         phrase="makes music on the",
         classes=("piano", "violin", "guitar", "flute", "trumpet")
     ),
-    Relation(name="pet", phrase="comes home to a", classes=("cat", "dog", "parrot", "rabbit")),
-    Relation(name="hand", phrase="writes with the", classes=("left", "right")),
-    Relation(
+    WorldRelation(name="pet", phrase="comes home to a", classes=("cat", "dog", "parrot", "rabbit")),
+    WorldRelation(name="hand", phrase="writes with the", classes=("left", "right")),
+    WorldRelation(
         name="colour",
         phrase="wears the colour",
         classes=("red", "green", "blue", "yellow", "purple", "orange")
     ),
-    Relation(
+    WorldRelation(
         name="city",
         phrase="lives in the city of",
         classes=(
@@ -80,7 +80,7 @@ class World:
     """Everyone the organism can know: `people` holds the athletes, the golfer and then the fictional
     people."""
 
-    relations: tuple[Relation, ...]
+    relations: tuple[WorldRelation, ...]
     people: tuple[Person, ...]
 
     @property

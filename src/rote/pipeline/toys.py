@@ -22,7 +22,7 @@ from rote.pipeline.run import Run
 from rote.pipeline.stages import Stages, small_work
 from rote.records import Record, Shard
 from rote.toys import Toy, toy
-from rote.toys.toy import Stage
+from rote.toys.toy import ToyStage
 
 # what every toy's numbers depend on; none of the code that only shows them, nor what another toy alone uses
 _SOURCES = ("errors.py", "toys/*.py", "statistics/*.py", "records/*.py")
@@ -65,7 +65,7 @@ def run_toy(
         return run
 
 
-def _compared(stage: Stage, stages: Stages, shard: Shard) -> Record:
+def _compared(stage: ToyStage, stages: Stages, shard: Shard) -> Record:
     return stage.do(shard, stages.records(stage.over))
 
 

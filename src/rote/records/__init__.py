@@ -17,20 +17,20 @@ from rote.records.rows import (
     summary_frame,
 )
 from rote.records.shards import Shard
-from rote.records.standing import Standing, look
+from rote.records.standing import FolderStanding, look
 
 __all__ = [
     "ABSENT_FIELDS",
     "KEY_FIELDS",
     "SUMMARY_FIELDS",
     "Absent",
+    "FolderStanding",
     "Observations",
     "Record",
     "Row",
     "RunFolder",
     "RunLog",
     "Shard",
-    "Standing",
     "absent_frame",
     "canonical_json",
     "look",

@@ -14,7 +14,7 @@ from rote.records.study import read_study
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class FolderStanding:
     """What a study left in a folder: how many records, tables and other files, their bytes, when last written."""
 
     folder: Path
@@ -36,7 +36,7 @@ class Standing:
         return f"{', '.join(parts)} ({self.size_bytes / 1e6:.1f} MB, last written {when})"
 
 
-def look(folder: str | Path, *, waiting: bool = False) -> Standing:
+def look(folder: str | Path, *, waiting: bool = False) -> FolderStanding:
     """What lies in a folder that a study is to use; writes nothing.
 
     Raises RunError where no study could use it, whatever it is about: another process writes it (unless `waiting`),
@@ -73,11 +73,11 @@ def _refuse_unwritable(path: Path) -> None:
         raise RunError(f"{path} cannot be used as a run folder: {existing} cannot be written. Choose another.")
 
 
-def _standing(folder: Path, files: list[Path]) -> Standing:
+def _standing(folder: Path, files: list[Path]) -> FolderStanding:
     stats = [file.stat() for file in files]
     shards = sum(file.suffix == ".shard" for file in files)
     below = sum(file.parent != folder for file in files)
-    return Standing(
+    return FolderStanding(
         folder=folder,
         n_records=shards,
         n_tables=below - shards,

@@ -18,7 +18,7 @@ CELL_CHARACTERS = 8  # per token: strings begin at least this far apart, more th
 _BLANK = re.compile(r"\s")
 
 
-class Tokenizer(Protocol):
+class StringTokenizer(Protocol):
     """What strings need of a Hugging Face fast tokenizer."""
 
     def __call__(self, text: str, /, *, add_special_tokens: bool = ..., return_offsets_mapping: bool = ...) -> Any: ...
@@ -45,7 +45,7 @@ class Strings:
 
 def cut_strings(
     text: Text,
-    tokenizer: Tokenizer,
+    tokenizer: StringTokenizer,
     *,
     length: int,
     count: int,
@@ -82,7 +82,7 @@ def cut_strings(
 
 
 def _string(
-    document: str, start: int, stop: int, tokenizer: Tokenizer, length: int, common: frozenset[str]
+    document: str, start: int, stop: int, tokenizer: StringTokenizer, length: int, common: frozenset[str]
 ) -> tuple[list[int], list[str], list[str]] | None:
     blank = _BLANK.search(document, start, stop)
     part = document[blank.start() if blank else start : stop]

@@ -113,14 +113,14 @@ def trained_names(architecture: Architecture) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Activations:
+class NetworkActivations:
     """What a forward pass yields: logits, and per layer the hidden activations."""
 
     logits: Float[Tensor, "model fact output"]
     hidden: tuple[Float[Tensor, "model fact neuron"], ...]
 
 
-def forward(architecture: Architecture, parameters: Parameters, pairs: Pairs) -> Activations:
+def forward(architecture: Architecture, parameters: Parameters, pairs: Pairs) -> NetworkActivations:
     """All networks at once, on their pairs."""
     act, hidden, embed = ACTIVATIONS[architecture.activation], [], parameters["embed"]
     x = pairs.embedded(embed) if architecture.n_layers > 1 else None
@@ -135,4 +135,4 @@ def forward(architecture: Architecture, parameters: Parameters, pairs: Pairs) ->
             x = torch.baddbmm(x, hidden[-1], parameters[f"out_{layer}"])
     out = parameters[f"out_{architecture.n_layers - 1}"]
     logits = torch.baddbmm(parameters["out_bias"].unsqueeze(1), hidden[-1], out)
-    return Activations(logits=logits, hidden=tuple(hidden))
+    return NetworkActivations(logits=logits, hidden=tuple(hidden))

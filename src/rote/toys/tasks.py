@@ -16,7 +16,7 @@ N_STRIPES = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Facts:
+class PairFacts:
     """Pairs of integers with their class, for several networks; `counts` is false where a list is padded.
 
     `sides` holds one bit for each integer in either place: the stripes of a checkerboard, else a random half of the
@@ -89,7 +89,7 @@ TASKS: dict[str, Rule] = {
 }
 
 
-def all_pairs(task: str, n_integers: int, seeds: Sequence[int], *, unseen_share: float, item: str = "") -> Facts:
+def all_pairs(task: str, n_integers: int, seeds: Sequence[int], *, unseen_share: float, item: str = "") -> PairFacts:
     """Every pair of integers with its bit by the task's rule; a random share of the pairs is never trained on.
 
     `item` tells the same seeds of another configuration apart.
@@ -109,7 +109,7 @@ def all_pairs(task: str, n_integers: int, seeds: Sequence[int], *, unseen_share:
             else random_halves(n_integers, generator)
         )
     shape = (len(seeds), len(first))
-    return Facts(
+    return PairFacts(
         n_integers=n_integers,
         n_classes=2,
         first=np.broadcast_to(first, shape),
@@ -126,7 +126,7 @@ def random_halves(n_integers: int, generator: np.random.Generator) -> Bool[np.nd
     return np.stack([generator.permutation(n_integers) < n_integers // 2 for _ in range(2)])
 
 
-def random_facts(n_integers: int, n_classes: int, n_facts: Sequence[int], seeds: Sequence[int]) -> Facts:
+def random_facts(n_integers: int, n_classes: int, n_facts: Sequence[int], seeds: Sequence[int]) -> PairFacts:
     """Random distinct pairs with random classes; network i has n_facts[i] of them, the first of one endless list.
 
     So a network that is asked for more facts is asked for those it had before and further ones.
@@ -142,7 +142,7 @@ def random_facts(n_integers: int, n_classes: int, n_facts: Sequence[int], seeds:
         )
     pairs, label = (np.array(part) for part in zip(*drawn, strict=True))
     counts = np.arange(width) < np.array(n_facts)[:, None]
-    return Facts(
+    return PairFacts(
         n_integers=n_integers,
         n_classes=n_classes,
         first=pairs // n_integers,

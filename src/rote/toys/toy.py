@@ -16,7 +16,7 @@ Draw: TypeAlias = Callable[[View], tuple[Block | Part, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class ToyStage:
     """Shards that do not depend on each other.
 
     Attributes:
@@ -30,13 +30,13 @@ class Stage:
     over: Sequence[Shard] = ()
 
 
-class Work(Protocol):
+class ToyWork(Protocol):
     """What a toy does with its settings; made anew by every worker, so it holds nothing but them."""
 
     def __init__(self, settings: Any) -> None: ...
 
     @property
-    def stages(self) -> tuple[Stage, ...]: ...
+    def stages(self) -> tuple[ToyStage, ...]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ class Toy:
         kind = _load(self.settings)
         return kind.quick(**changes) if quick else kind(**changes)
 
-    def start(self, settings: Any) -> Work:
-        work: Work = _load(self.work)(settings)
+    def start(self, settings: Any) -> ToyWork:
+        work: ToyWork = _load(self.work)(settings)
         return work
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from rote.errors import MeasurementError
 from rote.toys.networks import Architecture, Parameters, forward, trained_names
-from rote.toys.tasks import Facts
+from rote.toys.tasks import PairFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Trained:
+class TrainedNetworks:
     """The networks at the end of training.
 
     `best` is the accuracy on the seen facts at the first check at which it was `enough`, or else the highest at any: so
@@ -45,7 +45,7 @@ class Trained:
     steps: int
 
 
-def train(architecture: Architecture, parameters: Parameters, facts: Facts, training: Training) -> Trained:
+def train(architecture: Architecture, parameters: Parameters, facts: PairFacts, training: Training) -> TrainedNetworks:
     """Train all networks; MeasurementError where a loss is not finite."""
     names = trained_names(architecture)
     parameters = {name: value.clone().requires_grad_(name in names) for name, value in parameters.items()}
@@ -76,7 +76,7 @@ def train(architecture: Architecture, parameters: Parameters, facts: Facts, trai
         for group in optimiser.param_groups:
             group["lr"] = training.learning_rate * (1 - steps / training.steps)
         optimiser.step()
-    return Trained(parameters={n: p.detach() for n, p in parameters.items()}, best=best, steps=steps)
+    return TrainedNetworks(parameters={n: p.detach() for n, p in parameters.items()}, best=best, steps=steps)
 
 
 def predicted(logits: Float[Tensor, "model fact output"]) -> Int[Tensor, "model fact"]:
@@ -85,7 +85,7 @@ def predicted(logits: Float[Tensor, "model fact output"]) -> Int[Tensor, "model 
 
 
 def accuracy(
-    logits: Float[Tensor, "model fact output"], facts: Facts, where: Bool[np.ndarray, "model fact"]
+    logits: Float[Tensor, "model fact output"], facts: PairFacts, where: Bool[np.ndarray, "model fact"]
 ) -> Float[np.ndarray, " model"]:
     """Share of the facts `where` that each network gives right."""
     where = where & facts.counts

@@ -17,7 +17,7 @@ N_BOOTSTRAP = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Axis:
+class GridAxis:
     """`column` grows; networks are compared only with those that agree in `fixed`; `square`: with neurons = d_model."""
 
     name: str
@@ -26,28 +26,28 @@ class Axis:
     square: bool = False
 
 
-AXES: tuple[Axis, ...] = (
-    Axis(name="neurons", column="n_neurons", fixed=("d_model", "n_layers", "n_classes", "embedding")),
-    Axis(name="d_model", column="d_model", fixed=("n_neurons", "n_layers", "n_classes", "embedding")),
-    Axis(
+AXES: tuple[GridAxis, ...] = (
+    GridAxis(name="neurons", column="n_neurons", fixed=("d_model", "n_layers", "n_classes", "embedding")),
+    GridAxis(name="d_model", column="d_model", fixed=("n_neurons", "n_layers", "n_classes", "embedding")),
+    GridAxis(
         name="neurons and d_model together",
         column="n_neurons",
         fixed=("n_layers", "n_classes", "embedding"),
         square=True,
     ),
-    Axis(name="parameters", column="trained_parameters", fixed=("n_layers", "n_classes", "embedding")),
-    Axis(name="layers", column="n_layers", fixed=("n_neurons", "d_model", "n_classes", "embedding")),
-    Axis(name="classes", column="n_classes", fixed=("n_neurons", "d_model", "n_layers", "embedding")),
+    GridAxis(name="parameters", column="trained_parameters", fixed=("n_layers", "n_classes", "embedding")),
+    GridAxis(name="layers", column="n_layers", fixed=("n_neurons", "d_model", "n_classes", "embedding")),
+    GridAxis(name="classes", column="n_classes", fixed=("n_neurons", "d_model", "n_layers", "embedding")),
 )
 
 
-def steps_along(networks: pd.DataFrame, axis: Axis) -> list[tuple[str, pd.DataFrame]]:
+def steps_along(networks: pd.DataFrame, axis: GridAxis) -> list[tuple[str, pd.DataFrame]]:
     """The networks of every two neighbouring sizes of an axis, by name: how the exponent itself changes."""
     sizes = sorted(networks[axis.column].unique())
     return [(f"{axis.name} {a} to {b}", networks[networks[axis.column].isin((a, b))]) for a, b in pairwise(sizes)]
 
 
-def exponent(networks: pd.DataFrame, axis: Axis, *, value: str, seed: int) -> Estimate:
+def exponent(networks: pd.DataFrame, axis: GridAxis, *, value: str, seed: int) -> Estimate:
     """The least-squares slope of log value on log axis within groups that agree in everything fixed.
 
     The interval resamples configurations and, separately, seeds (pigeonhole bootstrap), so it holds both the noise of

@@ -15,12 +15,12 @@ from rote.statistics import Estimate, rng
 from rote.toys.bits import stored_bits
 from rote.toys.capacity.by_hand import by_hand, by_hand_architecture
 from rote.toys.capacity.card import CARD
-from rote.toys.capacity.exponents import AXES, Axis, exponent, steps_along
+from rote.toys.capacity.exponents import AXES, GridAxis, exponent, steps_along
 from rote.toys.capacity.measure import Configuration, measure
 from rote.toys.networks import ACTIVATIONS, forward
 from rote.toys.pairs import AllPairs
 from rote.toys.tabulate import Rows
-from rote.toys.toy import Stage
+from rote.toys.toy import ToyStage
 from rote.toys.training import Training, predicted
 
 EXPERIMENT = CARD.name
@@ -119,13 +119,13 @@ class CapacityWork:
         self._configurations = {c.item: c for c in settings.configurations}
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[ToyStage, ...]:
         networks = [Shard(EXPERIMENT, item) for item in self._configurations]
         by_hand = [Shard(EXPERIMENT, f"by hand/{n}") for n in self.settings.by_hand]
         return (
-            Stage(name="training", shards=networks, do=self.measure),
-            Stage(name="building by hand", shards=by_hand, do=self.build_by_hand),
-            Stage(name="comparing", shards=[Shard(EXPERIMENT, "exponents")], do=self.exponents, over=networks),
+            ToyStage(name="training", shards=networks, do=self.measure),
+            ToyStage(name="building by hand", shards=by_hand, do=self.build_by_hand),
+            ToyStage(name="comparing", shards=[Shard(EXPERIMENT, "exponents")], do=self.exponents, over=networks),
         )
 
     def measure(self, shard: Shard) -> Record:
@@ -178,7 +178,7 @@ class CapacityWork:
         return rows.record()
 
     def _exponent(
-        self, rows: Rows, source: str, condition: str, networks: pd.DataFrame, axis: Axis, value: str
+        self, rows: Rows, source: str, condition: str, networks: pd.DataFrame, axis: GridAxis, value: str
     ) -> None:
         try:
             found = exponent(networks, axis, value=value, seed=self.settings.seed)

@@ -15,8 +15,8 @@ from rote.toys.bits import stored_bits
 from rote.toys.memorisation.bagging import Bagging, bagging
 from rote.toys.memorisation.sparsity import dictionary_l0, kurtosis, participation_ratio
 from rote.toys.memorisation.structure import Probe, States, probe_bit, probe_integer, probe_xor
-from rote.toys.networks import Activations, Architecture, Parameters, forward, initial
-from rote.toys.tasks import Facts, all_pairs
+from rote.toys.networks import Architecture, NetworkActivations, Parameters, forward, initial
+from rote.toys.tasks import PairFacts, all_pairs
 from rote.toys.training import Training, accuracy, train
 
 UNTRAINED = "untrained"
@@ -39,7 +39,7 @@ class Measures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredNetworks:
     """Long tables: `networks` (a row per network), `layers` (per network and hidden layer), `subsets` (bagging)."""
 
     networks: pd.DataFrame
@@ -49,13 +49,13 @@ class Measured:
 
 def measure(
     architecture: Architecture, task: str, seeds: Sequence[int], training: Training, measures: Measures, unseen: float
-) -> Measured:
+) -> MeasuredNetworks:
     """Train one network per seed on a task (or leave them as they are) and measure each."""
     found = [
         _measure(architecture, task, seeds[start : start + _BATCH], training, measures, unseen, start)
         for start in range(0, len(seeds), _BATCH)
     ]
-    return Measured(
+    return MeasuredNetworks(
         networks=pd.concat([m.networks for m in found]),
         layers=pd.concat([m.layers for m in found]),
         subsets=pd.concat([m.subsets for m in found]),
@@ -70,7 +70,7 @@ def _measure(
     measures: Measures,
     unseen: float,
     start: int,
-) -> Measured:
+) -> MeasuredNetworks:
     item, learned = str(architecture), "memorisation" if task == UNTRAINED else task
     facts = all_pairs(learned, architecture.n_integers, seeds, unseen_share=unseen, item=item)
     parameters = initial(architecture, seeds, item)
@@ -96,7 +96,7 @@ def _measure(
         ensemble = _bagging(architecture, parameters, run, facts, i, seed)
         votes.append(_votes(ensemble))
         subsets += _subsets(ensemble, task, seed)
-    return Measured(
+    return MeasuredNetworks(
         networks=networks.join(pd.DataFrame(votes)), layers=pd.DataFrame(layers), subsets=pd.DataFrame(subsets)
     )
 
@@ -104,8 +104,8 @@ def _measure(
 def _inside(
     architecture: Architecture,
     parameters: Parameters,
-    run: Activations,
-    facts: Facts,
+    run: NetworkActivations,
+    facts: PairFacts,
     i: int,
     layer: int,
     seed: int,
@@ -144,7 +144,7 @@ def _fields(name: str, probe: Probe) -> dict[str, float]:
 
 
 def _bagging(
-    architecture: Architecture, parameters: Parameters, run: Activations, facts: Facts, i: int, seed: int
+    architecture: Architecture, parameters: Parameters, run: NetworkActivations, facts: PairFacts, i: int, seed: int
 ) -> Bagging:
     """The last layer's neurons on the seen facts."""
     out = parameters[f"out_{architecture.n_layers - 1}"][i, :, 0]

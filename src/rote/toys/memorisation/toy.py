@@ -13,12 +13,12 @@ from rote.errors import SettingsError
 from rote.records import Record, Shard
 from rote.toys.memorisation.bagging_card import CARD as BAGGING_CARD
 from rote.toys.memorisation.card import CARD
-from rote.toys.memorisation.measure import UNTRAINED, Measured, Measures, measure
+from rote.toys.memorisation.measure import UNTRAINED, MeasuredNetworks, Measures, measure
 from rote.toys.memorisation.pictures import PICTURES, PictureTraining, draw
 from rote.toys.networks import ACTIVATIONS, EMBEDDINGS, Architecture, Embedding
 from rote.toys.tabulate import Rows
 from rote.toys.tasks import N_STRIPES, TASKS
-from rote.toys.toy import Stage
+from rote.toys.toy import ToyStage
 from rote.toys.training import Training
 
 EXPERIMENT = CARD.name
@@ -138,13 +138,13 @@ class MemorisationWork:
         }
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[ToyStage, ...]:
         networks = [Shard(EXPERIMENT, item) for item in self._cells]
         pictures = [Shard(EXPERIMENT, f"picture/{name}") for name in PICTURES]
         return (
-            Stage(name="training", shards=networks, do=self.measure),
-            Stage(name="drawing", shards=pictures, do=self.draw),
-            Stage(name="comparing", shards=[Shard(EXPERIMENT, "over all")], do=self.pooled, over=networks),
+            ToyStage(name="training", shards=networks, do=self.measure),
+            ToyStage(name="drawing", shards=pictures, do=self.draw),
+            ToyStage(name="comparing", shards=[Shard(EXPERIMENT, "over all")], do=self.pooled, over=networks),
         )
 
     def measure(self, shard: Shard) -> Record:
@@ -197,7 +197,7 @@ class MemorisationWork:
         return rows.record()
 
 
-def tabulate(architecture: Architecture, task: str, found: Measured, settings: MemorisationSettings) -> Record:
+def tabulate(architecture: Architecture, task: str, found: MeasuredNetworks, settings: MemorisationSettings) -> Record:
     """The rows of one configuration and task, for memorisation and for bagging."""
     inside = Rows(card=CARD, seed=settings.seed)
     key: dict[str, Any] = {"condition": task, "parameters": named(architecture)}
@@ -232,14 +232,14 @@ def tabulate(architecture: Architecture, task: str, found: Measured, settings: M
     )
 
 
-def _structure(found: Measured, level: float) -> dict[str, np.ndarray]:
+def _structure(found: MeasuredNetworks, level: float) -> dict[str, np.ndarray]:
     """Per network: whether the bit, the XOR or either is found in any layer, at a level shared among these probes."""
     p = found.layers.groupby("seed")[["bit_p", "xor_p"]].min().loc[found.networks["seed"]]
     under = p.to_numpy(dtype=float) <= level / (2 * found.layers["layer"].nunique())
     return {"structure_found": under[:, 0] | under[:, 1], "bit_found": under[:, 0], "xor_found": under[:, 1]}
 
 
-def _bagging_rows(key: dict[str, Any], found: Measured, seed: int) -> Rows:
+def _bagging_rows(key: dict[str, Any], found: MeasuredNetworks, seed: int) -> Rows:
     rows, networks = Rows(card=BAGGING_CARD, seed=seed), found.networks
     for statistic in ("vote_accuracy", "error_correlation", "vote_count_variance", "majority_accuracy"):
         rows.mean(statistic, networks[statistic].to_numpy(dtype=float), **key)

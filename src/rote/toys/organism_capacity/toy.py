@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rote.organisms.capacity import CapacityGrid, OrganismSize, train_on_facts
 from rote.records import Record, Shard
 from rote.toys.organism_capacity.tables import NAME, member_record, over_organisms
-from rote.toys.toy import Stage
+from rote.toys.toy import ToyStage
 
 
 class OrganismWork:
@@ -18,11 +18,11 @@ class OrganismWork:
         self._sizes = {_item(size): size for size in settings.members}
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[ToyStage, ...]:
         organisms = [Shard(NAME, item) for item in self._sizes]
         return (
-            Stage(name="training", shards=organisms, do=self.train),
-            Stage(name="comparing", shards=[Shard(NAME)], do=self.compare, over=organisms),
+            ToyStage(name="training", shards=organisms, do=self.train),
+            ToyStage(name="comparing", shards=[Shard(NAME)], do=self.compare, over=organisms),
         )
 
     def train(self, shard: Shard) -> Record:
