@@ -12,7 +12,7 @@ from torch import Tensor
 import rote
 from rote.asking import KnownFacts, Recall, ask
 from rote.circuit import Circuit, search
-from rote.experiments import Study
+from rote.experiments.base import Facts, Study
 from rote.facts import Fact, FactTable, RelationPrompts, build_prompts, read_facts
 from rote.model import Model
 from rote.organisms import BUNDLED
@@ -88,6 +88,11 @@ class World:
     @cached_property
     def cls(self) -> list[int]:
         return [CLASSES.index(fact.attribute) for fact in self.recall.prompts.facts]
+
+    @property
+    def given(self) -> Facts:
+        """The relation as experiments are handed it that need no circuit."""
+        return Facts(model=self.recall.model, prompts=self.prompts, known=self.known, settings=SETTINGS)
 
     @property
     def selection(self) -> list[int]:

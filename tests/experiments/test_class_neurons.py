@@ -274,7 +274,7 @@ def test_a_class_that_is_too_rare_is_absent_with_its_reason_and_one_class_alone_
 
 
 def test_on_the_model_neurons_are_ablated_in_its_own_forward_passes(world: World) -> None:
-    record = EXPERIMENT._on_model(world.study)
+    record = Record(rows=tuple(r for r in EXPERIMENT.record(world.study).rows if r.stack == "model"))
     chosen = sampled_halves(world.recall.cls, world.recall.selection, "sport", SETTINGS)
     report = [i for i in chosen if not world.recall.selection[i]]
     for c, name in enumerate(world.recall.prompts.classes):

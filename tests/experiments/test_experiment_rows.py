@@ -14,7 +14,7 @@ from rote.records import Record
 
 def measure(name: str, world: World) -> Record:
     (experiment,) = (e for e in EXPERIMENTS if e.name == name)
-    return experiment.record(world.study)
+    return experiment.record(world.study if experiment.card.needs_circuit else world.given)
 
 
 def test_known_facts_counts_baselines_and_losses(world: World) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -220,6 +221,8 @@ def test_a_family_without_positions_is_absent_unless_they_are_reset(monkeypatch:
         raise NotApplicable("tokens cannot be given positions in models of family 'odd'")
 
     monkeypatch.setattr(local_processing, "require_positions", refuse)
-    with pytest.raises(NotApplicable, match=r"family 'odd'.*text_positions = reset"):
-        read(sliding(4))
+    record = read(sliding(4))
+    assert not record.rows and {a.statistic for a in record.absent} == {s.name for s in LocalProcessing.card.statistics}
+    (reason,) = {a.reason for a in record.absent}
+    assert re.search(r"family 'odd'.*text_positions = reset", reason)
     assert read(sliding(4), replace(SMALL, text_positions="reset")).rows

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,13 @@ from scipy.stats import t as student
 
 from rote.errors import NotApplicable
 from rote.experiments import EXPERIMENTS, KnownNorms, LinearStructure, PathAblation, StackExperiment
+from rote.experiments.tabulator import Tabulator
 from rote.lineup import Additive, Control, Fit, HashLookup, Member, Target
 from rote.pipeline.line_up import measure_member, no_lineup, not_built, over_members, stack_experiments
-from rote.records import Absent, Record, Row
+from rote.records import Record
 from rote.settings import Settings
 from rote.stack import Stack
+from rote.statistics import Estimate
 
 QUICK = replace(SETTINGS, max_entities=20, n_pairs=20, n_unknown=60, n_member_bootstrap=40, n_bootstrap=100)
 
@@ -27,25 +30,23 @@ QUICK = replace(SETTINGS, max_entities=20, n_pairs=20, n_unknown=60, n_member_bo
 class Given(StackExperiment):
     """Rows that are given, one list per member (told by the stack's batch size)."""
 
-    name = "known_norms"
+    card = KnownNorms.card
 
-    def __init__(self, rows: Sequence[Sequence[dict[str, object]]]) -> None:
+    def __init__(self, rows: Sequence[Sequence[dict[str, Any]]]) -> None:
         self.given = rows
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        common = {"experiment": self.name, "stack": stack.name, "relation": "sport", "seed": 0}
-        rows, absent = [], []
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         for fields in self.given[stack.batch_size]:
-            made = {**common, "statistic": "norm_auc", **fields}
-            if "reason" in made:
-                absent.append(Absent(**made))  # type: ignore[arg-type]
+            if "reason" in fields:
+                out.absent("norm_auc", **fields)
             else:
-                rows.append(Row(**made))  # type: ignore[arg-type]
-        return Record(rows=tuple(rows), absent=tuple(absent))
+                key = {name: x for name, x in fields.items() if name not in ("value", "ci_low", "ci_high", "n")}
+                interval = {name: fields.get(name) for name in ("value", "ci_low", "ci_high", "n")}
+                out.estimate("norm_auc", Estimate(**interval), **key)
 
 
 def controlled(
-    world: World, rows: Sequence[Sequence[dict[str, object]]], matched: Sequence[bool], control: Control
+    world: World, rows: Sequence[Sequence[dict[str, Any]]], matched: Sequence[bool], control: Control
 ) -> Record:
     """The control's record where its members have these rows."""
     experiment, stack = Given(rows), world.study.stack
@@ -71,7 +72,7 @@ def by_hand(values: Sequence[float]) -> tuple[float, float]:
 VALUES = [0.5, 0.6, 0.9, 0.1]
 
 
-def rows_of(values: Sequence[float]) -> list[list[dict[str, object]]]:
+def rows_of(values: Sequence[float]) -> list[list[dict[str, Any]]]:
     return [[{"value": v, "ci_low": v - 0.1, "ci_high": v + 0.2, "n": 7, "layer": 3}] for v in values]
 
 
@@ -108,9 +109,9 @@ def test_with_fewer_matched_ones_all_are_drawn_and_the_control_is_unmatched(worl
 
 
 def test_what_some_members_lack_is_a_mean_over_the_others_and_what_all_lack_is_absent(world: World) -> None:
-    value: dict[str, object] = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "condition": "raw"}
-    lacks: dict[str, object] = {"reason": "there is none, said the first", "condition": "raw"}
-    never: dict[str, object] = {"reason": "never there", "condition": "adjusted", "layer": 2}
+    value: dict[str, Any] = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "condition": "raw"}
+    lacks: dict[str, Any] = {"reason": "there is none, said the first", "condition": "raw"}
+    never: dict[str, Any] = {"reason": "never there", "condition": "adjusted", "layer": 2}
     record = controlled(
         world, [[lacks, never], [value, never], [value, {**never, "reason": "other"}]], [True] * 3, Additive()
     )
@@ -172,8 +173,7 @@ def test_members_are_measured_with_fewer_resamples_and_without_what_only_the_stu
     seen: list[int] = []
 
     class Watch(Given):
-        def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-            assert settings is not None
+        def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
             seen.append(settings.n_bootstrap)
             raise NotApplicable("watched")
 

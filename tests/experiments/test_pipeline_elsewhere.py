@@ -19,13 +19,13 @@ from rote.asking import ask
 from rote.execute import Executor, Finished, Started
 from rote.experiments import Experiment, KnownNorms, LayerProbes, Study
 from rote.experiments.known_facts.measure import KnownFactsExperiment
+from rote.experiments.tabulator import Tabulator
 from rote.facts import build_prompts
 from rote.lineup import Additive, Control, Target
 from rote.lineup.control import Member
 from rote.model import ModelSpec, threads
 from rote.organisms import BUNDLED
 from rote.pipeline.shards import BATCHES_PER_SLICE
-from rote.records import Record
 from rote.settings import Settings
 
 SLICED = replace(SMALL, batch_size=4)  # so that 96 facts are more than one slice holds
@@ -65,10 +65,10 @@ def test_a_relation_asked_in_slices_gives_the_same_bytes(tmp_path: Path, monkeyp
 class Mine(Experiment):
     """An experiment of a user's own, from a module that no worker can import."""
 
-    name = "known_norms"  # a card is needed, whose statistics may all be absent
+    card = KnownNorms.card
 
-    def measure(self, study: Study) -> Record:
-        return KnownNorms().measure(study)
+    def measure(self, given: Study, out: Tabulator) -> None:
+        KnownNorms().measure(given, out)
 
 
 class MyControl(Additive):

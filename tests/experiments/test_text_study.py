@@ -52,7 +52,7 @@ def run(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_a_study_needs_no_facts(run: Run) -> None:
     assert set(run.summary["experiment"]) == {"local_processing"}
-    assert run.study["facts"] is None and run.study["relations"] == {} and run.study["controls"] == []
+    assert run.study["facts"] is None and run.study["relations"] == {} and run.study["controls"] == {}
     assert run.study["text"] == "text.txt" and len(run.study["text_sha256"]) == 64
     assert run.outcomes.empty
     words = " ".join(lead_text(run.path).split())
@@ -95,7 +95,7 @@ def test_without_a_text_it_is_absent_with_that_reason(tmp_path: Path) -> None:
         model(), cut(facts(), 12), folder=tmp_path / "run", settings=SETTINGS, experiments=BOTH, controls=()
     )
     gone = found.absent[found.absent.experiment == "local_processing"]
-    assert set(gone["statistic"]) == {s.name for s in rote.CARDS[-1].statistics}
+    assert set(gone["statistic"]) == {s.name for s in LocalProcessing.card.statistics}
     assert set(gone["reason"]) == {"no text was given"}
     assert set(found.summary["experiment"]) == {"known_facts"}
 
