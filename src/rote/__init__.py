@@ -27,69 +27,22 @@ if TYPE_CHECKING:
     from rote.text import Text, read_text
 
 _HOMES = {
-    "CONTROLS": "rote.lineup",
-    "Circuit": "rote.circuit",
-    "Control": "rote.lineup",
-    "EXPERIMENTS": "rote.experiments",
-    "Edit": "rote.model",
-    "Entry": "rote.experiments.entry",
-    "Experiment": "rote.experiments.base",
-    "ExperimentCard": "rote.catalog",
-    "FactTable": "rote.facts",
-    "Inline": "rote.execute",
-    "Model": "rote.model",
-    "ModelSpec": "rote.model",
-    "Processes": "rote.execute",
-    "Ray": "rote.execute",
-    "Read": "rote.model",
-    "Run": "rote.pipeline.run",
-    "Settings": "rote.settings",
-    "Site": "rote.model",
-    "Stack": "rote.stack",
-    "StackExperiment": "rote.experiments.base",
-    "StatisticCard": "rote.catalog",
-    "Text": "rote.text",
-    "build_controls": "rote.lineup",
-    "find_circuit": "rote.pipeline.study",
-    "load_model": "rote.model",
-    "open_run": "rote.pipeline.run",
-    "read_facts": "rote.facts",
-    "read_text": "rote.text",
-    "study": "rote.pipeline.study",
+    "rote.catalog": ("ExperimentCard", "StatisticCard"),
+    "rote.circuit": ("Circuit",),
+    "rote.execute": ("Inline", "Processes", "Ray"),
+    "rote.experiments": ("EXPERIMENTS",),
+    "rote.experiments.base": ("Experiment", "StackExperiment"),
+    "rote.experiments.entry": ("Entry",),
+    "rote.facts": ("FactTable", "read_facts"),
+    "rote.lineup": ("CONTROLS", "Control", "build_controls"),
+    "rote.model": ("Edit", "Model", "ModelSpec", "Read", "Site", "load_model"),
+    "rote.pipeline.run": ("Run", "open_run"),
+    "rote.pipeline.study": ("find_circuit", "study"),
+    "rote.settings": ("Settings",),
+    "rote.stack": ("Stack",),
+    "rote.text": ("Text", "read_text"),
 }
-
-__all__ = [
-    "CONTROLS",
-    "EXPERIMENTS",
-    "Circuit",
-    "Control",
-    "Edit",
-    "Entry",
-    "Experiment",
-    "ExperimentCard",
-    "FactTable",
-    "Inline",
-    "Model",
-    "ModelSpec",
-    "Processes",
-    "Ray",
-    "Read",
-    "Run",
-    "Settings",
-    "Site",
-    "Stack",
-    "StackExperiment",
-    "StatisticCard",
-    "Text",
-    "build_controls",
-    "experiments",
-    "find_circuit",
-    "load_model",
-    "open_run",
-    "read_facts",
-    "read_text",
-    "study",
-]
+__all__ = sorted(["experiments", *(name for names in _HOMES.values() for name in names)])
 
 
 def __getattr__(name: str) -> Any:
@@ -97,9 +50,10 @@ def __getattr__(name: str) -> Any:
         return version("rote-lm")
     if name == "experiments":
         return import_module("rote.experiments")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rote' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'rote' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

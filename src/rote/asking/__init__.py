@@ -4,5 +4,3 @@ from rote.asking.known import KnownFacts, ask
 from rote.asking.prompts import Forward, PromptSet, Scores
 from rote.asking.recall import ABLATIONS, Recall
 from rote.asking.tasks import TaskPrompt, TaskPrompts
-
-__all__ = ["ABLATIONS", "Forward", "KnownFacts", "PromptSet", "Recall", "Scores", "TaskPrompt", "TaskPrompts", "ask"]

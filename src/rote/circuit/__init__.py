@@ -2,5 +2,3 @@
 
 from rote.circuit.circuit import Circuit, search
 from rote.circuit.other_relations import OtherRelation, reading_heads, with_relations
-
-__all__ = ["Circuit", "OtherRelation", "reading_heads", "search", "with_relations"]

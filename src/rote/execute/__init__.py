@@ -18,20 +18,3 @@ from rote.execute.abstract import (
 from rote.execute.inline import Inline
 from rote.execute.processes import Processes
 from rote.execute.ray import Ray
-
-__all__ = [
-    "Event",
-    "Executor",
-    "Failed",
-    "Finished",
-    "Inline",
-    "Interrupted",
-    "Lost",
-    "OnEvent",
-    "Planned",
-    "Processes",
-    "Ray",
-    "Started",
-    "Waiting",
-    "ignore",
-]

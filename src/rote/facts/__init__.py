@@ -9,18 +9,3 @@ from rote.facts.read import BUILT_IN, read_facts
 from rote.facts.rows import default_template
 from rote.facts.spans import Tokenizer
 from rote.facts.table import Fact, FactTable, LeftOut, Relation
-
-__all__ = [
-    "BUILT_IN",
-    "POSITIONS",
-    "Fact",
-    "FactTable",
-    "LeftOut",
-    "NamePrompts",
-    "Relation",
-    "RelationPrompts",
-    "Tokenizer",
-    "build_prompts",
-    "default_template",
-    "read_facts",
-]

@@ -11,16 +11,3 @@ from rote.judge.outcomes import NO_LINEUP, judge_run, outcome_frame, verdicts
 from rote.judge.overall import Standing, overall
 from rote.judge.verdict import Ruling, decide
 from rote.records.outcomes import Outcome, Position
-
-__all__ = [
-    "NO_LINEUP",
-    "Outcome",
-    "Position",
-    "Ruling",
-    "Standing",
-    "decide",
-    "judge_run",
-    "outcome_frame",
-    "overall",
-    "verdicts",
-]

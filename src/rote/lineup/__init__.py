@@ -12,22 +12,3 @@ from rote.lineup.shuffled import Shuffled, ShuffledMatched
 from rote.lineup.single_step import SingleStep
 from rote.lineup.target import Fit, Target
 from rote.lineup.trained import Trained
-
-__all__ = [
-    "CONTROLS",
-    "Additive",
-    "AndGates",
-    "ClassBooster",
-    "Control",
-    "Fit",
-    "HashLookup",
-    "Member",
-    "Parallel",
-    "PartialHash",
-    "Shuffled",
-    "ShuffledMatched",
-    "SingleStep",
-    "Target",
-    "Trained",
-    "build_controls",
-]

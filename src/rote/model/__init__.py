@@ -10,27 +10,3 @@ from rote.model.recording import Recording
 from rote.model.selfcheck import Check, self_check
 from rote.model.sites import Read, Site, SiteLike
 from rote.model.weights import HeadWeights, MLPWeights, NormWeights
-
-__all__ = [
-    "Activations",
-    "Check",
-    "Edit",
-    "EditLike",
-    "FunctionEdit",
-    "HeadWeights",
-    "MLPWeights",
-    "Model",
-    "ModelSpec",
-    "NormWeights",
-    "Read",
-    "Recording",
-    "Site",
-    "SiteLike",
-    "Slope",
-    "ablate_neurons",
-    "load_model",
-    "path_shift",
-    "replay_after",
-    "self_check",
-    "slopes",
-]

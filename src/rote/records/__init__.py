@@ -18,21 +18,3 @@ from rote.records.rows import (
 )
 from rote.records.shards import Shard
 from rote.records.standing import FolderStanding, look
-
-__all__ = [
-    "ABSENT_FIELDS",
-    "KEY_FIELDS",
-    "SUMMARY_FIELDS",
-    "Absent",
-    "FolderStanding",
-    "Observations",
-    "Record",
-    "Row",
-    "RunFolder",
-    "RunLog",
-    "Shard",
-    "absent_frame",
-    "canonical_json",
-    "look",
-    "summary_frame",
-]

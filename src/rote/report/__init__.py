@@ -10,17 +10,3 @@ from rote.report.assemble import build_document
 from rote.report.comparison.runs import compare, render_comparison
 from rote.report.load import load_view
 from rote.report.write import lead_text, render_text, write_report
-
-__all__ = [
-    "Document",
-    "View",
-    "build_document",
-    "compare",
-    "html_of",
-    "lead_text",
-    "load_view",
-    "render_comparison",
-    "render_text",
-    "text_of",
-    "write_report",
-]

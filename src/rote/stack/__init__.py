@@ -3,5 +3,3 @@
 from rote.stack.layers import StackLayer, matched, permuted
 from rote.stack.readout import Readout
 from rote.stack.stack import Entities, Stack, StackRun
-
-__all__ = ["Entities", "Readout", "Stack", "StackLayer", "StackRun", "matched", "permuted"]

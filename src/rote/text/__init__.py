@@ -3,5 +3,3 @@
 from rote.text.categories import CATEGORIES, categories
 from rote.text.read import Text, read_text
 from rote.text.strings import Strings, cut_strings
-
-__all__ = ["CATEGORIES", "Strings", "Text", "categories", "cut_strings", "read_text"]

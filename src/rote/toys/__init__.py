@@ -5,8 +5,6 @@ from __future__ import annotations
 from rote.toys import capacity, memorisation, organism_capacity
 from rote.toys.toy import Toy
 
-__all__ = ["TOYS", "Toy", "toy"]
-
 TOYS: tuple[Toy, ...] = (memorisation.TOY, capacity.TOY, organism_capacity.TOY)
 
 
