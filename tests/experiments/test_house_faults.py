@@ -15,20 +15,21 @@ from circuit_world import SETTINGS, cut, facts, model
 
 import rote
 from rote.asking import ask
-from rote.catalog import ExperimentCard, StatisticCard
+from rote.catalog import CIRCUIT, FACTS, STACK, TEXT, ExperimentCard, StatisticCard
 from rote.errors import FactsError, InputError, NotApplicable, RunError
 from rote.execute import Started
-from rote.experiments import ClassNeurons, Experiment, KnownNorms, LocalProcessing, StackExperiment, Study
-from rote.experiments.base import on_stack
+from rote.experiments import ClassNeurons, KnownNorms, LocalProcessing
+from rote.experiments.base import Experiment, Facts, Reading, StackExperiment, Study
+from rote.experiments.cost import WINDOW, Cost, Sizes
 from rote.experiments.known_facts.measure import KnownFactsExperiment
-from rote.facts import RelationPrompts, build_prompts
+from rote.experiments.populations import entities_of
+from rote.experiments.tabulator import Tabulator
+from rote.facts import build_prompts
 from rote.lineup import Additive, Control, PartialHash
-from rote.model import Model
 from rote.pipeline import estimate as plan
 from rote.pipeline import identity as provenance
 from rote.pipeline.run import Run
 from rote.pipeline.study import find_circuit
-from rote.records import Record
 from rote.report import lead_text
 from rote.settings import Settings
 from rote.stack import Stack
@@ -38,69 +39,63 @@ TINY = replace(
     SETTINGS, n_bootstrap=20, max_entities=24, n_probe_seeds=1, n_top_heads=2, n_resamples_ablation=1, min_known=20,
     n_members=2, n_trained_members=1, n_member_bootstrap=10,
 )  # fmt: skip
-FACTS = KnownFactsExperiment()
+KNOWN = KnownFactsExperiment()
 
 
-def card_of(name: str, *needs: str, statistic: str = "share") -> ExperimentCard:
+def card_of(name: str, *takes: str, statistic: str = "share", unit: str = "fraction") -> ExperimentCard:
+    measured = StatisticCard(name=statistic, unit=unit, conditions=("whole",), meaning="A share.", formula="mean")
     return ExperimentCard(
         name=name,
         title="Mine",
         question="Is it so?",
         method="It is looked at.",
         source="my own",
-        statistics=(StatisticCard(name=statistic, unit="fraction", meaning="A share.", formula="mean"),),
+        statistics=(measured,),
         applies_to=("model", "effective"),
-        needs=needs,
+        takes=takes,
     )
 
 
 class KnownShare(Experiment):
     """The share of correct answers among the facts known: no circuit is needed for it."""
 
-    name = "known_share"
-    card = card_of("known_share")
+    card = card_of("known_share", FACTS)
 
-    def measure(self, study: Study) -> Record:
-        out = study.tabulator(self.name)
-        out.mean("share", study.known.correct[study.known.known], condition="whole", unit="fraction")
-        return out.record()
+    def measure(self, given: Facts, out: Tabulator) -> None:
+        out.mean("share", given.known.correct, where=given.known.known, condition="whole")
 
 
 class TopHeads(Experiment):
-    """How many top heads there are; `needs` decides whether anyone has looked."""
+    """How many top heads there are; `takes` decides whether anyone has looked."""
 
-    name = "top_heads"
+    card = card_of("top_heads", CIRCUIT, statistic="n_heads", unit="count")
 
-    def __init__(self, *needs: str) -> None:
-        self.needs = needs
+    def measure(self, given: Study | Facts, out: Tabulator) -> None:
+        if not isinstance(given, Study):
+            raise NotApplicable("no circuit was searched")
+        out.value("n_heads", len(given.circuit.top_heads))
 
-    @property
-    def card(self) -> ExperimentCard:
-        return card_of(self.name, *self.needs, statistic="n_heads")
 
-    def measure(self, study: Study) -> Record:
-        out = study.tabulator(self.name)
-        out.value("n_heads", len(study.circuit.top_heads), unit="count")
-        return out.record()
+class TopHeadsUnasked(TopHeads):
+    """The same, without saying that it takes a circuit."""
+
+    card = card_of("top_heads", FACTS, statistic="n_heads", unit="count")
 
 
 class OutputNorm(StackExperiment):
     """The mean norm of what a stack puts out."""
 
-    name = "output_norm"
-    card = card_of("output_norm", "known_facts", statistic="norm")
+    card = card_of("output_norm", STACK, statistic="norm", unit="ratio")
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        out = on_stack(self.name, stack, settings or Settings())
-        out.mean("norm", stack.run_entities().output.norm(dim=-1).cpu().numpy(), unit="ratio")
-        return out.record()
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
+        norms = stack.run_entities().output.norm(dim=-1).cpu().numpy()
+        out.over(entities_of(stack, settings)).mean("norm", norms)
 
 
 class Refusing(StackExperiment):
-    name = "refusing"
-    card = card_of("refusing", "known_facts")
+    card = card_of("refusing", STACK)
 
-    def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
+    def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         raise NotApplicable("it never applies")
 
 
@@ -130,12 +125,12 @@ class TestParameters:
             def __init__(self, strength: float) -> None:
                 self.strength, self._cache = strength, object()
 
-        assert study(tmp_path, FACTS, controls=[PartialHash(10)]).study["controls"] == {
+        assert study(tmp_path, KNOWN, controls=[PartialHash(10)]).study["controls"] == {
             "partial_hash_10": {"steps": 10}
         }
         assert provenance.parameters(Dosed(0.5)) == {"strength": 0.5} and provenance.parameters(Additive()) == {}
         with pytest.raises(RunError, match=r"controls\.additive\.strength"):
-            study(tmp_path, FACTS, controls=[Dosed(0.5)])
+            study(tmp_path, KNOWN, controls=[Dosed(0.5)])
 
     def test_what_json_does_not_know_is_refused_by_name(self) -> None:
         @dataclass(frozen=True)
@@ -164,17 +159,18 @@ class TestOwnExperiments:
         assert all(f'<section id="{e.name}">' in page for e in own) and "it never applies" in page
 
     def test_one_without_a_card_is_refused_before_any_work(self, tmp_path: Path) -> None:
-        class Nameless(KnownNorms):
-            name = "nameless"
+        class Nameless(Experiment):
+            def measure(self, given: Facts, out: Tabulator) -> None:
+                raise AssertionError("work was done")
 
-        with pytest.raises(InputError, match=r"no experiment 'nameless'.*card = "):
+        with pytest.raises(InputError, match=r"Nameless has no card.*card = "):
             study(tmp_path / "run", Nameless())
         assert not (tmp_path / "run").exists()
 
 
 class TestNeeds:
     def test_known_facts_alone_searches_and_builds_nothing(self, tmp_path: Path) -> None:
-        run = study(tmp_path, FACTS, controls=[Additive()], begun=(begun := []))
+        run = study(tmp_path, KNOWN, controls=[Additive()], begun=(begun := []))
         assert begun == ["known_facts/sport"]
         n_known = int(run.table("known_facts")["known"].sum())
         headline = lead_text(run.path).splitlines()[0]
@@ -183,13 +179,13 @@ class TestNeeds:
         assert set(run.outcomes["reason"]) == {"the run has no line-up"}
 
     def test_what_needs_a_circuit_has_it_searched(self, tmp_path: Path) -> None:
-        run = study(tmp_path / "told", TopHeads("known_facts"), controls=[Additive()], begun=(begun := []))
+        run = study(tmp_path / "told", TopHeads(), controls=[Additive()], begun=(begun := []))
         assert begun == ["known_facts/sport", "circuit/sport", "top_heads/sport"], "no ◆ experiment, so no line-up"
         assert run.summary.query("statistic == 'n_heads'")["value"].tolist() == [2.0]
-        run = study(tmp_path / "not told", TopHeads(), begun=(begun := []))
+        run = study(tmp_path / "not told", TopHeadsUnasked(), begun=(begun := []))
         assert begun == ["known_facts/sport", "top_heads/sport"]
         (reason,) = run.absent["reason"]
-        assert reason.startswith("no circuit was searched")
+        assert reason == "no circuit was searched"
 
 
 class TestFirstTokens:
@@ -212,7 +208,7 @@ class TestFirstTokens:
         return replace(TINY, known_probability=(1 + surest) / 2)
 
     def test_they_are_refused_by_the_studys_own_settings(self, above_all: Settings, tmp_path: Path) -> None:
-        arguments = {"folder": tmp_path / "run", "experiments": [FACTS], "controls": ()}
+        arguments = {"folder": tmp_path / "run", "experiments": [KNOWN], "controls": ()}
         with pytest.raises(FactsError, match="league"):
             rote.study(model(), self.TABLE, settings=TINY, **arguments)
         with pytest.raises(NotApplicable, match="knows none"):
@@ -233,7 +229,7 @@ class TestPlan:
 
     @pytest.mark.parametrize("own", [KnownShare(), OutputNorm()], ids=["on the model", "on a stack"])
     def test_what_nobody_knows_is_not_estimated_and_the_total_is_a_lower_bound(self, own: Experiment) -> None:
-        found = self.planned(FACTS, own)
+        found = self.planned(KNOWN, own)
         (relation,) = found.relations
         assert own.name not in relation.seconds and relation.unknown == (own.name,)
         assert re.search(rf"{own.name} +not estimated", found.text()) and "\nat least" in found.text()
@@ -242,14 +238,11 @@ class TestPlan:
 
     def test_an_experiment_says_itself_what_it_takes(self) -> None:
         class Counted(OutputNorm):
-            def planned_blocks(self, model: Model, prompts: RelationPrompts, settings: Settings) -> float:
-                return 2.0 * len(prompts)
-
-            def planned_names(self, n_facts: int, settings: Settings) -> float:
-                return 100.0
+            def cost(self, sizes: Sizes) -> Cost:
+                return Cost(blocks=2.0 * sizes.n_facts, names=100.0)
 
         (relation,) = self.planned(Counted(), controls=[Additive()]).relations
-        on_stack = 100 * plan.WINDOW * 1e-3 + plan.INTERVALS_S
+        on_stack = 100 * WINDOW * 1e-3 + plan.INTERVALS_S
         assert relation.seconds["output_norm"] == pytest.approx(2 * 96 * 1e-2 + on_stack)
         (line_up,) = (s for name, s in relation.seconds.items() if name.startswith("line-up"))
         (other,) = self.planned(OutputNorm(), controls=[Additive()]).relations
@@ -257,7 +250,7 @@ class TestPlan:
         assert line_up - built == pytest.approx(2 * on_stack)
 
     def test_no_circuit_is_planned_where_none_is_searched(self) -> None:
-        assert list(self.planned(FACTS, controls=[Additive()]).relations[0].seconds) == ["known_facts"]
+        assert list(self.planned(KNOWN, controls=[Additive()]).relations[0].seconds) == ["known_facts"]
         assert "circuit" in self.planned(KnownNorms()).relations[0].seconds
 
     def test_of_a_text_local_processing_alone_is_estimated(self) -> None:
@@ -266,11 +259,11 @@ class TestPlan:
         class Mine(LocalProcessing):
             pass
 
-        class Other(rote.experiments.TextExperiment):
-            name, card = "other", card_of("other", "text")
+        class Other(Experiment):
+            card = card_of("other", TEXT)
 
-            def read(self, reading: object) -> Record:
-                return Record()
+            def measure(self, given: Reading, out: Tabulator) -> None:
+                pass
 
         settings = replace(TINY, text_strings=4, text_tokens=2, text_context=20, text_lengths=(1, 4))
         found = plan.plan(
