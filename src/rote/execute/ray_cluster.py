@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 from rote.errors import InputError
 
@@ -34,7 +37,9 @@ class Cluster:
     def connect(self) -> None:
         """The caller's own connection, where there is one, stays."""
         ray = ray_module()
-        for module in self.modules:
+        # what a user brought in a file is pickled by value for processes already: for nodes, which lack it, too
+        brought = [sys.modules[name] for name in cloudpickle.list_registry_pickle_by_value() if name in sys.modules]
+        for module in (*self.modules, *brought):
             ray.cloudpickle.register_pickle_by_value(module)
         if ray.is_initialized():
             return
