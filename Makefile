@@ -61,7 +61,7 @@ precision: install  ## every statistic of the demo in bfloat16 beside float32, t
 chaos: install  ## kill a small study at every boundary, and the whole command at random (10 minutes on two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m chaos
 
-overhead: install  ## what records, fingerprints, lock and log cost beside the demo's measurements (2 minutes)
+overhead: install  ## what records, observations, fingerprints, lock and log cost beside the demo's measurements (2 minutes)
 	$(BIN)/python -m chaos.overhead
 
 chaos-ray: install $(VENV)/.ray  ## five Ray nodes die in the middle of a small study (10 minutes on two cores)

@@ -1,4 +1,4 @@
-"""`python -m chaos.overhead`: what records, fingerprints, lock and log take of the demo, in time and in memory.
+"""`python -m chaos.overhead`: what records, observations, fingerprints, lock and log take of the demo.
 
 Time: the wall-clock seconds inside the calls below, outermost ones only, beside those of the whole study. Memory: by
 how much the process's peak (VmHWM) rose inside them, beside the peak at the end: what they needed beyond what the
@@ -18,6 +18,7 @@ from typing import Any
 
 import rote
 from rote.experiments import EXPERIMENTS
+from rote.experiments.tabulator import Tabulator, _Kept
 from rote.lineup import CONTROLS
 from rote.model.load import hush, weights_hash
 from rote.organisms import BUNDLED
@@ -33,6 +34,8 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (RunLog, "__enter__"),
     (RunLog, "__exit__"),
     (story, "info"),
+    (Tabulator, "_keep"),  # the values behind means: their part of the records is in RunFolder.write
+    (_Kept, "observations"),
 )
 MOST = 0.03
 
@@ -86,6 +89,7 @@ def main() -> int:
         begin = time.perf_counter()
         rote.study(model, table, folder=folder, relation="sport", experiments=EXPERIMENTS, controls=controls)
         whole = time.perf_counter() - begin
+        _say_bytes(folder)
     spent, needed = sum(meter.seconds.values()), sum(meter.bytes.values())
     for name, seconds in meter.seconds.most_common():
         print(f"{name:28s} {seconds:8.3f} s {meter.bytes[name] / 2**20:8.1f} MiB")
@@ -94,6 +98,19 @@ def main() -> int:
     print(f"{'share':28s} {spent / whole:8.2%} {needed / peak_bytes():10.2%}")
     _say_hashing(model)
     return int(spent > MOST * whole or needed > MOST * peak_bytes())
+
+
+def _say_bytes(folder: Path) -> None:
+    """What observations take of the records on disk."""
+    run = rote.open_run(folder).records
+    shards = sum(path.stat().st_size for path in folder.glob("records/*/shards/*.shard"))
+    kept = [o for name in run.summary["experiment"].unique() for _, r in run.recorded(name) for o in r.observations]
+    size = sum(o.values.nbytes for o in kept)
+    facts = max((len(o.entities) for o in kept), default=0)
+    print(
+        f"observations: {sum(len(o.keys) for o in kept):,} means of at most {facts} facts, {size / 1e6:.1f} MB of the "
+        f"records' {shards / 1e6:.1f} MB"
+    )
 
 
 def _say_hashing(model: rote.Model) -> None:
