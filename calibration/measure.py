@@ -11,8 +11,9 @@ import pandas as pd
 
 from calibration.worlds import World
 from rote.catalog.hypotheses import ADDITIVE, PARTIAL, PREDICTIONS, SINGLE_STEP, Prediction
-from rote.experiments import EXPERIMENTS, PathAblation, SharedNeurons, StackExperiment
-from rote.experiments.class_neurons.measure import ClassNeurons
+from rote.experiments import EXPERIMENTS
+from rote.experiments.base import StackExperiment
+from rote.experiments.parameters import with_parameters
 from rote.judge import Position
 from rote.lineup import CONTROLS, Control, Target
 from rote.pipeline.line_up import measure_member
@@ -26,16 +27,24 @@ SETTINGS = Settings(
     n_refine_steps=300,
     n_bootstrap=200,
     n_member_bootstrap=50,
-    n_probe_seeds=4,
-    n_pairs=60,
-    n_pair_draws=4,
-    n_unknown=400,
     max_entities=150,
     product_names=40,
     n_resamples_ablation=1,
 )
 
 
+# parameters that suit small worlds
+SMALL: dict[str, Any] = {
+    "layer_probes.n_probe_seeds": 4,
+    "linear_structure.n_pairs": 60,
+    "linear_structure.n_pair_draws": 4,
+    "known_norms.n_unknown": 400,
+    "class_neurons.n_permutations": 1,
+    "path_ablation.ablations": ("resample", "additive"),
+    "shared_neurons.n_entities": 6,
+    "shared_neurons.n_resamples": 1,
+    "shared_neurons.n_checked": 8,
+}
 BLIND = ("mean_abs_correlation", "auc_without_directions", "norm_auc")  # never decisive: few worlds show it
 N_BLIND = 10  # worlds of every truth in which these are measured nevertheless
 
@@ -55,18 +64,8 @@ def judged_cells(truth: str, seed: int) -> tuple[Prediction, ...]:
 def judged_experiments(cells: Sequence[Prediction]) -> tuple[StackExperiment, ...]:
     """The experiments that these cells rest on, at a size that suits small worlds."""
     names = {p.experiment for p in cells}
-    chosen: list[StackExperiment] = []
-    for experiment in EXPERIMENTS:
-        if isinstance(experiment, StackExperiment) and experiment.name in names:
-            small = experiment.for_controls()
-            if isinstance(small, ClassNeurons):
-                small = ClassNeurons(n_permutations=1)
-            if isinstance(small, PathAblation):
-                small = PathAblation(ablations=("resample", "additive"))
-            if isinstance(small, SharedNeurons):
-                small = SharedNeurons(n_entities=6, n_resamples=1, n_checked=8)
-            chosen.append(small)
-    return tuple(chosen)
+    chosen = [e.for_controls() for e in EXPERIMENTS if isinstance(e, StackExperiment) and e.name in names]
+    return with_parameters(chosen, {place: value for place, value in SMALL.items() if place.split(".")[0] in names})
 
 
 def judged_controls(cells: Sequence[Prediction]) -> tuple[Control, ...]:

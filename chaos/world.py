@@ -11,6 +11,7 @@ import rote
 from rote.execute import OnEvent
 from rote.execute.abstract import ignore
 from rote.experiments import EXPERIMENTS, Experiment
+from rote.experiments.parameters import with_parameters
 from rote.facts import FactTable, read_facts
 from rote.lineup import Additive
 from rote.model import Model
@@ -18,8 +19,8 @@ from rote.organisms import BUNDLED
 from rote.pipeline.run import Run
 
 SETTINGS = rote.Settings(
-    n_bootstrap=20, batch_size=32, product_side=8, product_names=12, max_entities=24, n_pairs=10, n_pair_draws=2,
-    n_unknown=40, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, min_known=12, n_members=2,
+    n_bootstrap=20, batch_size=32, product_side=8, product_names=12, max_entities=24, n_top_heads=2,
+    n_resamples_ablation=1, min_known=12, n_members=2,
     n_trained_members=1, n_member_bootstrap=10, n_refine_steps=4,
 )  # fmt: skip
 CHOSEN = ("known_facts", "head_attention", "direct_effects", "linear_structure", "known_norms", "nonlinear_excess")
@@ -42,7 +43,8 @@ def facts() -> FactTable:
 
 
 def experiments() -> tuple[Experiment, ...]:
-    return tuple(e for e in EXPERIMENTS if e.name in CHOSEN)
+    small = {"linear_structure.n_pairs": 10, "linear_structure.n_pair_draws": 2, "known_norms.n_unknown": 40}
+    return with_parameters([e for e in EXPERIMENTS if e.name in CHOSEN], small)
 
 
 def study(folder: Path, on_event: OnEvent = ignore, **more: object) -> Run:

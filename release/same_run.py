@@ -1,4 +1,4 @@
-"""`python -m release.same_run RUN RUN`: whether two runs hold the same values, absent values and verdicts; what differs.
+"""`python -m release.same_run RUN RUN`: do two runs hold the same values, absences and verdicts? What differs?
 
 Files that are equal byte for byte are said to be so. Of others, every row that is in one run alone, and every column in
 which rows of one key differ, is counted and some are shown. Needs nothing of rote, so that a run of another version can

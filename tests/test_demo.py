@@ -13,9 +13,7 @@ from rote.organisms import BUNDLED
 from rote.report import lead_text
 
 EXPERIMENTS = {experiment.name for experiment in rote.EXPERIMENTS}
-SETTINGS = rote.Settings(
-    n_bootstrap=200, max_entities=120, n_pairs=100, product_side=40, n_unknown=300, n_probe_seeds=3
-)
+SETTINGS = rote.Settings(n_bootstrap=200, max_entities=120, product_side=40, n_probe_seeds=3)
 
 
 def every_third(table: FactTable) -> FactTable:

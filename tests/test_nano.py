@@ -44,7 +44,7 @@ def nano():
 @pytest.fixture(scope="module")
 def library():
     """Every ninth athlete: known facts, circuit and effective model."""
-    settings = Settings(n_pairs=60)
+    settings = Settings()
     table = pd.read_csv(TABLE).iloc[::9]
     facts = read_facts(table, relation="sport", template=SPORT_TEMPLATE, prefix=SPORT_PREFIX)
     model = load_model(BUNDLED, check=False)
@@ -169,8 +169,8 @@ def test_tables_of_main_effects_are_those_of_the_library_up_to_a_shift(library, 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_same_broken_fractions(nano, library, own_stack, known):
     sample = reported(library.stack, library.settings)
-    pairs = draw_pairs(sample, library.settings, rng(0, "test_nano", str(known)), known=known)
-    assert len(pairs) == library.settings.n_pairs
+    pairs = draw_pairs(sample, rng(0, "test_nano", str(known)), known=known, n_pairs=60, n_draws=16)
+    assert len(pairs) == 60
     found = nano.broken_fractions(own_stack, [(p.a, p.b, p.draws) for p in pairs])
     expected = broken_fractions(sample, pairs)
     assert len(found) == len(expected)

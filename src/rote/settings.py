@@ -11,32 +11,15 @@ from typing import Any
 
 from rote.errors import SettingsError
 
-_FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least", "test_share")
-POSITIONS = ("kept", "reset")
+_FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least")
 SWEEPS = ("auto", "exact", "first_order")
-
-
-def _lengths(value: Any) -> list[str]:
-    whole = isinstance(value, tuple) and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
-    if whole and value and list(value) == sorted(set(value)) and value[0] >= 1:
-        return []
-    return [f"setting text_lengths is {value!r}; expected rising whole numbers from 1, such as [1, 2, 10]"]
-
-
-def _positions(value: Any) -> list[str]:
-    known = " or ".join(repr(name) for name in POSITIONS)
-    return [] if value in POSITIONS else [f"setting text_positions is {value!r}; expected {known}"]
 
 
 def _sweeps(value: Any) -> list[str]:
     return [] if value in SWEEPS else [f"setting sweeps is {value!r}; expected one of {', '.join(SWEEPS)}"]
 
 
-_OF_WORDS: dict[str, Callable[[Any], list[str]]] = {
-    "text_lengths": _lengths,
-    "text_positions": _positions,
-    "sweeps": _sweeps,
-}
+_OF_WORDS: dict[str, Callable[[Any], list[str]]] = {"sweeps": _sweeps}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +42,9 @@ class Settings:
         product_partners: partners per name where the product is too large to be complete.
         max_entities: two-token entities used by the stack experiments.
         product_names: first and last names per side of a complete product on a stack.
-        n_pairs, n_pair_draws: pairs of linear_structure and the unknown names drawn for each.
-        n_unknown: unknown names beside the known ones in known_norms.
-        n_probe_seeds, test_share: splits of layer_probes.
         n_members, n_trained_members: seeds of every control in the line-up, closed-form and trained by steps.
         n_member_bootstrap: resamples behind the interval of one member.
         n_refine_steps: the most gradient steps that a control gets to be matched.
-        text_strings, text_tokens: random strings of the text, and tokens looked at in each.
-        text_context: tokens of a string, so of a full context; fewer where the model takes fewer.
-        text_lengths: how many last tokens, the one looked at among them, a truncated context keeps.
-        text_positions: "kept" leaves the tokens of a truncated context where they stood in the string, "reset" puts
-            them right behind the beginning of text.
-        text_common_words: how many of the text's commonest words count as common.
         n_bootstrap: resamples behind every interval.
         batch_size: prompts per forward pass at most; part of the batch plan, so of the fingerprint.
         sweeps: how the effects of all neurons, heads and edges are taken: `exact`, `first_order` (slope × change), or
@@ -90,21 +64,10 @@ class Settings:
     product_partners: int = 16
     max_entities: int = 400
     product_names: int = 200
-    n_pairs: int = 400
-    n_pair_draws: int = 16
-    n_unknown: int = 1600
-    n_probe_seeds: int = 10
-    test_share: float = 0.2
     n_members: int = 20
     n_trained_members: int = 5
     n_member_bootstrap: int = 200
     n_refine_steps: int = 600
-    text_strings: int = 200
-    text_tokens: int = 8
-    text_context: int = 256
-    text_lengths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 50, 100)
-    text_positions: str = "kept"
-    text_common_words: int = 50
     n_bootstrap: int = 2000
     batch_size: int = 256
     sweeps: str = "auto"
@@ -141,7 +104,10 @@ class Settings:
         unknown = sorted(set(values) - known)
         problems = []
         if unknown:
-            problems.append(f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}")
+            problems.append(
+                f"unknown settings {', '.join(unknown)}; the settings are {', '.join(sorted(known))}; parameters of an "
+                "experiment are set as --set EXPERIMENT.NAME=VALUE"
+            )
         given: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known
         }

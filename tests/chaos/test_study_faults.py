@@ -14,6 +14,7 @@ import rote
 from chaos import world
 from rote.errors import MeasurementError, RunError
 from rote.execute import Started
+from rote.experiments.parameters import with_parameters
 from rote.model import Model
 from rote.pipeline import identity as provenance
 
@@ -71,7 +72,8 @@ def test_each_thing_that_decides_the_numbers_is_refused_with_its_difference(
             rote.study(arguments.pop("model"), arguments.pop("facts"), folder=begun, **arguments)
         return str(caught.value)
 
-    assert "settings.n_pairs: 10 -> 11" in refused(settings=replace(world.SETTINGS, n_pairs=11))
+    more = with_parameters(world.experiments(), {"linear_structure.n_pairs": 11})
+    assert "experiments.linear_structure.n_pairs: 10 -> 11" in refused(experiments=more)
     assert "settings.seed: 0 -> 1" in refused(settings=replace(world.SETTINGS, seed=1))
     fewer = replace(world.facts(), facts=world.facts().facts[:-1])
     assert "facts_sha256: " in refused(facts=fewer)

@@ -24,11 +24,8 @@ SETTINGS = Settings(
     batch_size=32,
     product_side=40,
     max_entities=36,
-    n_pairs=40,
-    n_pair_draws=4,
-    n_unknown=300,
-    n_probe_seeds=3,
 )
+PAIRS = {"n_pairs": 40, "n_draws": 4}  # of linear_structure, where it is called by hand
 N_FALSE = 6  # facts with a wrong class: the model does not know them
 CLASSES = ("baseball", "basketball", "football")
 

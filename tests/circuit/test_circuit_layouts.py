@@ -24,7 +24,7 @@ from rote.model import Model
 from rote.records import Record
 
 TOLD = replace(
-    SETTINGS, known_probability=1e-9, min_known=12, n_top_heads=3, n_probe_seeds=2, n_pairs=10, n_unknown=60,
+    SETTINGS, known_probability=1e-9, min_known=12, n_top_heads=3,
     n_bootstrap=50, product_side=24, n_resamples_ablation=1,
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ from rote.experiments import EXPERIMENTS, Study
 from rote.facts import Fact, FactTable, build_prompts
 from rote.records import Record
 
-TOLD = replace(SETTINGS, known_probability=1e-30, min_known=12, n_top_heads=2, n_probe_seeds=2, n_pairs=10)
+TOLD = replace(SETTINGS, known_probability=1e-30, min_known=12, n_top_heads=2)
 
 
 def study_of(world: World, two: int, other: int) -> Study:

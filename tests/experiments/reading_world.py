@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import rote
+from rote.experiments.local_processing.measure import LocalProcessing
 from rote.model import Model
 from rote.organisms.force import position_only
 from rote.organisms.layouts import Shape, build_model
@@ -18,9 +19,9 @@ from rote.text import Text
 
 WORDS = ("the", "of", "and", *(f"{a}{b}{c}" for a in "bdk" for b in "aeiou" for c in "lnr"))
 SIGNS = (".", ",", "\n", "7")
-SMALL = Settings(
-    text_strings=10, text_tokens=4, text_context=40, text_lengths=(1, 2, 3, 5, 7, 9, 10, 20), n_bootstrap=50,
-    text_common_words=3,
+SETTINGS = Settings(n_bootstrap=50)
+SMALL = LocalProcessing(
+    n_strings=10, n_tokens=4, context=40, lengths=(1, 2, 3, 5, 7, 9, 10, 20), n_common_words=3
 )  # fmt: skip
 
 

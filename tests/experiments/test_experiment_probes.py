@@ -14,13 +14,15 @@ from rote.records import Record
 from rote.stack import Stack
 from rote.statistics import rng
 
+N_SEEDS = 3
+
 
 def literal_probe(x: np.ndarray, cls: np.ndarray) -> tuple[float, float]:
     """(accuracy, balanced accuracy) over the splits, scikit-learn fits written out."""
     generator = rng(SETTINGS.seed, "layer_probes", "sport")
     x = StandardScaler().fit_transform(x)
     right, tested = np.zeros(len(cls)), np.zeros(len(cls))
-    for _ in range(SETTINGS.n_probe_seeds):
+    for _ in range(N_SEEDS):
         test: list[int] = []
         for c in range(3):
             members = generator.permutation(np.flatnonzero(cls == c))
@@ -48,7 +50,7 @@ def _fit(x: np.ndarray, cls: np.ndarray, train: np.ndarray, strength: float) -> 
 
 @pytest.fixture(scope="module")
 def probes(world: World) -> Record:
-    return LayerProbes().record(world.study)
+    return LayerProbes(n_probe_seeds=N_SEEDS).record(world.study)
 
 
 @pytest.mark.parametrize("stack", ["effective", "model"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from circuit_world import SETTINGS, World, value
+from circuit_world import PAIRS, SETTINGS, World, value
 from numpy.linalg import norm
 from plain_neox import add, put
 from plain_stack import PlainStack
@@ -212,15 +212,15 @@ def test_pairs_and_draws_are_what_the_text_says(sample: Stack) -> None:
     known = set(zip(e.first.tolist(), e.last.tolist(), strict=True))
     firsts, lasts = set(e.first.tolist()), set(e.last.tolist())
     for is_known in (True, False):
-        pairs = draw_pairs(sample, SETTINGS, np.random.default_rng(0), known=is_known)
-        assert len(pairs) == SETTINGS.n_pairs
+        pairs = draw_pairs(sample, np.random.default_rng(0), known=is_known, **PAIRS)
+        assert len(pairs) == PAIRS["n_pairs"]
         for p in pairs:
             assert ({p.a, p.b} <= known) if is_known else not ({p.a, p.b} & e.taken)
             assert p.a[0] != p.b[0]
             assert p.a[1] != p.b[1]
             swaps = {(p.a[0], p.b[1]), (p.b[0], p.a[1])}
             assert not swaps & (e.taken | known)
-            assert len(p.draws) == SETTINGS.n_pair_draws
+            assert len(p.draws) == PAIRS["n_draws"]
             for c, d in p.draws:
                 assert not {c, d} & (e.taken | known)
                 for name in (c, d):
@@ -229,7 +229,7 @@ def test_pairs_and_draws_are_what_the_text_says(sample: Stack) -> None:
 
 
 def test_broken_fractions_are_a_loop_over_pairs(by_hand: PlainStack, sample: Stack) -> None:
-    pairs = draw_pairs(sample, SETTINGS, np.random.default_rng(1), known=True)[:12]
+    pairs = draw_pairs(sample, np.random.default_rng(1), known=True, **PAIRS)[:12]
     found = broken_fractions(sample, pairs)
 
     def middle(x: tuple[int, int], y: tuple[int, int], site: str, index: int) -> np.ndarray:
@@ -288,13 +288,13 @@ def effect_size(values: np.ndarray, known: np.ndarray) -> float:
 
 def test_known_norms_on_the_stack_and_the_model(world: World, by_hand: PlainStack, sample: Stack) -> None:
     record = KnownNorms().record(world.study)
-    first, last, known = names(sample, SETTINGS)
+    first, last, known = names(sample, KnownNorms().n_unknown, SETTINGS.seed)
     e = sample.entities
     cells = list(zip(first.tolist(), last.tolist(), strict=True))
     assert cells[: len(e)] == list(zip(e.first.tolist(), e.last.tolist(), strict=True))
     assert len(set(cells)) == len(cells)
     assert not set(cells[len(e) :]) & e.taken
-    assert len(cells) - len(e) == SETTINGS.n_unknown
+    assert 0 < len(cells) - len(e) <= KnownNorms().n_unknown
     token_first = np.unique([n[1] for n in world.names])
     token_last = np.unique([n[2] for n in world.names])
     bos = world.names[0][0]

@@ -24,7 +24,7 @@ from rote.pipeline.run import Run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 TINY = replace(
-    SETTINGS, n_bootstrap=20, max_entities=20, n_probe_seeds=1, n_top_heads=2, n_resamples_ablation=1, min_known=20,
+    SETTINGS, n_bootstrap=20, max_entities=20, n_top_heads=2, n_resamples_ablation=1, min_known=20,
     n_members=2, n_trained_members=1, n_member_bootstrap=10,
 )  # fmt: skip
 

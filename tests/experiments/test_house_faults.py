@@ -36,7 +36,7 @@ from rote.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 TINY = replace(
-    SETTINGS, n_bootstrap=20, max_entities=24, n_probe_seeds=1, n_top_heads=2, n_resamples_ablation=1, min_known=20,
+    SETTINGS, n_bootstrap=20, max_entities=24, n_top_heads=2, n_resamples_ablation=1, min_known=20,
     n_members=2, n_trained_members=1, n_member_bootstrap=10,
 )  # fmt: skip
 KNOWN = KnownFactsExperiment()
@@ -256,19 +256,14 @@ class TestPlan:
     def test_of_a_text_local_processing_alone_is_estimated(self) -> None:
         from reading_world import make_text
 
-        class Mine(LocalProcessing):
-            pass
-
         class Other(Experiment):
             card = card_of("other", TEXT)
 
             def measure(self, given: Reading, out: Tabulator) -> None:
                 pass
 
-        settings = replace(TINY, text_strings=4, text_tokens=2, text_context=20, text_lengths=(1, 4))
-        found = plan.plan(
-            model(), None, relation=None, settings=settings, experiments=[Mine(), Other()], text=make_text()
-        )
+        mine = LocalProcessing(n_strings=4, n_tokens=2, context=20, lengths=(1, 4))
+        found = plan.plan(model(), None, relation=None, settings=TINY, experiments=[mine, Other()], text=make_text())
         assert list(found.texts) == ["local_processing"] and "other: not estimated" in found.text()
 
 

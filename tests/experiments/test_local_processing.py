@@ -11,21 +11,21 @@ import pandas as pd
 import pytest
 import torch
 from model_zoo import N_LAYERS, place, shared
-from reading_world import SMALL, loaded, looking_back, make_text, sliding, tokenizer, without_bos
+from reading_world import SETTINGS, SMALL, loaded, looking_back, make_text, sliding, tokenizer, without_bos
 
 from rote.errors import NotApplicable
 from rote.experiments import LocalProcessing, Reading
 from rote.experiments.local_processing import measure as local_processing
 from rote.experiments.local_processing.contexts import Contexts, cosines
-from rote.experiments.local_processing.measure import sampled_places, strings_of
+from rote.experiments.local_processing.measure import sampled_places
 from rote.model import Model
 from rote.records import Record, summary_frame
 from rote.settings import Settings
 from rote.statistics import PigeonholeBootstrap, rng
 
 
-def read(model: Model, settings: Settings = SMALL, **text: Any) -> Record:
-    return LocalProcessing().record(Reading(model=model, words=make_text(**text), settings=settings))
+def read(model: Model, experiment: LocalProcessing = SMALL, settings: Settings = SETTINGS, **text: Any) -> Record:
+    return experiment.record(Reading(model=model, words=make_text(**text), settings=settings))
 
 
 def per_token(record: Record) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def test_hand_set_heads_read_the_last_tokens_with_learned_positions_kept() -> No
 
 
 def test_with_positions_reset_learned_positions_show() -> None:
-    found = per_token(read(looking_back(), replace(SMALL, text_positions="reset")))
+    found = per_token(read(looking_back(), replace(SMALL, positions="reset")))
     assert found.to_numpy().max() < 1 - 1e-5
 
 
@@ -126,15 +126,14 @@ def plain_residuals(module: Any, name: str, ids: list[int], positions: list[int]
 @pytest.mark.parametrize("positions", ["kept", "reset"])
 @pytest.mark.parametrize("make", [tokenizer, without_bos])
 def test_it_is_what_a_plain_loop_finds(name: str, positions: str, make: Any) -> None:
-    settings = replace(SMALL, text_strings=4, text_tokens=3, text_context=24, text_lengths=(1, 3, 10), n_bootstrap=20)
-    settings = replace(settings, text_positions=positions)
+    experiment = replace(SMALL, n_strings=4, n_tokens=3, context=24, lengths=(1, 3, 10), positions=positions)
     module, model = shared(name), loaded(shared(name), make())
-    reading = Reading(model=model, words=make_text(), settings=settings)
-    record = LocalProcessing().record(reading)
-    strings, bos = strings_of(reading), model.tokenizer.bos_token_id
+    reading = Reading(model=model, words=make_text(), settings=replace(SETTINGS, n_bootstrap=20))
+    record = experiment.record(reading)
+    strings, bos = experiment.strings(reading), model.tokenizer.bos_token_id
     front = [] if bos is None else [bos]
     full, truncated, label, kinds = [], {k: [] for k in (1, 3, 10)}, [], []
-    for s, row in enumerate(sampled_places(strings, 10, settings)):
+    for s, row in enumerate(sampled_places(strings, 10, 3, SETTINGS.seed)):
         for p in row:
             ids = [int(t) for t in strings.tokens[s]]
             whole = front + ids[: p + 1]
@@ -170,8 +169,7 @@ def test_it_is_what_a_plain_loop_finds(name: str, positions: str, make: Any) -> 
 
 def test_intervals_come_from_whole_strings() -> None:
     """A string's tokens are drawn together: the interval is that of a bootstrap over strings, not over tokens."""
-    settings = replace(SMALL, n_bootstrap=500)
-    record = read(sliding(None), settings)
+    record = read(sliding(None), settings=replace(SETTINGS, n_bootstrap=500))
     tokens = record.tables["tokens"]
     cos = per_token(record).loc[(2, 5)].to_numpy(dtype=float)
     string = tokens["string"].to_numpy()
@@ -199,19 +197,18 @@ def test_every_token_is_in_one_category_and_lengths_share_their_tokens() -> None
 
 
 def test_lengths_beyond_the_string_and_missing_categories_are_absent_with_their_reason() -> None:
-    settings = replace(SMALL, text_lengths=(1, 5, 40, 60))
-    record = read(sliding(4), settings, n_words=3000)
+    record = read(sliding(4), replace(SMALL, lengths=(1, 5, 40, 60)), n_words=3000)
     reasons = {(a.parameters, a.reason) for a in record.absent if a.statistic == "truncated_cosine" and not a.condition}
     assert {p for p, _ in reasons} == {f'{{"length":{k},"positions":"kept"}}' for k in (40, 60)}
     assert all("40 tokens" in reason for _, reason in reasons)
-    few = read(sliding(4), replace(SMALL, text_strings=2, text_tokens=1))
+    few = read(sliding(4), replace(SMALL, n_strings=2, n_tokens=1))
     gone = {a.condition for a in few.absent}
     counts = {r.condition: r.value for r in few.rows if r.statistic == "n_tokens"}
     assert gone and gone == {c for c, n in counts.items() if n == 0}
 
 
 def test_the_model_s_own_positions_bound_the_context() -> None:
-    record = read(loaded(shared("gpt2")), replace(SMALL, text_context=256, text_lengths=(1, 20)))
+    record = read(loaded(shared("gpt2")), replace(SMALL, context=256, lengths=(1, 20)))
     (row,) = [r for r in record.rows if r.statistic == "n_strings"]
     assert row.parameters == '{"bos":true,"tokens":31}'  # 32 positions, one of them for the beginning of text
 
@@ -224,5 +221,5 @@ def test_a_family_without_positions_is_absent_unless_they_are_reset(monkeypatch:
     record = read(sliding(4))
     assert not record.rows and {a.statistic for a in record.absent} == {s.name for s in LocalProcessing.card.statistics}
     (reason,) = {a.reason for a in record.absent}
-    assert re.search(r"family 'odd'.*text_positions = reset", reason)
-    assert read(sliding(4), replace(SMALL, text_positions="reset")).rows
+    assert re.search(r"family 'odd'.*local_processing\.positions=reset", reason)
+    assert read(sliding(4), replace(SMALL, positions="reset")).rows

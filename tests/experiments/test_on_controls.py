@@ -24,7 +24,7 @@ from rote.settings import Settings
 from rote.stack import Stack
 from rote.statistics import Estimate
 
-QUICK = replace(SETTINGS, max_entities=20, n_pairs=20, n_unknown=60, n_member_bootstrap=40, n_bootstrap=100)
+QUICK = replace(SETTINGS, max_entities=20, n_member_bootstrap=40, n_bootstrap=100)
 
 
 class Given(StackExperiment):

@@ -20,7 +20,7 @@ from rote.lineup import CONTROLS
 from rote.pipeline.run import Run
 
 TINY = replace(
-    SETTINGS, max_entities=24, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, n_pairs=20, n_unknown=100,
+    SETTINGS, max_entities=24, n_top_heads=2, n_resamples_ablation=1,
     n_bootstrap=100, min_known=20, n_members=3, n_trained_members=2, n_member_bootstrap=50, n_refine_steps=40,
 )  # fmt: skip
 ON_STACKS = tuple(e for e in EXPERIMENTS if isinstance(e, StackExperiment))

@@ -24,7 +24,7 @@ from rote.lineup import CONTROLS, Additive, HashLookup
 from rote.pipeline.run import Run
 
 SMALL = replace(
-    SETTINGS, max_entities=24, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, n_pairs=20, n_unknown=100,
+    SETTINGS, max_entities=24, n_top_heads=2, n_resamples_ablation=1,
     n_bootstrap=100, min_known=20, n_members=2, n_trained_members=1, n_member_bootstrap=50, n_refine_steps=40,
 )  # fmt: skip
 LINEUP = (Additive(), HashLookup())

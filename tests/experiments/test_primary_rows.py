@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from circuit_world import SETTINGS, value
+from circuit_world import PAIRS, SETTINGS, value
 
 from rote.errors import InputError
 from rote.experiments import LayerProbes, LinearStructure, PathAblation
@@ -120,7 +120,7 @@ def test_conditions_asked_for_are_those_of_all(sample: Stack, linear: Record) ->
 
 
 def test_pairs_run_in_blocks_break_as_much(sample: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    pairs = draw_pairs(sample, SETTINGS, np.random.default_rng(0), known=True)
+    pairs = draw_pairs(sample, np.random.default_rng(0), known=True, **PAIRS)
     at_once = broken_fractions(sample, pairs)
     monkeypatch.setattr(linear_structure, "BLOCK_NAMES", 1)
     for key, fractions in broken_fractions(sample, pairs).items():
@@ -128,11 +128,11 @@ def test_pairs_run_in_blocks_break_as_much(sample: Stack, monkeypatch: pytest.Mo
 
 
 def test_pairs_are_different_and_drawn_from_all_names(sample: Stack) -> None:
-    wide = replace(SETTINGS, n_pairs=200)
+    wide = {**PAIRS, "n_pairs": 200}
     for known in (True, False):
-        pairs = draw_pairs(sample, wide, np.random.default_rng(0), known=known)
-        assert len({frozenset((p.a, p.b)) for p in pairs}) == len(pairs) > SETTINGS.n_pairs
-        again = draw_pairs(sample, wide, np.random.default_rng(0), known=known)
+        pairs = draw_pairs(sample, np.random.default_rng(0), known=known, **wide)
+        assert len({frozenset((p.a, p.b)) for p in pairs}) == len(pairs) > PAIRS["n_pairs"]
+        again = draw_pairs(sample, np.random.default_rng(0), known=known, **wide)
         assert again == pairs
         drawn = {name for p in pairs for draw in p.draws for name in draw}
         assert {a for a, _ in drawn} == set(sample.entities.first.tolist())
@@ -143,7 +143,7 @@ def test_too_few_tokens_for_unrelated_names_give_no_pairs(sample: Stack) -> None
     """Four first names are needed for A, B, C′, D′."""
     firsts = np.unique(sample.entities.first)
     few = sample.with_entities(sample.entities.take(np.flatnonzero(np.isin(sample.entities.first, firsts[:3]))))
-    assert draw_pairs(few, SETTINGS, np.random.default_rng(0), known=True) == ()
+    assert draw_pairs(few, np.random.default_rng(0), known=True, **PAIRS) == ()
 
 
 # ------------------------------------------------------------------ caps

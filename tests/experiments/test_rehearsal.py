@@ -20,7 +20,7 @@ from rote.organisms import BUNDLED
 from rote.report import lead_text
 
 SMALL = replace(
-    SETTINGS, max_entities=24, n_probe_seeds=2, n_top_heads=2, n_resamples_ablation=1, n_pairs=20, n_unknown=100,
+    SETTINGS, max_entities=24, n_top_heads=2, n_resamples_ablation=1,
     n_bootstrap=100, min_known=20, n_members=2, n_trained_members=1, n_member_bootstrap=50, n_refine_steps=10,
 )  # fmt: skip
 PARTS = ("known_facts", "direct_effects", "readout", "lookup_window", "effective_model", "path_ablation", "known_norms")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from circuit_world import SETTINGS, cut, facts, model
+from reading_world import SETTINGS as READING
 from reading_world import SMALL, make_text, tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -21,8 +22,9 @@ from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.pipeline.run import Run
 from rote.report import lead_text, render_text
 
-READS = (LocalProcessing(),)
-BOTH = (KnownFactsExperiment(), LocalProcessing())
+READS = (SMALL,)
+FEW = LocalProcessing(n_strings=4, n_tokens=2, context=20, lengths=(1, 4))
+BOTH = (KnownFactsExperiment(), FEW)
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +38,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     (folder / "text.txt").write_text(make_text().documents[0], "utf-8")
-    (folder / "settings.json").write_text(json.dumps(SMALL.as_dict()))
+    (folder / "settings.json").write_text(json.dumps(asdict(READING)))
     return folder
 
 
 def study(checkpoint: Path, folder: Path, **options: object) -> Run:
-    given = {"text": checkpoint / "text.txt", "settings": SMALL, "experiments": READS, **options}
+    given = {"text": checkpoint / "text.txt", "settings": READING, "experiments": READS, **options}
     return rote.study(rote.load_model(checkpoint), None, folder=folder, **given)  # type: ignore[arg-type]
 
 
@@ -78,7 +80,7 @@ def test_the_tables_are_the_same_bytes_again(run: Run, checkpoint: Path, tmp_pat
 
 
 def test_facts_and_text_together(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, text_strings=4, text_tokens=2, text_context=20, text_lengths=(1, 4), n_bootstrap=50)
+    settings = replace(SETTINGS, n_bootstrap=50)
     table = cut(facts(), 12)
     text = make_text()
     found = rote.study(
@@ -125,6 +127,8 @@ def test_the_command_line_studies_a_text(
     common = (
         "study", str(checkpoint), "--experiments", "local_processing", "--settings", str(checkpoint / "settings.json"),
         "--text", str(checkpoint / "text.txt"), "--out", str(tmp_path / "run"),
+        *(part for word in ("n_strings=10", "n_tokens=4", "context=40", "lengths=1,3,10,20")
+          for part in ("--set", f"local_processing.{word}")),
     )  # fmt: skip
     assert call(monkeypatch, *common, "--dry-run") == 0
     planned = capsys.readouterr().out
@@ -168,10 +172,9 @@ def test_what_is_lacking_is_refused_with_code_2(
 def test_dry_run_plans_facts_and_text_together() -> None:
     from rote.pipeline.estimate import plan
 
-    settings = replace(SETTINGS, text_strings=4, text_tokens=2, text_context=20, text_lengths=(1, 4))
-    planned = plan(model(), cut(facts(), 12), relation=None, settings=settings, experiments=BOTH, text=make_text())
+    planned = plan(model(), cut(facts(), 12), relation=None, settings=SETTINGS, experiments=BOTH, text=make_text())
     assert set(planned.texts) == {"local_processing"} and planned.texts["local_processing"] > 0
     assert "local_processing" not in planned.relations[0].seconds
     assert planned.seconds > sum(planned.relations[0].seconds.values())
-    without = plan(model(), cut(facts(), 12), relation=None, settings=settings, experiments=BOTH)
+    without = plan(model(), cut(facts(), 12), relation=None, settings=SETTINGS, experiments=BOTH)
     assert not without.texts and "local_processing: not applicable: no text was given" in without.text()

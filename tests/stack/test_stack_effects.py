@@ -18,7 +18,8 @@ from rote.stack.product import product_effects
 from rote.statistics import two_way_main_effects
 
 FIRSTS, LASTS = np.arange(N_FIRST), np.arange(N_LAST)
-SETTINGS = Settings(n_pairs=20, n_pair_draws=4, n_bootstrap=50)
+SETTINGS = Settings(n_bootstrap=50)
+PAIRS = {"n_pairs": 20, "n_draws": 4}
 
 
 def identity(x: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ def test_outputs_that_are_independent_for_each_name_break_as_much_as_random_name
     broken = []
     for seed in range(12):
         stack = make(norm=None, activation=hashed, n_entities=24, seed=seed)
-        pairs = draw_pairs(stack, SETTINGS, np.random.default_rng(seed), known=True)
+        pairs = draw_pairs(stack, np.random.default_rng(seed), known=True, **PAIRS)
         broken += [np.mean(broken_fractions(stack, pairs)["mlp_out", layer]) for layer in range(N_LAYERS)]
     assert np.mean(broken) == pytest.approx(1, abs=0.05)
 
@@ -130,7 +131,7 @@ def scaled(stack: Stack, factor: float) -> Stack:
 
 def test_scaling_an_output_changes_neither_its_cosines_nor_what_breaks() -> None:
     stack = make(n_entities=24)
-    pairs = draw_pairs(stack, SETTINGS, np.random.default_rng(0), known=True)
+    pairs = draw_pairs(stack, np.random.default_rng(0), known=True, **PAIRS)
     assert pairs
     big = scaled(stack, 37.0)
     key = ("mlp_out", N_LAYERS - 1)
@@ -146,7 +147,7 @@ def test_swapped_names_are_unknown_and_random_ones_share_no_token() -> None:
     stack = make(n_entities=30)
     entities = stack.entities
     known = set(zip(entities.first.tolist(), entities.last.tolist(), strict=True))
-    for pair in draw_pairs(stack, SETTINGS, np.random.default_rng(1), known=True):
+    for pair in draw_pairs(stack, np.random.default_rng(1), known=True, **PAIRS):
         (a, b), (c, d) = pair.a, pair.b
         assert {pair.a, pair.b} <= known and not {(a, d), (c, b)} & known
         for one, two in pair.draws:

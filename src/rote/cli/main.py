@@ -96,6 +96,10 @@ def study(
     experiments: Annotated[str | None, typer.Option(help="Experiments by name, separated by commas.")] = None,
     controls: Annotated[str | None, typer.Option(help='Controls of the line-up by name; "none" leaves it out.')] = None,
     experiments_from: Own = None,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Parameter of an experiment, such as linear_structure.n_pairs=100; repeatable."),
+    ] = None,
     settings: Annotated[Path | None, typer.Option(help="JSON file with settings.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice.")] = None,
     revision: Revision = None,
@@ -140,6 +144,7 @@ def study(
         experiments=experiments,
         controls=controls,
         brought=tuple(experiments_from or ()),
+        parameters=tuple(parameters or ()),
         settings=settings,
         seed=seed,
         sweeps=sweeps,

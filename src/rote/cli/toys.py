@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,9 +42,11 @@ def run(
     from rote.pipeline.toys import run_toy
 
     if changes == ["help"]:
-        typer.echo("\n".join(f"{name}={_shown(value)}" for name, value in _defaults(chosen, quick).items()))
+        from rote.experiments.parameters import shown
+
+        typer.echo("\n".join(f"{name}={shown(value)}" for name, value in _defaults(chosen, quick).items()))
         return
-    settings = chosen.chosen({"seed": seed, **read_changes(chosen, changes or [], quick)}, quick=quick)
+    settings = settings_of(chosen, changes or [], quick, seed)
     opening.agreed()
     with resumable(out), Narrator(quiet=quiet) as narrator:
         done = run_toy(
@@ -65,38 +66,22 @@ def _defaults(chosen: Toy, quick: bool) -> dict[str, Any]:
     return {field.name: getattr(settings, field.name) for field in fields(settings)}
 
 
-def _shown(value: Any) -> str:
-    flat = isinstance(value, tuple) and not any(isinstance(v, tuple) for v in value)
-    return ",".join(map(str, value)) if flat else json.dumps(value)
+def settings_of(chosen: Toy, changes: Sequence[str], quick: bool, seed: int) -> Any:
+    """A toy's settings from words `name=value`, read as their defaults are; SettingsError with all that is wrong."""
+    from rote.experiments.parameters import read_changes, read_value, shown
 
-
-def read_changes(chosen: Toy, changes: list[str], quick: bool = False) -> dict[str, Any]:
-    """Settings from words `name=value`, read as their defaults are; SettingsError with all that is wrong with them."""
-    defaults, found, problems = _defaults(chosen, quick), {}, []
-    for change in changes:
-        name, equals, text = change.partition("=")
-        if not equals or name not in defaults:
-            problems.append(f"--set {change!r}: expected name=value with one of the names {', '.join(defaults)}")
+    defaults, found, problems = _defaults(chosen, quick), {"seed": seed}, []
+    for name, text in read_changes(changes).items():
+        if name not in defaults:
+            problems.append(f"--set {name}: the settings of {chosen.name} are {', '.join(defaults)}")
             continue
         try:
-            found[name] = _read(text, defaults[name])
-        except (ValueError, TypeError):
-            problems.append(f"--set {change!r}: expected a value such as {_shown(defaults[name])}")
+            found[name] = read_value(text, defaults[name])
+        except (KeyError, ValueError, TypeError):
+            problems.append(f"--set {name}={text}: expected a value such as {shown(defaults[name])}")
     if problems:
         raise SettingsError(problems)
-    return found
-
-
-def _read(text: str, default: Any) -> Any:
-    """A value of the kind of a default: words separated by commas for a tuple, JSON for a tuple of tuples."""
-    if isinstance(default, tuple):
-        if text.lstrip().startswith("[") or any(isinstance(v, tuple) for v in default):
-            return tuple(tuple(v) if isinstance(v, list) else v for v in json.loads(text))
-        kind = type(default[0]) if default else str
-        return tuple(kind(word.strip()) for word in text.split(",") if word.strip())
-    if isinstance(default, bool):
-        return {"true": True, "false": False}[text.lower()]
-    return type(default)(text)
+    return chosen.chosen(found, quick=quick)
 
 
 def command_of(chosen: Toy) -> Callable[..., None]:

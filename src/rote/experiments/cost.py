@@ -19,7 +19,7 @@ class Cost:
         splits: of a probe, on the model.
         names: names that every MLP of a stack is run on.
         stack_splits: of a probe, on a stack.
-        tokens: of running text through the whole model.
+        tokens, context: of running text through the whole model, in contexts of so many.
         seconds: what is known in seconds.
     """
 
@@ -28,6 +28,7 @@ class Cost:
     names: float = 0.0
     stack_splits: float = 0.0
     tokens: float = 0.0
+    context: int = 1
     seconds: float = 0.0
 
 

@@ -23,7 +23,7 @@ from rote.catalog import TEXT
 from rote.errors import NotApplicable
 from rote.experiments.base import NO_TEXT, Experiment, Reading, StackExperiment
 from rote.experiments.cost import WINDOW, Sizes
-from rote.experiments.local_processing.measure import TOKENS_PER_PROMPT, strings_of
+from rote.experiments.local_processing.measure import TOKENS_PER_PROMPT, LocalProcessing
 from rote.experiments.shared_neurons.facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control, PartialHash
@@ -117,7 +117,7 @@ def plan(
         "unknown": tuple(name for name in found if name not in texts),
     }
     if table is None:
-        return Plan(relations=(), memory_bytes=_memory(model, {}, settings), **common)
+        return Plan(relations=(), memory_bytes=_memory(model, {}, settings, once), **common)
     asking = [e for e in experiments if e.card.needs_facts]
     names = [r.name for r in (table.select(list(relation)) if relation else table).relations]
     asked = ask_all(model, table, names, settings)
@@ -127,7 +127,7 @@ def plan(
     if beside and several - set(plans[0].inapplicable):
         seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, asked[names[0]], settings).block
         plans[0] = replace(plans[0], seconds={"other_relations": seconds, **plans[0].seconds})
-    return Plan(relations=tuple(plans), memory_bytes=_memory(model, asked, settings), **common)
+    return Plan(relations=tuple(plans), memory_bytes=_memory(model, asked, settings, once), **common)
 
 
 def _once(experiment: Experiment, reading: Reading) -> float | None:
@@ -135,9 +135,8 @@ def _once(experiment: Experiment, reading: Reading) -> float | None:
     cost = experiment.cost(_sizes(reading.model, None, 0, reading.settings, reading))
     if cost is None or not cost.tokens:
         return None if cost is None else cost.seconds
-    strings = strings_of(reading)
-    per_batch = max(reading.settings.batch_size * TOKENS_PER_PROMPT // strings.length, 1)
-    batch = torch.as_tensor(strings.tokens[:per_batch])
+    per_batch = max(reading.settings.batch_size * TOKENS_PER_PROMPT // cost.context, 1)
+    batch = torch.zeros((per_batch, cost.context), dtype=torch.long)
     token = _fastest(lambda: reading.model.record(batch), reading.model) / batch.numel()
     return token * cost.tokens + cost.seconds
 
@@ -276,11 +275,12 @@ def _fastest(work: Callable[[], object], model: Model) -> float:
     return min(times)
 
 
-def _memory(model: Model, asked: dict[str, RelationPrompts], settings: Settings) -> int:
+def _memory(model: Model, asked: dict[str, RelationPrompts], settings: Settings, once: Sequence[Experiment]) -> int:
     """The model, the recordings that are kept, one batch of logits, and the weights of the resamples."""
     item, libraries = model.dtype.itemsize, 600 * 2**20
     if not asked:
-        kept = settings.text_strings * settings.text_tokens * model.n_layers * model.d_model * 4
+        read = sum(e.n_strings * e.n_tokens for e in once if isinstance(e, LocalProcessing))
+        kept = read * model.n_layers * model.d_model * 4
         batch = settings.batch_size * TOKENS_PER_PROMPT * (model.n_layers + 8) * model.d_model * item
         return int(model.n_parameters * item + kept + batch + libraries)
     widest = max(asked.values(), key=lambda p: p.tokens.size)

@@ -13,6 +13,7 @@ from rote.errors import FactsError, InputError
 from rote.experiments import EXPERIMENTS
 from rote.experiments.base import Experiment
 from rote.experiments.entry import Draw
+from rote.experiments.parameters import read_changes, with_parameters
 from rote.facts import FactTable, RelationPrompts, build_prompts, read_facts
 from rote.facts.intake import MAX_FACTS
 from rote.facts.prompt_problems import shared_problems
@@ -41,6 +42,7 @@ class Request:
     controls: str | None = None
     brought: tuple[Path, ...] = ()  # files of experiments and controls of the user's own
     settings: Path | None = None
+    parameters: tuple[str, ...] = ()  # of experiments: `experiment.name=value`
     seed: int | None = None
     sweeps: str | None = None
     revision: str | None = None
@@ -102,7 +104,7 @@ def read_inputs(request: Request) -> Inputs:
     settings = tried(lambda: _settings(request))
     own = tried(lambda: together(request.brought)) or Brought()
     known = (*EXPERIMENTS, *own.experiments)
-    experiments = tried(lambda: chosen(named(request.experiments, known, "experiment"))[0])
+    experiments = tried(lambda: _experiments(request, known))
     lineup = (*CONTROLS, *own.controls)
     controls = tried(lambda: () if request.controls == "none" else named(request.controls, lineup, "control"))
     if request.facts is None and experiments is not None and not (request.text and text is None):
@@ -170,6 +172,11 @@ def _table(request: Request) -> FactTable | None:
     if request.relation:
         table.select(request.relation)
     return table
+
+
+def _experiments(request: Request, known: Sequence[Experiment]) -> tuple[Experiment, ...]:
+    measured, _ = chosen(named(request.experiments, known, "experiment"))
+    return with_parameters(measured, read_changes(request.parameters))
 
 
 def _settings(request: Request) -> Settings:

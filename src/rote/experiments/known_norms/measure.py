@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,6 +13,7 @@ from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study
 from rote.experiments.cost import Cost, Sizes
 from rote.experiments.known_norms.card import CARD
+from rote.experiments.parameters import checked
 from rote.experiments.populations import entities_of, reported
 from rote.experiments.tabulator import Tabulator
 from rote.model import Site
@@ -20,22 +22,28 @@ from rote.stack import Stack
 from rote.statistics import adjusted_by_fixed_effects, rng
 
 
+@dataclass(frozen=True, kw_only=True)
 class KnownNorms(StackExperiment):
     """AUC and effect size d of ‖MLP output‖, known against unknown names; raw and adjusted.
 
-    Unknown names are the product of the reported entities' first and last names without any name of the table;
-    `adjusted` subtracts first-token and last-token fixed effects of the norm. Source: Fact Finding, post 3.
+    Unknown names, at most `n_unknown`, are the product of the reported entities' first and last names without any name
+    of the table; `adjusted` subtracts first-token and last-token fixed effects of the norm. Source: Fact Finding,
+    post 3.
     """
 
     card = CARD
+    n_unknown: int = 1600
+
+    def __post_init__(self) -> None:
+        checked(self)
 
     def cost(self, sizes: Sizes) -> Cost:
-        names = sizes.sample + sizes.settings.n_unknown
+        names = sizes.sample + self.n_unknown
         return Cost(blocks=sizes.short * names * sizes.read, names=names)
 
     def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         sample = reported(stack, settings)
-        first, last, known = names(sample, settings)
+        first, last, known = names(sample, self.n_unknown, settings.seed)
         out = out.over(entities_of(sample, settings))
         run = sample.run(sample.inputs(first, last))
         norms = [x.double().norm(dim=-1).cpu().numpy() for x in run.mlp_out]
@@ -43,7 +51,7 @@ class KnownNorms(StackExperiment):
 
     def on_model(self, study: Study, out: Tabulator) -> None:
         sample, recall = reported(study.stack, study.settings), study.recall
-        first, last, known = names(sample, study.settings)
+        first, last, known = names(sample, self.n_unknown, study.settings.seed)
         layers = study.circuit.window.layers
         sites = [Site(recall.model.mlp_contribution, layer) for layer in layers]
         values = read_names(recall, Product.of(recall), first, last, sites)
@@ -52,20 +60,20 @@ class KnownNorms(StackExperiment):
         _tabulate(out, norms, layers, first, last, known)
 
 
-def names(stack: Stack, settings: Settings) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " name"]]:
+def names(stack: Stack, n_unknown: int, seed: int) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " name"]]:
     """(first, last, known): the stack's entities and n_unknown random unknown names of the same tokens."""
     entities = stack.entities
     firsts, lasts = np.unique(entities.first), np.unique(entities.last)
     own = list(zip(entities.first.tolist(), entities.last.tolist(), strict=True))
     taken = entities.taken | set(own)
-    generator = rng(settings.seed, "known_norms", next(iter(stack.readouts)))
+    generator = rng(seed, "known_norms", next(iter(stack.readouts)))
     cells = generator.permutation(len(firsts) * len(lasts))
     unknown = []
     for cell in cells:
         name = (int(firsts[cell // len(lasts)]), int(lasts[cell % len(lasts)]))
         if name not in taken:
             unknown.append(name)
-        if len(unknown) == settings.n_unknown:
+        if len(unknown) == n_unknown:
             break
     if not unknown:
         raise NotApplicable("every combination of the study's first and last names is a name of the table")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from rote.errors import NotApplicable
 from rote.experiments.base import StackExperiment, Study
 from rote.experiments.cost import WINDOW, Cost, Sizes
 from rote.experiments.layer_probes.card import CARD
+from rote.experiments.parameters import checked
 from rote.experiments.populations import entities_of, reported
 from rote.experiments.tabulator import Tabulator
 from rote.model import Read, Site
@@ -25,18 +27,25 @@ from rote.statistics.probes import splits
 from rote.statistics.weighted import ratio
 
 
+@dataclass(frozen=True, kw_only=True)
 class LayerProbes(StackExperiment):
     """Probes before the first and after each window layer; the readout's loss; each layer's MLP alone.
 
     Accuracy = right test predictions / test predictions over the splits, inputs standardised on all sampled entities;
     early_rise = (p_mid − p_0)/(p_end − p_0) with p_mid interpolated at half the depth; layer_alone `least` = the lowest
-    accuracy over the layers, found anew in every resample. Source: Fact Finding, post 3.
+    accuracy over the layers, found anew in every resample. `n_probe_seeds` splits, `test_share` of the entities in each
+    test. Source: Fact Finding, post 3.
     """
 
     card = CARD
+    n_probe_seeds: int = 10
+    test_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        checked(self, test_share=(0 < self.test_share < 1, "a fraction between 0 and 1"))
 
     def cost(self, sizes: Sizes) -> Cost:
-        splits = (WINDOW + 1) * sizes.settings.n_probe_seeds
+        splits = (WINDOW + 1) * self.n_probe_seeds
         return Cost(splits=splits, stack_splits=splits)
 
     def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
@@ -46,7 +55,17 @@ class LayerProbes(StackExperiment):
         start = "resid_pre" if stack.layers[0].parallel else "resid_mid"
         out = out.over(entities_of(sample, settings))
         cls = sample.entities.cls[readout.relation]
-        _tabulate(out, start, run.resid, run.mlp_out, cls, stack.numbers, readout, settings)
+        tests = self._tests(cls, readout, settings)
+        _tabulate(out, start, run.resid, run.mlp_out, cls, stack.numbers, readout, tests)
+
+    def _tests(self, cls: np.ndarray, readout: Readout, settings: Settings) -> Sequence[np.ndarray]:
+        """The test entities of every split."""
+        return splits(
+            cls,
+            n_splits=self.n_probe_seeds,
+            test_share=self.test_share,
+            generator=rng(settings.seed, "layer_probes", readout.relation),
+        )
 
     def on_model(self, study: Study, out: Tabulator) -> None:
         stack = reported(study.stack, study.settings)
@@ -65,7 +84,8 @@ class LayerProbes(StackExperiment):
         resid = [values[s][facts] for s in (site, *posts)]
         mlp_out = [values[s][facts] for s in outs]
         cls = stack.entities.cls[recall.relation]
-        _tabulate(out, site.name, resid, mlp_out, cls, window.layers, fitted, study.settings)
+        tests = self._tests(cls, fitted, study.settings)
+        _tabulate(out, site.name, resid, mlp_out, cls, window.layers, fitted, tests)
 
 
 def _tabulate(
@@ -76,15 +96,9 @@ def _tabulate(
     cls: np.ndarray,
     numbers: Sequence[int],
     readout: Readout,
-    settings: Settings,
+    tests: Sequence[np.ndarray],
 ) -> None:
     keys = [{"site": start, "layer": numbers[0]}] + [{"site": "resid_post", "layer": n} for n in numbers]
-    tests = splits(
-        cls,
-        n_splits=settings.n_probe_seeds,
-        test_share=settings.test_share,
-        generator=rng(settings.seed, "layer_probes", readout.relation),
-    )
     counts = [_probe(x.cpu().numpy(), cls, tests) for x in resid]
     for (right, tested), x, key in zip(counts, resid, keys, strict=True):
         out.estimate("probe_accuracy", _share(out, right, tested), **key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from rote.errors import InputError
 from rote.experiments.base import StackExperiment
 from rote.experiments.cost import Cost, Sizes
 from rote.experiments.linear_structure.card import CARD
+from rote.experiments.parameters import checked
 from rote.experiments.populations import entities_of, reported, within_product
 from rote.experiments.tabulator import Tabulator
 from rote.settings import Settings
@@ -38,17 +39,20 @@ class LinearStructure(StackExperiment):
     other. interaction_share = √(Σσ²_interaction / Σσ²_total), per layer and summed over the layers, over the product
     of the entities whose names fit product_names × product_names; its interval resamples first and last names with
     the main effects held as they are (a cell weighs the product of its two counts). `conditions` are those measured,
-    of CONDITIONS. Source: Fact Finding, post 3 (known names break linear structure).
+    of CONDITIONS; at most `n_pairs` pairs, and `n_pair_draws` draws of unknown names for each. Source: Fact Finding,
+    post 3 (known names break linear structure).
     """
 
     card = CARD
     conditions: tuple[str, ...] = CONDITIONS
+    n_pairs: int = 400
+    n_pair_draws: int = 16
 
     def cost(self, sizes: Sizes) -> Cost:
-        settings = sizes.settings
-        return Cost(names=2 * sizes.product + 2 * settings.n_pairs * (1 + settings.n_pair_draws))
+        return Cost(names=2 * sizes.product + 2 * self.n_pairs * (1 + self.n_pair_draws))
 
     def __post_init__(self) -> None:
+        checked(self)
         unknown = sorted(set(self.conditions) - set(CONDITIONS))
         if unknown or not self.conditions:
             raise InputError(
@@ -56,7 +60,7 @@ class LinearStructure(StackExperiment):
             )
 
     def for_controls(self) -> LinearStructure:
-        return LinearStructure(conditions=("real",))
+        return replace(self, conditions=("real",))
 
     def on_stack(self, stack: Stack, settings: Settings, out: Tabulator) -> None:
         sample = reported(stack, settings)
@@ -64,7 +68,8 @@ class LinearStructure(StackExperiment):
         relation = next(iter(stack.readouts))
         for condition in self.conditions:
             generator = rng(settings.seed, "linear_structure", f"{relation}/{condition == 'unknown_pairs'}")
-            pairs = draw_pairs(sample, settings, generator, known=condition != "unknown_pairs")
+            known = condition != "unknown_pairs"
+            pairs = draw_pairs(sample, generator, known=known, n_pairs=self.n_pairs, n_draws=self.n_pair_draws)
             if not pairs:
                 reason = "no two names without a common token have surname swaps that are both unknown"
                 out.absent("broken_fraction", reason, condition=condition)
@@ -88,13 +93,15 @@ class Pair:
     draws: tuple[tuple[Name, Name], ...]
 
 
-def draw_pairs(stack: Stack, settings: Settings, generator: np.random.Generator, *, known: bool) -> tuple[Pair, ...]:
+def draw_pairs(
+    stack: Stack, generator: np.random.Generator, *, known: bool, n_pairs: int, n_draws: int
+) -> tuple[Pair, ...]:
     """At most n_pairs random pairs, each once, of known (or unknown) names without a common token, swaps unknown."""
     entities = stack.entities
     names = np.stack([entities.first, entities.last], axis=1)
     tokens = np.unique(names[:, 0]), np.unique(names[:, 1])
     taken = _Taken(*tokens, entities.taken | set(map(tuple, names.tolist())))
-    n = settings.n_pairs * 20
+    n = n_pairs * 20
     if known:
         a, b = (names[index] for index in generator.integers(len(names), size=(2, n)))
     else:
@@ -103,12 +110,12 @@ def draw_pairs(stack: Stack, settings: Settings, generator: np.random.Generator,
     if not known:
         fits &= ~taken(*a.T) & ~taken(*b.T)
     pairs: dict[frozenset[Name], Pair] = {}
-    for start in range(0, int(fits.sum()), settings.n_pairs):
-        some = slice(start, start + settings.n_pairs)
-        for one, two, draws in _draws(a[fits][some], b[fits][some], tokens, taken, settings.n_pair_draws, generator):
-            if len(pairs) < settings.n_pairs:
+    for start in range(0, int(fits.sum()), n_pairs):
+        some = slice(start, start + n_pairs)
+        for one, two, draws in _draws(a[fits][some], b[fits][some], tokens, taken, n_draws, generator):
+            if len(pairs) < n_pairs:
                 pairs.setdefault(frozenset((one, two)), Pair(a=one, b=two, draws=draws))
-        if len(pairs) == settings.n_pairs:
+        if len(pairs) == n_pairs:
             break
     return tuple(pairs.values())
 
