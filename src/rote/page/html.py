@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from rote.page.document import BarChart, Chart, Document, Figure, LineUp, Part, Series, StripChart, Table, XYChart
 from rote.page.drawing import lay_out
-from rote.page.plot import GUIDE, chart_height, color, plot_json
+from rote.page.plot import GUIDE, chart_height, color, plotted
 from rote.page.strips import place_strip
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))")
@@ -98,7 +98,7 @@ def _digest(script: str) -> str:
 
 def _chart_json(chart: Chart) -> Markup:
     """JSON that cannot leave its script element: no <, > or & stands in it."""
-    text = json.dumps(plot_json(chart), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(plotted(chart).to_plotly_json(), allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

@@ -1,4 +1,4 @@
-"""Charts as plotly's data and layout: the one place where plotly's small markup is written and escaped."""
+"""Charts as plotly's figures: the one place where plotly's small markup is written and escaped."""
 
 from __future__ import annotations
 
@@ -6,22 +6,63 @@ import html
 import math
 import textwrap
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
+
+import plotly.graph_objects as go
 
 from rote.page.document import Axis, BarChart, Chart, Guide, Heatmap, Plane, Series, StripChart, XYChart
 
 PALETTE = ("#1f5fa8", "#c2571a", "#2a7f62", "#7a4ea3", "#6b7280", "#b5386b", "#8a6a0c", "#0f7c8c")
 GUIDE = "#6b7280"
-_DASH = {"solid": "solid", "dot": "dot", "dash": "dash"}
 _SYMBOL = {"solid": "circle", "dot": "circle-open", "dash": "diamond-open"}
-_INK, _FAINT, _RULE = "#1f2937", "#4b5563", "#e5e7eb"
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_DIVERGING = [[0, "#1f5fa8"], [0.25, "#8fb4dc"], [0.5, "#f8f8f6"], [0.75, "#eab08a"], [1, "#b84a0e"]]
-_SEQUENTIAL = [[0, "#f8f8f6"], [0.5, "#8fb4dc"], [1, "#174a86"]]
-_SHADES = [[0, "#f4c95d"], [0.35, "#f9e8bd"], [0.65, "#b9cfe8"], [1, "#1f5fa8"]]
+_INK, _FAINT, _RULE, _EDGE = "#1f2937", "#4b5563", "#e5e7eb", "#9ca3af"
+_FONT = {
+    "family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif",
+    "size": 13,
+    "color": _INK,
+}
+_DIVERGING = ("#1f5fa8", "#8fb4dc", "#f8f8f6", "#eab08a", "#b84a0e")
+_SEQUENTIAL = ("#f8f8f6", "#8fb4dc", "#174a86")
+_SHADES = ((0, "#f4c95d"), (0.35, "#f9e8bd"), (0.65, "#b9cfe8"), (1, "#1f5fa8"))
 # the golden ratio spreads successive points evenly without a random generator
 _GOLDEN = 0.6180339887498949
+_NOTE_ROOM = 26
+
+_AXIS = {
+    "title": {"standoff": 8, "font": {"size": 13, "color": _FAINT}},
+    "automargin": True,
+    "gridcolor": _RULE,
+    "showline": True,
+    "linecolor": _EDGE,
+    "zeroline": False,
+    "zerolinecolor": _EDGE,
+    "ticks": "",
+    "fixedrange": True,
+}
+_WHISKER = {"thickness": 1.2, "width": 3}
+# what every chart has in common; a chart itself says only what differs
+_LOOK = go.layout.Template(
+    layout={
+        "font": _FONT,
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "#ffffff",
+        "margin": {"l": 8, "r": 12, "t": 14, "b": 8},
+        "showlegend": False,
+        "hovermode": "closest",
+        "dragmode": False,
+        "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": _EDGE, "font": _FONT, "align": "left"},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "bargap": 0.28,
+        "shapedefaults": {"layer": "below", "line": {"color": GUIDE, "width": 1.4, "dash": "dash"}},
+        "annotationdefaults": {"showarrow": False, "font": {"size": 12, "color": _FAINT}},
+    },
+    data={
+        "scatter": [{"marker": {"size": 7}, "error_x": _WHISKER, "error_y": _WHISKER}],
+        "bar": [{"marker": {"line": {"color": "#ffffff", "width": 0.5}}, "error_x": _WHISKER | {"color": _INK}}],
+        "heatmap": [{"xgap": 1, "ygap": 1, "hoverongaps": False, "colorbar": {"thickness": 12, "outlinewidth": 0}}],
+    },
+)
 
 
 def chart_height(chart: Chart) -> int:
@@ -40,8 +81,8 @@ def chart_height(chart: Chart) -> int:
             return 250
 
 
-def plot_json(chart: Chart) -> dict[str, Any]:
-    """{"data": traces, "layout": layout} for Plotly.newPlot."""
+def plotted(chart: Chart) -> go.Figure:
+    """The chart as a figure of plotly's; ValueError where it would hold what plotly does not know."""
     match chart:
         case XYChart():
             return _xy(chart)
@@ -71,64 +112,37 @@ def _wrapped(label: str, width: int = 20) -> str:
     return _lines(textwrap.wrap(label, width, max_lines=3, placeholder=" …") or [""])
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "title": {"text": _escape(axis.title), "standoff": 8, "font": {"size": 13, "color": _FAINT}},
-        "automargin": True,
-        "gridcolor": _RULE,
-        "linecolor": "#9ca3af",
-        "zeroline": False,
-        "ticks": "",
-        "fixedrange": True,
-    }
-    if axis.ticks:
-        found |= {
-            "tickmode": "array",
-            "tickvals": [place for place, _ in axis.ticks],
-            "ticktext": [_wrapped(label) for _, label in axis.ticks],
-        }
-    if axis.log:
-        found["type"] = "log"
-    if axis.low is not None and axis.high is not None:
-        found["range"] = [math.log10(end) if axis.log else end for end in (axis.low, axis.high)]
-    if axis.percent:
-        found["tickformat"] = ".0%"
-    return found
+def _figure(chart: Chart, traces: list[Any], x: dict[str, Any], y: dict[str, Any], **more: Any) -> go.Figure:
+    return go.Figure(traces, {"template": _LOOK, "height": chart_height(chart), "xaxis": x, "yaxis": y, **more})
 
 
-def _layout(chart: Chart, x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+def _axis(axis: Axis, **more: Any) -> dict[str, Any]:
+    """What is None stays as the template has it."""
+    fixed = None if axis.low is None or axis.high is None else (axis.low, axis.high)
     return {
-        "font": {"family": _FONT, "size": 13, "color": _INK},
-        "paper_bgcolor": "#ffffff",
-        "plot_bgcolor": "#ffffff",
-        "margin": {"l": 8, "r": 12, "t": 14, "b": 8},
-        "height": chart_height(chart),
-        "showlegend": False,
-        "hovermode": "closest",
-        "dragmode": False,
-        "hoverlabel": {
-            "bgcolor": "#ffffff",
-            "bordercolor": "#9ca3af",
-            "font": {"family": _FONT, "size": 13, "color": _INK},
-            "align": "left",
-        },
-        "xaxis": x,
-        "yaxis": y,
+        "title": {"text": _escape(axis.title)},
+        "tickvals": [place for place, _ in axis.ticks] or None,
+        "ticktext": [_wrapped(label) for _, label in axis.ticks] or None,
+        "type": "log" if axis.log else None,
+        "range": [math.log10(end) for end in fixed] if fixed and axis.log else fixed,
+        "tickformat": ".0%" if axis.percent else None,
         **more,
     }
 
 
-def _errors(series: Series) -> dict[str, Any] | None:
-    if series.band or not any(v is not None for v in series.low):
+def _rows(categories: tuple[str, ...], **more: Any) -> dict[str, Any]:
+    """An axis of names, the first on top."""
+    return _axis(Axis(title="", ticks=tuple(enumerate(categories))), showgrid=False, **more)
+
+
+def _intervals(series: Series, values: tuple[float | None, ...]) -> dict[str, Any] | None:
+    """Whiskers around the values: how far the ends of the intervals are away, 0 where one is missing."""
+    if series.band or all(low is None for low in series.low):
         return None
-    pairs = list(zip(series.y, series.low, series.high, strict=True))
+    ends = list(zip(values, series.low, series.high, strict=True))
     return {
-        "type": "data",
-        "symmetric": False,
-        "array": [h - y if y is not None and h is not None else 0 for y, _, h in pairs],
-        "arrayminus": [y - lo if y is not None and lo is not None else 0 for y, lo, _ in pairs],
-        "thickness": 1.2,
-        "width": 3,
+        "array": [high - v if v is not None and high is not None else 0 for v, _, high in ends],
+        "arrayminus": [v - low if v is not None and low is not None else 0 for v, low, _ in ends],
     }
 
 
@@ -137,152 +151,94 @@ def _hovering(series: Series) -> dict[str, Any]:
     return {"customdata": [_lines(h) for h in series.hover], "hovertemplate": "%{customdata}<extra></extra>"}
 
 
-def _xy(chart: XYChart) -> dict[str, Any]:
-    traces: list[dict[str, Any]] = [_band(s) for s in chart.series if s.band and any(v is not None for v in s.low)]
+def _xy(chart: XYChart) -> go.Figure:
+    traces = [_band(s) for s in chart.series if s.band and any(v is not None for v in s.low)]
     for series in chart.series:
-        trace = {
-            "type": "scatter",
-            "mode": "lines+markers" if series.joined else "markers",
-            "x": list(series.x),
-            "y": list(series.y),
-            "line": {"color": color(series.color), "dash": _DASH[series.style], "width": 2},
-            "marker": {"color": color(series.color), "size": 7, "symbol": _SYMBOL[series.style]},
-            **_hovering(series),
-        }
-        errors = _errors(series)
-        traces.append(trace | ({"error_y": errors | {"color": color(series.color)}} if errors else {}))
-    shapes, notes = _guides(chart.guides, across="x")
+        traces.append(
+            go.Scatter(
+                mode="lines+markers" if series.joined else "markers",
+                x=series.x,
+                y=series.y,
+                line={"color": color(series.color), "dash": series.style},
+                marker={"color": color(series.color), "symbol": _SYMBOL[series.style]},
+                error_y=_intervals(series, series.y),
+                **_hovering(series),
+            )
+        )
+    room = {"t": _NOTE_ROOM} if chart.shaded else None
+    figure = _figure(chart, traces, _axis(chart.x), _axis(chart.y), margin=room)
     if chart.shaded:
         start, stop, label = chart.shaded
-        shapes.insert(
-            0,
-            {
-                "type": "rect",
-                "xref": "x",
-                "yref": "paper",
-                "x0": start,
-                "x1": stop,
-                "y0": 0,
-                "y1": 1,
-                "fillcolor": "#f3ead9",
-                "line": {"width": 0},
-                "layer": "below",
-            },
-        )
-        notes.append(_note(label, x=(start + stop) / 2, y=1.0, xref="x", yref="paper", yanchor="bottom"))
-    layout = _layout(chart, _axis(chart.x), _axis(chart.y), shapes=shapes, annotations=notes)
-    if notes:
-        layout["margin"] |= {"t": 26}
-    return {"data": traces, "layout": layout}
+        words = {"annotation_text": _escape(label), "annotation_position": "outside top"}
+        figure.add_vrect(start, stop, fillcolor="#f3ead9", line_width=0, **words)
+    for guide in chart.guides:
+        figure.add_hline(guide.value)  # named in the legend: a label on the line would lie on the points
+    return figure
 
 
-def _band(series: Series) -> dict[str, Any]:
+def _band(series: Series) -> go.Scatter:
     edges = [
         (x, lo, hi)
         for x, lo, hi in zip(series.x, series.low, series.high, strict=True)
         if lo is not None and hi is not None
     ]
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "x": [x for x, _, _ in edges] + [x for x, _, _ in reversed(edges)],
-        "y": [hi for _, _, hi in edges] + [lo for _, lo, _ in reversed(edges)],
-        "fill": "toself",
-        "fillcolor": _translucent(color(series.color)),
-        "line": {"width": 0},
-        "hoverinfo": "skip",
-    }
-
-
-def _translucent(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.14)"
-
-
-def _note(text: str, **place: Any) -> dict[str, Any]:
-    return {"text": _escape(text), "showarrow": False, "font": {"size": 12, "color": _FAINT}, **place}
-
-
-def _guides(guides: tuple[Guide, ...], *, across: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Dashed lines across the chart: `across="x"` draws them horizontally at y, "y" vertically at x."""
-    shapes, notes = [], []
-    for guide in guides:
-        line = {"color": GUIDE, "width": 1.4, "dash": "dash"}
-        if across == "x":
-            ends = {"xref": "paper", "yref": "y", "x0": 0, "x1": 1, "y0": guide.value, "y1": guide.value}
-            place = {}  # named in the legend: a label on the line would lie on the points
-        else:
-            ends = {"xref": "x", "yref": "paper", "x0": guide.value, "x1": guide.value, "y0": 0, "y1": 1}
-            place = {"yref": "paper", "x": guide.value, "y": 1, "xanchor": "center", "yanchor": "bottom"}
-        shapes.append({"type": "line", "line": line, "layer": "below", **ends})
-        if across == "y":
-            notes.append(_note(guide.label, **place))
-    return shapes, notes
-
-
-def _bars(chart: BarChart) -> dict[str, Any]:
-    places = list(range(len(chart.categories)))
-    traces = []
-    for series in chart.series:
-        errors = _errors(series)
-        trace = {
-            "type": "bar",
-            "orientation": "h",
-            "y": places,
-            "x": list(series.y),
-            "marker": {"color": color(series.color), "line": {"color": "#ffffff", "width": 0.5}},
-            **_hovering(series),
-        }
-        traces.append(trace | ({"error_x": errors | {"color": _INK}} if errors else {}))
-    shapes, notes = _guides(chart.guides, across="y")
-    rows = _axis(Axis(title="", ticks=tuple(zip(places, chart.categories, strict=True))))
-    rows |= {"autorange": "reversed", "showgrid": False, "tickfont": {"size": 12}}
-    layout = _layout(
-        chart,
-        _axis(chart.value) | {"zeroline": True, "zerolinecolor": "#9ca3af"},
-        rows,
-        barmode="stack" if chart.stacked else "group",
-        bargap=0.28,
-        shapes=shapes,
-        annotations=notes,
+    return go.Scatter(
+        mode="lines",
+        x=[x for x, _, _ in edges] + [x for x, _, _ in reversed(edges)],
+        y=[hi for _, _, hi in edges] + [lo for _, lo, _ in reversed(edges)],
+        fill="toself",
+        fillcolor=color(series.color),
+        opacity=0.14,
+        line_width=0,
+        hoverinfo="skip",
     )
-    if notes:
-        layout["margin"] |= {"t": 26}
-    return {"data": traces, "layout": layout}
 
 
-def _heatmap(chart: Heatmap) -> dict[str, Any]:
-    trace: dict[str, Any] = {
-        "type": "heatmap",
-        "z": [list(row) for row in chart.values],
-        "customdata": [[_lines(cell) for cell in row] for row in chart.hover],
-        "hovertemplate": "%{customdata}<extra></extra>",
-        "hoverongaps": False,
-        "xgap": 1,
-        "ygap": 1,
-        "colorscale": _DIVERGING if chart.diverging else _SEQUENTIAL,
-        "colorbar": {
-            "title": {"text": _escape(chart.unit), "side": "right", "font": {"size": 13}},
-            "thickness": 12,
-            "outlinewidth": 0,
-        },
-    }
-    if chart.diverging and chart.limit:
-        trace |= {"zmin": -chart.limit, "zmax": chart.limit}
-    elif chart.diverging:
-        trace["zmid"] = 0
-    else:
-        trace["zmin"] = 0
+def _upright(figure: go.Figure, guides: tuple[Guide, ...]) -> go.Figure:
+    for guide in guides:
+        figure.add_vline(guide.value, annotation_text=_escape(guide.label), annotation_position="top")
+    return figure
+
+
+def _bars(chart: BarChart) -> go.Figure:
+    traces = [
+        go.Bar(
+            orientation="h",
+            y=list(range(len(chart.categories))),
+            x=series.y,
+            marker_color=color(series.color),
+            error_x=_intervals(series, series.y),
+            **_hovering(series),
+        )
+        for series in chart.series
+    ]
+    value = _axis(chart.value, zeroline=True)
+    rows = _rows(chart.categories, autorange="reversed", tickfont={"size": 12})
+    room = {"t": _NOTE_ROOM} if chart.guides else None
+    mode = "stack" if chart.stacked else "group"
+    return _upright(_figure(chart, traces, value, rows, barmode=mode, margin=room), chart.guides)
+
+
+def _heatmap(chart: Heatmap) -> go.Figure:
+    trace = go.Heatmap(
+        z=chart.values,
+        zmin=0 if not chart.diverging else -chart.limit if chart.limit else None,
+        zmid=0 if chart.diverging and not chart.limit else None,
+        zmax=chart.limit if chart.diverging and chart.limit else None,
+        customdata=[[_lines(cell) for cell in row] for row in chart.hover],
+        hovertemplate="%{customdata}<extra></extra>",
+        colorscale=_DIVERGING if chart.diverging else _SEQUENTIAL,
+        colorbar={"title": {"text": _escape(chart.unit), "side": "right", "font": {"size": 13}}},
+    )
     if chart.printed:
-        trace |= {
-            "text": [[_escape(t) for t in row] for row in chart.printed],
-            "texttemplate": "%{text}",
-            "textfont": {"size": 12},
-            "showscale": False,
-        }
-    x = _axis(_ticked(chart.x, chart.columns)) | {"showgrid": False, "side": "bottom"}
-    y = _axis(_ticked(chart.y, chart.rows)) | {"showgrid": False, "autorange": "reversed"}
-    return {"data": [trace], "layout": _layout(chart, x, y)}
+        trace.update(
+            text=[[_escape(cell) for cell in row] for row in chart.printed],
+            texttemplate="%{text}",
+            textfont_size=12,
+            showscale=False,
+        )
+    x = _axis(_ticked(chart.x, chart.columns), showgrid=False, side="bottom")
+    return _figure(chart, [trace], x, _axis(_ticked(chart.y, chart.rows), showgrid=False, autorange="reversed"))
 
 
 def _ticked(axis: Axis, labels: tuple[str, ...]) -> Axis:
@@ -292,44 +248,43 @@ def _ticked(axis: Axis, labels: tuple[str, ...]) -> Axis:
     return Axis(title=axis.title, ticks=tuple((i, labels[i]) for i in shown))
 
 
-def _strips(chart: StripChart) -> dict[str, Any]:
+def _strips(chart: StripChart) -> go.Figure:
     traces = []
     for series in chart.points:
-        spread = [y + 0.62 * ((i * _GOLDEN) % 1 - 0.5) for i, y in enumerate(series.y) if y is not None]
-        marker = {"color": color(series.color), "size": 5, "opacity": 0.55, "symbol": _SYMBOL[series.style]}
-        trace = {"type": "scatter", "mode": "markers", "x": list(series.x), "y": spread, "marker": marker}
-        errors = _errors(replace(series, y=series.x))  # the intervals lie along the value, which is x here
-        if errors:
-            marker |= {"size": 7, "opacity": 1}
-            trace["error_x"] = errors | {"color": color(series.color)}
-        traces.append(trace | _hovering(series))
-    places = enumerate(chart.categories)
-    y = _axis(Axis(title="", ticks=tuple((float(i), label) for i, label in places)))
-    y |= {"range": [len(chart.categories) - 0.5, -0.5], "showgrid": False}
-    shapes, notes = _guides(chart.guides, across="y")
-    layout = _layout(chart, _axis(chart.x), y, shapes=shapes, annotations=notes)
-    layout["margin"] |= {"t": 26}
-    return {"data": traces, "layout": layout}
+        whiskers = _intervals(series, series.x)  # the intervals lie along the value, which is x here
+        size, opacity = (7, 1) if whiskers else (5, 0.55)
+        traces.append(
+            go.Scatter(
+                mode="markers",
+                x=series.x,
+                y=[y + 0.62 * ((i * _GOLDEN) % 1 - 0.5) for i, y in enumerate(series.y) if y is not None],
+                marker={
+                    "color": color(series.color),
+                    "size": size,
+                    "opacity": opacity,
+                    "symbol": _SYMBOL[series.style],
+                },
+                error_x=whiskers,
+                **_hovering(series),
+            )
+        )
+    rows = _rows(chart.categories, range=[len(chart.categories) - 0.5, -0.5])
+    figure = _figure(chart, traces, _axis(chart.x), rows, margin={"t": _NOTE_ROOM})
+    return _upright(figure, chart.guides)
 
 
-def _plane(chart: Plane) -> dict[str, Any]:
+def _plane(chart: Plane) -> go.Figure:
     """The map in two shades, its border where it crosses one half, the points on top."""
     side = len(chart.values)
     line = [(i + 0.5) / side * 2 - 1 for i in range(side)]
-    base = {"x": line, "y": line, "z": [list(row) for row in chart.values], "showscale": False, "hoverinfo": "skip"}
-    shades = base | {"type": "heatmap", "zmin": 0, "zmax": 1, "colorscale": _SHADES}
-    border = base | {
-        "type": "contour",
-        "contours": {"start": 0.5, "end": 0.5, "size": 1, "coloring": "none"},
-        "line": {"color": _FAINT, "width": 1},
-    }
-    traces = [shades, border]
+    base: dict[str, Any] = {"x": line, "y": line, "z": chart.values, "showscale": False, "hoverinfo": "skip"}
+    shades = go.Heatmap(**base, zmin=0, zmax=1, xgap=0, ygap=0, colorscale=_SHADES)
+    half = {"start": 0.5, "end": 0.5, "size": 1, "coloring": "none"}
+    traces = [shades, go.Contour(**base, contours=half, line={"color": _FAINT, "width": 1})]
     for colour, fill in ((0, _SHADES[0][1]), (1, _SHADES[-1][1])):
         points = [(x, y) for x, y, c in chart.points if c == colour]
         marker = {"color": fill, "size": 6, "line": {"color": _INK, "width": 1}}
-        places = {"x": [x for x, _ in points], "y": [y for _, y in points]}
-        traces.append({"type": "scatter", "mode": "markers", "hoverinfo": "skip", "marker": marker, **places})
-    bare = {"range": [-1, 1], "visible": False, "fixedrange": True}
-    layout = _layout(chart, bare | {"constrain": "domain"}, bare | {"scaleanchor": "x", "constrain": "domain"})
-    layout["margin"] = {"l": 2, "r": 2, "t": 2, "b": 2}
-    return {"data": traces, "layout": layout}
+        x, y = [x for x, _ in points], [y for _, y in points]
+        traces.append(go.Scatter(mode="markers", hoverinfo="skip", marker=marker, x=x, y=y))
+    bare = {"range": [-1, 1], "visible": False, "constrain": "domain"}
+    return _figure(chart, traces, bare, bare | {"scaleanchor": "x"}, margin={"l": 2, "r": 2, "t": 2, "b": 2})
