@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 
 from rote.page.document import BarChart, Chart, Document, Figure, LineUp, Part, Series, StripChart, Table, XYChart
 from rote.page.drawing import lay_out
-from rote.page.plot import GUIDE, chart_height, color, plotted
+from rote.page.plot import GUIDE, LOOK, chart_height, color, plotted
 from rote.page.strips import place_strip
 
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))")
@@ -57,13 +57,14 @@ def _environment() -> jinja2.Environment:
         finalize=_units_kept,
     )
     environment.filters |= {
-        "chart_json": _chart_json,
+        "plotly_json": _plotly_json,
+        "plotted": plotted,
         "height": chart_height,
         "legend": _legend,
         "lay_out": lay_out,
         "place_strip": place_strip,
     }
-    environment.globals |= {"charts_with_legend": _charts_with_legend}
+    environment.globals |= {"charts_with_legend": _charts_with_legend, "look": LOOK}
     environment.tests |= {
         "table": lambda block: isinstance(block, Table),
         "figure": lambda block: isinstance(block, Figure),
@@ -96,9 +97,9 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
 
 
-def _chart_json(chart: Chart) -> Markup:
-    """JSON that cannot leave its script element: no <, > or & stands in it."""
-    text = json.dumps(plotted(chart).to_plotly_json(), allow_nan=False, separators=(",", ":"))
+def _plotly_json(part: Any) -> Markup:
+    """JSON that cannot leave its script element: no <, > or & stands in it; ValueError for a number without end."""
+    text = json.dumps(part.to_plotly_json(), allow_nan=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 

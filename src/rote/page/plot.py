@@ -40,8 +40,8 @@ _AXIS = {
     "fixedrange": True,
 }
 _WHISKER = {"thickness": 1.2, "width": 3}
-# what every chart has in common; a chart itself says only what differs
-_LOOK = go.layout.Template(
+# what every chart has in common: it stands once in the page, a chart itself says only what differs
+LOOK = go.layout.Template(
     layout={
         "font": _FONT,
         "paper_bgcolor": "#ffffff",
@@ -82,7 +82,7 @@ def chart_height(chart: Chart) -> int:
 
 
 def plotted(chart: Chart) -> go.Figure:
-    """The chart as a figure of plotly's; ValueError where it would hold what plotly does not know."""
+    """The chart as a figure of plotly's, to be shown with `LOOK`; ValueError for what plotly does not know."""
     match chart:
         case XYChart():
             return _xy(chart)
@@ -113,7 +113,7 @@ def _wrapped(label: str, width: int = 20) -> str:
 
 
 def _figure(chart: Chart, traces: list[Any], x: dict[str, Any], y: dict[str, Any], **more: Any) -> go.Figure:
-    return go.Figure(traces, {"template": _LOOK, "height": chart_height(chart), "xaxis": x, "yaxis": y, **more})
+    return go.Figure(traces, {"template": {}, "height": chart_height(chart), "xaxis": x, "yaxis": y, **more})
 
 
 def _axis(axis: Axis, **more: Any) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 (function () {
   "use strict";
   var config = { displayModeBar: false, responsive: true, showTips: false };
+  var look = document.querySelector("script.plot-look").textContent;
   var plots = [];
   document.querySelectorAll("script.plot-data").forEach(function (source) {
     var place = source.previousElementSibling;
     var drawn = JSON.parse(source.textContent);
+    drawn.layout.template = JSON.parse(look);
     window.Plotly.newPlot(place, drawn.data, drawn.layout, config);
     plots.push(place);
   });
