@@ -19,7 +19,6 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from rote.page.document import BarChart, Chart, Document, Figure, LineUp, Part, Series, StripChart, Table, XYChart
-from rote.page.drawing import lay_out
 from rote.page.plot import GUIDE, LOOK, chart_height, color, plotted
 from rote.page.strips import place_strip
 
@@ -61,7 +60,6 @@ def _environment() -> jinja2.Environment:
         "plotted": plotted,
         "height": chart_height,
         "legend": _legend,
-        "lay_out": lay_out,
         "place_strip": place_strip,
     }
     environment.globals |= {"charts_with_legend": _charts_with_legend, "look": LOOK}
