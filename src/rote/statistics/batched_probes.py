@@ -18,7 +18,7 @@ TOLERANCE = 1e-7  # a fit ends where a step promises less than this share of its
 MAX_STEPS = 1000
 MEMORY = 5  # pairs of steps that L-BFGS remembers
 _CHUNK_BYTES = 256 * 2**20  # fits that need more than this are done one group after the other
-_NEVER = -1e30  # the score of a class that the fitting entities do not have
+_NEVER = -1e30  # the score of a class that the fitting entities do not have; finite, since −∞ · 0 would be NaN
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +49,8 @@ def held_out_correct(
     C is the one of STRENGTHS that predicts best in three stratified folds within the fitting entities, the strongest
     penalty among equals. *Choice*: inputs are standardised once, on all entities given, not on the fitting ones of
     each fit; the labels of testing entities are not looked at. All fits then share their features, and an L2 penalty
-    does not see a rotation of these. Raises NotApplicable where some fitting entities are all of one class.
+    does not see a rotation of these. Raises NotApplicable where some fitting entities are all of one class,
+    MeasurementError where a fit does not converge.
     """
     features, trains = standardised(x), [~np.asarray(test) for test in tests]
     held = [fold for train in trains for fold in folds(cls, train)]
@@ -79,6 +80,7 @@ def standardised(x: Float[np.ndarray, "entity feature"]) -> Float[np.ndarray, "e
     varies = scale > 10 * np.finfo(float).eps * np.abs(x).max(axis=0, initial=0.0)
     scaled = (x - x.mean(axis=0))[:, varies] / scale[varies]
     if scaled.shape[1] > len(scaled):
+        # U√Λ of the small Gram matrix has the same inner products between entities, so the same fits
         values, axes = np.linalg.eigh(scaled @ scaled.T)
         return np.asarray(axes * np.sqrt(np.maximum(values, 0.0)))
     return np.asarray(scaled @ np.linalg.eigh(scaled.T @ scaled)[1])
@@ -93,7 +95,8 @@ def fit(
     """argmin C·Σ over train of −log softmax(scores)[cls] + ½‖weight‖², the intercept free, for each fit.
 
     Two classes have one vector of weights, their difference, as in scikit-learn. Classes are indices of
-    np.unique(cls). Raises NotApplicable where a fit has one class only.
+    np.unique(cls). Raises NotApplicable where a fit has one class only, MeasurementError where one does not converge
+    in MAX_STEPS steps.
     """
     classes, index = np.unique(cls, return_inverse=True)
     one_hot = (index == np.arange(len(classes))[:, None]).astype(float)
@@ -135,9 +138,11 @@ class _Problem:
         self.one_hot, self.n_fits, self.n_cls = one_hot, len(train), len(one_hot)
         # two weight vectors w/2 and −w/2 have half the penalty of their difference w
         self.factor = np.where((counts > 0).sum(axis=1) == 2, 0.5, 1.0)
+        # testing entities weigh 0 and are not cut out: all fits then share one matrix of features
         self.mask = train * (strength * self.factor)[:, None]
         self.absent = np.where(counts > 0, 0.0, _NEVER)
         self.start = np.zeros((self.n_fits, self.n_cls, self.inputs.shape[1]))
+        # log shares of the classes: the best intercepts as long as all weights are 0
         present = np.where(counts > 0, counts, 1.0)
         self.start[:, :, -1] = np.log(present / present.sum(axis=1, keepdims=True))
         # curvature where all classes are equally likely, in the directions of `standardised`
@@ -154,7 +159,7 @@ class _Problem:
         scores = (point.reshape(-1, width) @ self.inputs.T).reshape(n, self.n_cls, -1)
         scores += self.absent[which][:, :, None]
         scores -= scores.max(axis=1, keepdims=True)
-        right = np.einsum("fce,ce->fe", scores, self.one_hot)
+        right = np.einsum("fce,ce->fe", scores, self.one_hot)  # before exp overwrites the scores
         probs = np.exp(scores, out=scores)
         total = probs.sum(axis=1)
         mask = self.mask[which]
@@ -172,6 +177,7 @@ class _Problem:
         which = np.arange(self.n_fits)
         state = _State.start(found.copy(), *self.value(found, which), self.scale)
         for _ in range(MAX_STEPS):
+            # not by the gradient, which has no scale of its own: this is in the objective's unit
             done = state.promise <= TOLERANCE * np.abs(state.loss)
             if done.any():
                 found[which[done]], objective[which[done]] = state.point[done], state.loss[done]
@@ -226,12 +232,13 @@ class _State:
 
     def advance(self, trial: np.ndarray, loss: np.ndarray, gradient: np.ndarray) -> None:
         """Accept the trial where it falls enough (Armijo), else halve that fit's step."""
+        # near the optimum the fall is lost in rounding; without the last term a step would be halved for ever
         enough = 1e-4 * self.step * _dot(self.direction, self.gradient) + 1e-12 * np.abs(self.loss)
         accepted = loss <= self.loss + enough
         self.step = np.where(accepted, 1.0, self.step / 2)
         if not accepted.any():
             return
-        moved = accepted[:, None]
+        moved = accepted[:, None]  # the others remember a pair of zeros, which changes nothing in `_two_loops`
         self.moves.append(np.where(moved, trial - self.point, 0.0))
         self.turns.append(np.where(moved, gradient - self.gradient, 0.0))
         curvature = _dot(self.moves[-1], self.turns[-1])

@@ -40,6 +40,7 @@ class _Factor:
     def index(self, labels: Shaped[np.ndarray, "*any"]) -> Int[np.ndarray, "*any"]:
         """Positions of labels among the levels; raises ValueError for a label that is no level."""
         labels = np.asarray(labels)
+        # a label beyond the last level is searched to len(levels); brought inside, it differs from what stands there
         index = np.minimum(np.searchsorted(self.levels, labels), len(self.levels) - 1)
         unknown = np.unique(labels[self.levels[index] != labels])
         if len(unknown):
@@ -51,6 +52,8 @@ class _Factor:
         n = len(self.levels)
         for start in range(0, n_resamples, size):
             rows = min(size, n_resamples - start)
+            # each resample draws from a range of its own, so that one bincount counts the levels of all of them; rows
+            # come one after the other from one stream, so the size of a block changes nothing
             drawn = generator.integers(0, n, size=(rows, n)) + n * np.arange(rows)[:, None]
             yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 
@@ -133,7 +136,7 @@ class Bootstrap(ABC):
         return self.interval(lambda block: np.array([float(statistic(row)) for row in block]), where=where)
 
     def mean(self, values: Shaped[np.ndarray, " obs"], *, where: Bool[np.ndarray, " obs"] | None = None) -> Estimate:
-        """The mean; of a Boolean vector, the share. The interval of a constant is the constant."""
+        """The mean in the values' unit; of a Boolean vector, a fraction. The interval of a constant is the constant."""
         return self.means(np.asarray(values)[:, None], where=where)[0]
 
     def means(
@@ -143,6 +146,7 @@ class Bootstrap(ABC):
         mask = self._mask(where)
         used = self._values(values, mask)
         origin = used[0]  # constants stay exact, and large offsets lose no digits
+        # the column of ones sums the weights; rows outside `where` stay 0, so no block of weights is cut and copied
         shifted = np.zeros((self.n_observations, used.shape[1] + 1))
         shifted[mask, :-1], shifted[mask, -1] = used - origin, 1.0
         sums = np.concatenate([block @ shifted for block in self._blocks()])
@@ -173,7 +177,7 @@ class Bootstrap(ABC):
         *,
         where: Bool[np.ndarray, " obs"] | None = None,
     ) -> Estimate:
-        """Mean over classes of the accuracy within the class; resamples that lack a class are dropped."""
+        """Mean over classes of the accuracy within the class (a fraction); resamples that lack a class are dropped."""
         mask = self._mask(where)
         used, classes = self._values(np.asarray(correct)[:, None], mask)[:, 0], np.asarray(cls)[mask]
         return self.interval(lambda weights: balanced_accuracy(used, classes, weights), where=mask)
@@ -185,7 +189,7 @@ class Bootstrap(ABC):
         *,
         where: Bool[np.ndarray, " obs"] | None = None,
     ) -> Estimate:
-        """Area under the ROC curve of scores for labels."""
+        """Area under the ROC curve of scores for labels, from 0 to 1, ties counting ½."""
         mask = self._mask(where)
         used, truth = (
             self._values(np.asarray(scores)[:, None], mask)[:, 0],
@@ -200,7 +204,7 @@ class Bootstrap(ABC):
         *,
         where: Bool[np.ndarray, " obs"] | None = None,
     ) -> Estimate:
-        """Effect size of labels on values, in pooled SDs."""
+        """Effect size of labels on values: (mean of True − mean of False) in pooled SDs."""
         mask = self._mask(where)
         used, truth = (
             self._values(np.asarray(values)[:, None], mask)[:, 0],
@@ -238,7 +242,8 @@ class PigeonholeBootstrap(Bootstrap):
     are no such names, for labels that are row numbers of two tables. Two seeds are drawn from
     `generator`; the same generator state gives the same resamples. The variance of single entities
     counts about three times (Owen 2007), so intervals are wide where names hardly matter; with few levels (15)
-    percentile intervals are slightly narrow, as everywhere.
+    percentile intervals are slightly narrow, as everywhere. Raises ValueError for labels that are not one of each per
+    entity, or none at all.
     """
 
     def __init__(
@@ -256,7 +261,7 @@ class PigeonholeBootstrap(Bootstrap):
                 f"first and last have the shapes {first.shape} and {last.shape}: expected [entity] for both"
             )
         super().__init__(n_resamples, len(first))
-        seeds = generator.integers(0, 2**63, size=2)
+        seeds = generator.integers(0, 2**63, size=2)  # one per factor: weights can be drawn again instead of kept
         self._first, self._last = _Factor(first, int(seeds[0])), _Factor(last, int(seeds[1]))
         self._labels = first, last
         self._one_token_names = one_token_names
@@ -272,7 +277,8 @@ class PigeonholeBootstrap(Bootstrap):
 
         A cell of the product has one of each; a pair of names (A, B) has `first = [[A₁, B₁], …]`,
         `last = [[A₂, B₂], …]`. The weight is the product of the counts of the distinct levels of the
-        observation, so a pair that shares a surname counts it once. All labels must be levels given before.
+        observation, so a pair that shares a surname counts it once. Raises ValueError for a label that is no level
+        given before, and for lengths that differ.
         """
         first, last = np.asarray(first), np.asarray(last)
         if first.ndim != 2 or last.ndim != 2 or len(first) != len(last):

@@ -13,7 +13,7 @@ _LEVEL = 0.975
 
 
 def mean_of_runs(values: Float[np.ndarray, " run"]) -> Estimate:
-    """Mean of independent runs ± t·s/√n; without an interval where there is one run."""
+    """Mean of independent runs ± t·s/√n, in their unit; without an interval where there is one run."""
     values = np.asarray(values, dtype=float)
     n = len(values)
     if n < 2:
@@ -26,7 +26,7 @@ def exponent(x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]) -> 
     """a in y = b·xᵃ: the least-squares slope of log y on log x ± t·SE with n − 2 degrees of freedom.
 
     What is off the straight line counts as error, so points should be one per size (means over seeds), not one per run.
-    NotApplicable for fewer than three different x, or where a y is not positive.
+    NotApplicable for fewer than three different x, or where an x or y is not positive.
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if len(np.unique(x)) < 3:

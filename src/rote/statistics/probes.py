@@ -52,7 +52,10 @@ def _features(
 def best_strength(
     x: Float[np.ndarray, "entity feature"], cls: Int[np.ndarray, " entity"], train: Bool[np.ndarray, " entity"]
 ) -> float:
-    """The one of STRENGTHS that predicts best in three stratified folds within `train`; among equals the least."""
+    """The one of STRENGTHS that predicts best in three stratified folds within `train`; among equals the least.
+
+    Raises NotApplicable where a fold leaves fewer than two classes to fit on.
+    """
     totals = []
     for strength in STRENGTHS:
         right = [logistic_correct(x, cls, train & ~held, strength)[held].sum() for held in folds(cls, train)]
@@ -75,7 +78,10 @@ def folds(
 def splits(
     cls: Int[np.ndarray, " entity"], *, n_splits: int, test_share: float, generator: np.random.Generator
 ) -> tuple[Bool[np.ndarray, " entity"], ...]:
-    """Masks of the testing entities of random splits, stratified by class."""
+    """Masks of the testing entities of random splits, stratified by class; `test_share` is a fraction of each class.
+
+    At least one entity of every class is tested.
+    """
     masks = []
     for _ in range(n_splits):
         test = np.zeros(len(cls), dtype=bool)

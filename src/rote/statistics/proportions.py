@@ -9,7 +9,7 @@ from rote.statistics.estimates import Estimate
 
 
 def clopper_pearson(n_found: int, n: int) -> Estimate:
-    """The share n_found / n with its exact 95 % interval (Clopper and Pearson 1934); NotApplicable for no cases."""
+    """The fraction n_found / n with its exact 95 % interval (Clopper and Pearson 1934); NotApplicable for no cases."""
     if n == 0:
         raise NotApplicable("there is no case to take a share of")
     interval = binomtest(n_found, n).proportion_ci(confidence_level=0.95, method="exact")

@@ -31,7 +31,7 @@ def stratified_halves(
     Within each class the entities are sorted by sha256 of (seed, experiment, id) and the first half is taken,
     so the split depends on ids and classes alone, not on the order of the table. In classes of odd size the
     odd one goes to the selection half and to the report half by turns, so the halves differ by at most one
-    in all. Raises ValueError for ids that repeat (one entity could fall into both halves).
+    in all. Raises ValueError for ids that repeat (one entity could fall into both halves), or are not one per class.
     """
     cls = np.asarray(cls)
     if len(ids) != len(cls):

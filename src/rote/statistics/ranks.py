@@ -10,7 +10,9 @@ from scipy.stats import mannwhitneyu, rankdata
 
 
 def average_ranks(scores: Float[np.ndarray, "score obs"]) -> Float[np.ndarray, "score obs"]:
-    """Ranks 1..n of each row's values; equal values share the mean of their places. Raises ValueError for NaN."""
+    """Ranks 1..n of each row's values; equal values share the mean of their places. Raises ValueError for NaN, infinity
+    or another shape.
+    """
     scores = np.asarray(scores)
     if scores.ndim != 2 or not np.isfinite(scores).all():
         raise ValueError(f"scores have the shape {scores.shape}: expected [score, obs] of finite numbers")
@@ -35,7 +37,7 @@ def aucs_of_ranks(
 def mann_whitney_p(
     ranks: Float[np.ndarray, "score obs"], labels: Bool[np.ndarray, "score obs"]
 ) -> Float[np.ndarray, " score"]:
-    """One-sided p-value of each score's AUC for its own labels, both groups of which hold something.
+    """One-sided p-value (a probability) of each score's AUC for its own labels, both groups of which hold something.
 
     How often chance gives an AUC as high: the normal approximation with the variance under permutation, which holds
     the correction for ties; no correction for continuity. 1 where all scores are equal, since every permutation gives

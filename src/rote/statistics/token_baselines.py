@@ -69,7 +69,7 @@ def additive_fit(
     Multinomial logistic regression with a penalty too small to matter: least Σ −log p(cls) + ½·penalty·‖θ‖².
     Logistic, not ridge, because the question is whether any additive model separates the classes, and least
     squares can mistake classes that are separable. A high value says that memorising each token suffices for
-    these entities; nothing about others.
+    these entities; nothing about others. Raises ValueError for no entities.
     """
     every = np.ones(len(cls), dtype=bool)
     guess = _additive(np.asarray(cls), np.asarray(first), np.asarray(last), every, penalty)
@@ -86,7 +86,8 @@ def additive_held_out(
 ) -> Bool[np.ndarray, " held_out"]:
     """Guesses of the same model, fitted on `train`, for the other entities, in their order.
 
-    A token that is not in `train` adds nothing, so a name of two new tokens gets the majority class.
+    A token that is not in `train` adds nothing, so a name of two new tokens gets the majority class. Raises ValueError
+    where `train` is empty.
     """
     train = np.asarray(train, dtype=bool)
     guess = _additive(np.asarray(cls), np.asarray(first), np.asarray(last), train, penalty)

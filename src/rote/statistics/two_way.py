@@ -62,6 +62,7 @@ def _rounding(values: np.ndarray) -> float:
 
 
 def _total(variance: float, noise: float) -> float:
+    # a share of rounding would be any number between 0 and 1
     if variance <= noise**2:
         raise NotApplicable("the output is constant over the product, so no share of its variance exists")
     return variance
@@ -70,7 +71,8 @@ def _total(variance: float, noise: float) -> float:
 def two_way_main_effects(table: Float[np.ndarray, "first last ..."]) -> TwoWay:
     """Split a complete product into grand mean, main effects and interaction (means over the other factor).
 
-    Exact least squares where every cell is there once. Trailing axes (such as d_model) are split one by one.
+    Exact least squares where every cell is there once. Trailing axes (such as d_model) are split one by one. Raises
+    ValueError for an empty table and for values that are not finite.
     """
     rounding = _rounding(table)
     table = np.asarray(table, dtype=float)
@@ -119,7 +121,10 @@ class TwoWayFit:
 
     @property
     def interaction_share(self) -> float:
-        """√(SS_residual / SS_total); on an incomplete product the part that main effects cannot fit."""
+        """√(SS_residual / SS_total); on an incomplete product the part that main effects cannot fit.
+
+        NotApplicable where the values are constant.
+        """
         residual = float(np.square(self.residual).sum() / len(self.residual))
         return float(np.sqrt(residual / _total(self._total_variance, self._noise)))
 
@@ -134,7 +139,8 @@ def two_way_least_squares(
     β_first = D_first⁻¹ (t_first − N β_last). The system is singular by one dimension for each connected part of
     the graph of names (an edge for each observation); fixing one level of each part at 0 leaves a positive
     definite one. It is solved by Cholesky, so residuals are orthogonal to every name's indicator to rounding;
-    by conjugate gradients to 1e-13 where N is too large to hold.
+    by conjugate gradients to 1e-13 where N is too large to hold. Raises ValueError for no values, lengths that differ
+    and values that are not finite; MeasurementError where the gradients do not converge.
     """
     rounding = _rounding(values)
     values = np.asarray(values, dtype=float)
@@ -153,6 +159,7 @@ def two_way_least_squares(
     else:
         n_components, fitted_last, fitted_first = _solve(targets, column, row)
     residual = targets - fitted_first[row] - fitted_last[column]
+    # targets and residuals average 0 over the observations, so the factors' averages cancel: one shift centres both
     shift = fitted_last[column].mean(axis=0)
     shape = values.shape[1:]
     return TwoWayFit(
@@ -174,6 +181,7 @@ def _solve(
     """Number of connected parts, effects of the factor that is eliminated, effects of the other."""
     by_large, by_small = _indicator(large), _indicator(small)
     counts = (by_large @ by_small.T).tocsr()
+    # parts of the small factor alone: every level of the large one has an observation, so it hangs on one of these
     parts, part = csgraph.connected_components(counts.T @ counts, directed=False)
     free = np.setdiff1d(np.arange(counts.shape[1]), np.unique(part, return_index=True)[1])
     if counts.shape[0] * counts.shape[1] <= _DENSE_CELLS:
@@ -182,7 +190,7 @@ def _solve(
     sum_large, sum_small = by_large @ targets, by_small @ targets
     shares = sparse.diags(1 / size_large) @ counts
     right = sum_small - shares.T @ sum_large
-    left = sparse.diags(size_small) - counts.T @ shares
+    left = sparse.diags(size_small) - counts.T @ shares  # as large as the small factor only
     effects = np.zeros((counts.shape[1], targets.shape[1]))
     if len(free):
         effects[free] = _positive_definite_solve(left[free][:, free], right[free])
@@ -213,6 +221,7 @@ def adjusted_by_fixed_effects(
 ) -> Float[np.ndarray, "obs ..."]:
     """Values less their first-name and last-name fixed effects: the residuals of `two_way_least_squares`.
 
-    An observation whose first or last name occurs nowhere else is fitted exactly, so its residual is 0.
+    An observation whose first or last name occurs nowhere else is fitted exactly, so its residual is 0. Raises what
+    that raises: ValueError, MeasurementError.
     """
     return two_way_least_squares(values, first, last).residual

@@ -15,7 +15,7 @@ _STRETCH = 40  # values that are looked through one by one
 def weighted_mean(values: Float[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]) -> Float[np.ndarray, "..."]:
     """Σ w·v / Σ w; exactly the constant where `values` is constant."""
     values = np.asarray(values, dtype=float)
-    origin = values[0] if len(values) else 0.0
+    origin = values[0] if len(values) else 0.0  # Σ w·v / Σ w of a constant v would be off by rounding
     return np.asarray(origin + ratio(weights @ (values - origin), weights.sum(axis=-1)))
 
 
@@ -88,7 +88,7 @@ def balanced_accuracy(
 def weighted_auc(
     scores: Float[np.ndarray, " obs"], labels: Bool[np.ndarray, " obs"], weights: Float[np.ndarray, "... obs"]
 ) -> Float[np.ndarray, "..."]:
-    """Area under the ROC curve: weighted share of (positive, negative) pairs in the right order, ties ½.
+    """Area under the ROC curve (0 to 1): weighted share of (positive, negative) pairs in the right order, ties ½.
 
     Σᵢⱼ wᵢ wⱼ (1[sᵢ > sⱼ] + ½·1[sᵢ = sⱼ]) / (Σᵢ wᵢ · Σⱼ wⱼ), i over positives, j over negatives.
     NaN where one of the two has no weight.
@@ -103,6 +103,7 @@ def weighted_auc(
     start, stop = np.flatnonzero(new)[run], np.r_[np.flatnonzero(new)[1:], len(ordered)][run]
     beaten = np.zeros((*weights.shape[:-1], len(ordered) + 1))  # weight of the negatives before each place
     np.cumsum(weights * ~positive, axis=-1, out=beaten[..., 1:])
+    # negatives before a run of ties plus those before its end: twice (those beaten + half of those tied)
     losers = beaten[..., start[positive]] + beaten[..., stop[positive]]
     above = weights[..., positive]
     return ratio(np.einsum("...i,...i->...", above, losers) / 2, above.sum(axis=-1) * beaten[..., -1])
@@ -126,5 +127,6 @@ def weighted_cohens_d(
         squares.append(np.maximum(weight @ part**2 - total * mean**2, 0.0))
         totals.append(total)
     variance = ratio(squares[0] + squares[1], np.maximum(totals[0] + totals[1] - 2, 0.0))
+    # a constant group leaves squares of rounding; taken for a spread they would make the effect enormous
     tiny = (64 * np.finfo(float).eps) ** 2 * (np.square(values).max() if len(values) else 0.0)
     return ratio(means[0] - means[1], np.sqrt(np.where(variance > tiny, variance, 0.0)))
