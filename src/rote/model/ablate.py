@@ -37,7 +37,8 @@ def replay_after(
     """Run on with `shift` added to the residual stream after block `layer`, at one position of each row.
 
     Only the blocks after it run, from the first of the positions on; reads at earlier positions are refused. `rows`
-    are the recording's rows, repeated or not, to which shifts, positions and reads belong.
+    are the recording's rows, repeated or not, to which shifts, positions and reads belong. Layers count from 0. Raises
+    InputError for a site that has gone by, NonFinite as `Model.run` does.
     """
     first, here = int(position.min()), Site("resid_post", layer)
     x = recording.resid(layer + 1, rows, first)
@@ -45,6 +46,7 @@ def replay_after(
     index = torch.arange(len(x), device=x.device), (position - first).to(x.device)
     x[index] = (wide(x[index]) + shift.to(x.device)).to(x.dtype)
     reads = [parse_read(r) for r in read]
+    # the block itself does not run again, so what leaves it is read off here
     later = [r for r in reads if r.site != here]
     values = {r.site: gather(here, x, r.counted_from(first).position) for r in reads if r.site == here}
     if later:
@@ -63,6 +65,7 @@ def path_shift(
         shift = path_shift(model, 5, reads=mlp_in, change=mean - mlp_out)
         replay_after(model, recording, 5, shift, position=at)
     """
+    # both by the same products, not less what was recorded: its rounding is another, and no change has to give no shift
     return wide(model.mlp_added(layer, reads + change)) - wide(model.mlp_added(layer, reads))
 
 
@@ -83,6 +86,8 @@ def ablate_neurons(
     The recording's rows are the prompts: `Model.record(tokens, mask)`. An edit changes the residual stream after block
     `layer` by (value − activation)·w_out at one position (through the norm that follows the MLP where there is one),
     so only later blocks at later positions run again; up to `rows_at_once` pairs of neuron and prompt run in one pass.
+    Raises InputError for a layer that is not there, NotApplicable without single neurons (mixtures of experts),
+    MeasurementError for what is not finite or where one row does not fit into memory.
 
         recording = model.record(tokens, mask)
         at = torch.full((9,), 14)
@@ -138,11 +143,16 @@ class _Changes:
         change = (value - self.post[rows, neuron])[:, None] * wide(self.w_out[neuron]) * self.scale
         if self.norm is None:
             return change
+        # a norm is not linear: its change depends on what the MLP's other neurons have put out
         return self.norm(self.out[rows] + change) - self.norm(self.out[rows])
 
 
 def output_rows(model: Model, layer: int) -> Float[Tensor, "neuron d_model"]:
-    """A view of an MLP's output matrix, one row per neuron, in the model's own dtype and where the weights are kept."""
+    """A view of an MLP's output matrix, one row per neuron, in the model's own dtype and where the weights are kept.
+
+    NotApplicable where the block has no single neurons.
+    """
+    # not by `Model.mlp`, which widens whole matrices, where a few rows are wanted
     try:
         module = model.wiring.part(layer, model.family.mlp_out)
     except AttributeError as error:

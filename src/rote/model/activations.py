@@ -26,6 +26,7 @@ class Activations(Mapping[Site, Tensor]):
 
     @property
     def logits(self) -> Tensor:
+        """The logits; KeyError where they were not read."""
         return self._values[Site("logits")]
 
     def __repr__(self) -> str:

@@ -25,6 +25,7 @@ NAME = "rote"
 Tap = Callable[[str, int, Tensor], Tensor]
 # keys and values of one layer as they come in: (row, key–value head, position, d_head)
 KeyValue = tuple[Tensor, Tensor]
+# transformers calls the function with arguments of its own, so what one pass wants of it comes by context
 _TAP: ContextVar[Tap | None] = ContextVar("rote_attention_tap", default=None)
 _KEPT: ContextVar[dict[int, KeyValue] | None] = ContextVar("rote_attention_kept", default=None)
 _PREFIX: ContextVar[Mapping[int, KeyValue] | None] = ContextVar("rote_attention_prefix", default=None)
@@ -70,23 +71,25 @@ def attention(
     softcap: float | None = None,
     **_: Any,
 ) -> tuple[Float[Tensor, "row query head d_head"], Float[Tensor, "row head query key"]]:
-    """softmax(softcap(q·kᵀ·scaling) + mask)·v, with keys and values repeated to the query heads.
+    """softmax(softcap(q·kᵀ·scaling) + mask)·v and the pattern, keys and values repeated to the query heads.
 
     Where a prefix of earlier positions is given, the mask's last dimension runs over it too; `k` and `v` are shown
     without it, `scores` and `pattern` with it.
     """
     kept, groups = _KEPT.get(), query.shape[1] // key.shape[1]
-    if kept is not None:
+    if kept is not None:  # before heads are repeated: a recording is then smaller by `groups`
         kept[int(module.layer_idx)] = key, value  # type: ignore[arg-type]
+    # repeated before they are shown: an edit of one head's key must not reach the heads that share it
     key, value = _to_query_heads(key, groups), _to_query_heads(value, groups)
     query, key, value = (_show(n, module, x) for n, x in (("q", query), ("k", key), ("v", value)))
     key, value = _after_prefix(module, key, value, groups)
     scores = torch.matmul(query, key.transpose(-1, -2)) * (scaling or query.shape[-1] ** -0.5)
-    if softcap is not None:
+    if softcap is not None:  # before the mask: a tanh would lift what the mask rules out to −softcap
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
         scores = scores + attention_mask
     scores = _show("scores", module, scores)
+    # float32 and back, as eager attention does in every family: otherwise nothing would be bit-identical
     pattern = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
     pattern = _show("pattern", module, pattern)
     return torch.matmul(pattern, value).transpose(1, 2).contiguous(), pattern
@@ -101,6 +104,7 @@ def _after_prefix(module: nn.Module, key: Tensor, value: Tensor, groups: int) ->
     if prefix is None:
         return key, value
     keys, values = prefix[int(module.layer_idx)]  # type: ignore[arg-type]
+    # recorded after the rotary embedding, so they fit whatever positions follow
     keys, values = _to_query_heads(keys, groups), _to_query_heads(values, groups)
     return torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
 
@@ -134,6 +138,7 @@ def mask(*args: Any, **kwargs: Any) -> Float[Tensor, "row 1 query key"]:
 
 
 def register() -> None:
+    """Make the function and its mask known to transformers, under NAME."""
     AttentionInterface.register(NAME, attention)
     AttentionMaskInterface.register(NAME, mask)
 

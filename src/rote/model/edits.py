@@ -18,6 +18,7 @@ NEURONS = ("mlp_pre", "mlp_post")
 
 
 def _read_only(site: Site) -> list[str]:
+    # a hook there reaches what the norm of the MLP reads, not the stream that goes on beside it
     if site.name == "resid_mid":
         return ["resid_mid can be read but not edited; edit attn_out or mlp_in instead"]
     return []
@@ -30,7 +31,7 @@ class Edit:
     `replace` puts `value` there, `add` adds it, `forbid` (site `scores` only) sets the attention logit from
     `position` to `key_position` to minus infinity before the softmax. `position` holds one position per row
     (None: all positions), `head` one or several heads (None: all). `value` has the shape of what it touches,
-    with or without a leading row dimension.
+    with or without a leading row dimension. Raises InputError with all that does not go together.
     """
 
     site: Site
@@ -64,10 +65,12 @@ class Edit:
     def _value_has_rows(self) -> bool:
         if self.value is None or self.value.shape[:1] == (1,):  # one value for all rows, however it is written
             return False
+        # what one row's value has, at one position: head, query and key of a pattern; head and d_head; or d_model alone
         trailing = 3 if self.site.name == "pattern" else 2 if self.site.name in PER_HEAD else 1
         if isinstance(self.head, int) or self.neuron is not None:
             trailing -= 1
         if self.position is None and self.site.name != "pattern":
+            # broadcasting aligns from the right, so one dimension more is positions, and only two more hold rows
             return self.value.dim() > trailing + 1
         return self.value.dim() > trailing
 
@@ -81,20 +84,26 @@ class Edit:
         )
 
     def counted_from(self, first: int) -> Edit:
-        """The same edit where only the positions from `first` on are run; keys are still counted from the start."""
+        """The same edit where only the positions from `first` on are run; keys are still counted from the start.
+
+        Raises InputError for an edit without positions, or at an earlier one.
+        """
         if self.position is None:
             raise InputError(f"the edit at {self.site} names no position, so every position has to be run again")
         return replace(self, position=after(self.position, first, f"the edit at {self.site}"))
 
     def apply(self, x: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
-        """A changed copy of the site's activation (heads, where there are any, as `Site` says)."""
-        x = x.clone()
+        """A changed copy of the site's activation (heads, where there are any, as `Site` says).
+
+        Raises InputError for a value that does not fit, and where `forbid` leaves a query nothing to attend to.
+        """
+        x = x.clone()  # x may be the residual stream itself, or a recording's
         index = self._index(x)
         if self.change == "forbid":
             x[index] = float("-inf")
             self._check_something_left(x)
         elif self.change == "add":
-            x[index] = (x[index] + self._fitted(x[index])).to(x.dtype)
+            x[index] = (x[index] + self._fitted(x[index])).to(x.dtype)  # the sum is float32 where the value is
         else:
             x[index] = self._fitted(x[index]).to(x.dtype)
         return x
@@ -103,6 +112,7 @@ class Edit:
         """A query that may attend to nothing would spread over the masked keys, the future among them."""
         rows = torch.arange(x.shape[0], device=x.device)
         left = x[rows, :, self._on(self.position, x)].amax(-1)
+        # what the mask rules out is a score plus masked_score, so nearly that: half of it is far from both
         if (left <= masked_score(x.dtype) / 2).any():
             raise InputError(f"`forbid` at {self.site} leaves a query nothing to attend to; forbid another edge")
 
@@ -123,6 +133,7 @@ class Edit:
             head = self.head if isinstance(self.head, int) else torch.as_tensor(self.head, device=x.device)
         if self.change == "forbid":
             position, key = self._on(self.position, x), self._on(self.key_position, x)
+            # rows and positions go in pairs; a list of heads is crossed with them, so it takes a dimension of its own
             if isinstance(head, Tensor):
                 return rows[:, None], head[None], position[:, None], key[:, None]
             return rows, head, position, key
@@ -149,7 +160,8 @@ class Edit:
 class FunctionEdit:
     """Any function of a site's activation; it cannot be sliced by row, so it serves `Model.run` only.
 
-    The function gets a copy and may change it in place; only what it returns counts.
+    The function gets a copy and may change it in place; only what it returns counts. Raises InputError at
+    `resid_mid`, which can be read only.
     """
 
     site: Site
@@ -164,6 +176,7 @@ class FunctionEdit:
         return self
 
     def counted_from(self, first: int) -> FunctionEdit:
+        """InputError always: a function may look at every position."""
         raise InputError(f"the edit at {self.site} is a function of every position, so all have to be run again")
 
     def apply(self, x: Tensor) -> Tensor:
@@ -175,6 +188,7 @@ EditLike = AnyEdit | tuple[SiteLike, Callable[[Tensor], Tensor]]
 
 
 def parse_edit(edit: EditLike) -> AnyEdit:
+    """An edit from itself or a (site, function) pair; InputError for a site that does not exist."""
     if isinstance(edit, (Edit, FunctionEdit)):
         return edit
     return FunctionEdit(site=parse_site(edit[0]), function=edit[1])

@@ -22,7 +22,7 @@ Objective = Callable[[Float[Tensor, "row vocab"]], Float[Tensor, " row"]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slope:
-    """A site's activation at one position per row, and the objective's derivative with respect to it."""
+    """A site's activation at one position per row, and the objective's derivative there, per unit of activation."""
 
     value: Float[Tensor, "row ..."]
     slope: Float[Tensor, "row ..."]
@@ -45,7 +45,8 @@ def slopes(
 
     Attribution patching: slope × (replacement − value) stands for the effect of replacing an activation, exactly in
     the limit of small changes. No parameter gets a gradient, and no `requires_grad` changes. InputError for
-    `resid_mid`, where the stream goes on beside the MLP that reads it: `mlp_in` is what the MLP reads.
+    `resid_mid`, where the stream goes on beside the MLP that reads it: `mlp_in` is what the MLP reads; and for sites
+    outside the blocks. NonFinite as in `Model.run`.
     """
     layers = [site.layer for site in sites if site.layer is not None]
     if len(layers) != len(sites) or not layers:
@@ -55,10 +56,12 @@ def slopes(
             "slopes are not taken at resid_mid; mlp_in is what the MLP reads, resid_post what leaves the block"
         )
     start, first = min(layers), int(position.min())
+    # a leaf before the first of the blocks puts all that follows into the graph, and no parameter needs a gradient
     x = recording.resid(start, None, first).detach().clone().requires_grad_()
     logits = Site("logits").at(end)
+    # sites are read whole: what has been gathered is a copy beside the way to the logits, and would have no slope
     acts = model.replay(recording, start, first=first, resid=x, read=[*sites, logits], keep_graph=True)
-    with torch.enable_grad():
+    with torch.enable_grad():  # rows do not see each other, so the gradient of the sum holds each row's own
         gradients = torch.autograd.grad(objective(acts.logits).sum(), [acts[site] for site in sites])
     return {
         site: Slope(

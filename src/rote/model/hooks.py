@@ -66,6 +66,7 @@ class Wiring:
         return self.module.get_submodule(self.family.final_norm)
 
     def part(self, layer: int, path: str | None) -> nn.Module | None:
+        """A module of block `layer` (counted from 0); None where the family has none there."""
         return None if path is None else self.blocks[layer].get_submodule(path)
 
     def point(self, site: Site) -> Point:
@@ -85,7 +86,7 @@ class Wiring:
         return "parallel blocks" if name == "resid_mid" and self.parallel else f"family {self.family.model_type}"
 
     def layer(self, site: Site) -> int:
-        """The site's layer; InputError where this model has no such layer."""
+        """The site's layer, counted from 0; InputError where this model has no such layer."""
         if site.layer is None or not 0 <= site.layer < len(self.blocks):
             raise InputError(f"site {site}: this model has layers 0 to {len(self.blocks) - 1}")
         return site.layer
@@ -149,7 +150,11 @@ class Session:
         self._edits = {edit.site: [e for e in self.edits if e.site == edit.site] for edit in self.edits}
 
     def visit(self, site: Site, x: Tensor) -> Tensor:
-        """Apply the edits of a site, in their order, then read the result."""
+        """Apply the edits of a site, in their order, then read the result.
+
+        Raises NonFinite where what is read is not finite, and `Stop`, which no caller of a model sees, after the last
+        read.
+        """
         read, edits = self._reads.get(site), self._edits.get(site, ())
         if read is None and not edits:
             return x
@@ -171,17 +176,18 @@ class Session:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """Every site that a read or an edit names, once, in the order in which a forward pass comes by.
+        """Every site that a read or an edit names, once, in the order in which a forward pass comes by within a block.
 
         Two sites can share a place (`embed` and the first `resid_pre`, `resid_mid` and `mlp_in`); the order of
         their hooks then decides which edits a read sees.
         """
+        # by name alone: two layers never have hooks at the same place, whose order would matter
         named = dict.fromkeys([r.site for r in self.reads] + [e.site for e in self.edits])
         return tuple(sorted(named, key=lambda site: list(SHAPES).index(site.name)))
 
     @contextmanager
     def hooked(self) -> Iterator[None]:
-        """Hooks for all sites, removed at the end whatever happens."""
+        """Hooks for all sites, removed at the end whatever happens; InputError for one that this model has not."""
         with ExitStack() as stack:
             stack.enter_context(attention.tapped(self._tap))
             for site in self.sites:
@@ -232,6 +238,7 @@ def gather(site: Site, x: Tensor, position: Tensor | None) -> Tensor:
         return x
     rows, at = torch.arange(x.shape[0], device=x.device), position.to(x.device)
     rows = rows if at.dim() == 1 else rows[:, None]
+    # indices on both sides of a slice put what they pick in front: (row, head, key), or (row, place, head, key)
     return x[rows, :, at] if site.name in ATTENTION_SQUARES else x[rows, at]
 
 
@@ -248,8 +255,11 @@ def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> list[RemovableH
     def through(x: Tensor) -> Tensor:
         if point.behind is not None:
             changed = visit(stream[0])
+            # `forward`, not a call: that would set off the norm's hooks again, and the other module that reads it would
+            # see the changed stream too
             return x if changed is stream[0] else point.behind.forward(changed)
         flat = x.dim() == 2 and bool(shape)
+        # positions of reads and edits are per row, so rows come apart before anything is shown
         seen = _shown(point, x.view(*shape[0], -1) if flat else x, visit)
         return seen.flatten(0, 1) if flat else seen
 
@@ -258,6 +268,7 @@ def _install(point: Point, visit: Callable[[Tensor], Tensor]) -> list[RemovableH
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if args:
                 return (through(args[0]), *args[1:]), kwargs
+            # Llama and its like call their attention by names only; the stream has this one in all of them
             return args, {**kwargs, "hidden_states": through(kwargs["hidden_states"])}
 
         handles.append(point.module.register_forward_pre_hook(before, with_kwargs=True))

@@ -268,7 +268,7 @@ def _files(name: str, *, allow_pickle: bool, tokenizer: bool) -> list[str]:
 
 
 def weights_hash(model: Model) -> str:
-    """sha256 over the names, shapes and bytes of all parameters, so that a run knows whose records it holds."""
+    """sha256 (hex) over the names, shapes and bytes of all parameters, so that a run knows whose records it holds."""
     digest = hashlib.sha256()
     modules = dict(model.module.named_modules())
     tied = getattr(model.module, "all_tied_weights_keys", None) or {}

@@ -127,7 +127,7 @@ def heard_halvings() -> Iterator[list[Halving]]:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that can still be had on a device; None where nobody says."""
+    """Memory, in bytes, that can still be had on a device; None where nobody says."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

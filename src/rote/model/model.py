@@ -72,6 +72,7 @@ class Model:
 
     @property
     def d_mlp(self) -> int:
+        """Neurons of one MLP; NotApplicable for mixtures of experts."""
         return int(self.mlp(0).w_out.shape[0])
 
     @property
@@ -136,7 +137,8 @@ class Model:
         """One forward pass with edits, reading the named sites; it stops once the last of them is read.
 
         `positions` say where tokens stand (0, 1, … by default), never who attends to whom; NotApplicable
-        where the family takes none.
+        where the family takes none. Raises InputError for sites that this model has not and edits that do not fit,
+        NonFinite where NaN or infinity is read.
         """
         session = self._session(read, edit)
         logits = _logits_read(session)
@@ -161,7 +163,7 @@ class Model:
         """A clean forward pass, kept so that blocks can be run again from any of them; `positions` as in `run`.
 
         What is read in the same pass stands in the recording's `read`. It ends after the last block, unless the final
-        norm's output or logits are read.
+        norm's output or logits are read. Raises what `run` does.
         """
         session = replace(self._session(read, ()), stops=False)
         logits = _logits_read(session)
@@ -191,7 +193,8 @@ class Model:
         recording. Positions of reads and edits still count from the prompt's start, every edit has to name its own,
         and a read without one holds the positions from `first` on. `rows`: the recording's rows to run, repeated or
         not, in the order of `resid`, reads and edits. `start` may be the number of blocks: then only the final norm
-        runs. `keep_graph`: keep what autograd needs, for slopes with respect to `resid` or an edit's value.
+        runs. `keep_graph`: keep what autograd needs, for slopes with respect to `resid` or an edit's value. Raises
+        what `run` does; InputError also for a read or an edit before `start` or `first`.
         """
         session = self._session(read, edit, first)
         _check_start(session, start, self.n_layers)
@@ -282,7 +285,7 @@ class Model:
 
     # ----------------------------------------------------------------- weights
     def unembed(self, final: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-        """Logits of a residual stream that has passed the final norm, scaled and soft-capped where the family does."""
+        """Logits of a residual stream behind the final norm, scaled and soft-capped where the family does."""
         logits: Tensor = self.module.get_output_embeddings()(final)  # type: ignore[operator]
         if self.family.logits_times is not None:
             logits = logits * self._option(self.family.logits_times, 1.0)
@@ -329,6 +332,7 @@ class Model:
         return weights.mlp_weights(self._source(layer))
 
     def head(self, layer: int, head: int) -> HeadWeights:
+        """The OV circuit of one query head; layers and heads count from 0."""
         clip = self._option(self.family.clip, None)
         return weights.head_weights(self._source(layer), head, self.n_heads, self.n_kv_heads, self.d_head, clip)
 

@@ -21,7 +21,7 @@ def placed(
     """Keyword arguments of a forward pass; in rows padded on the left, positions count real tokens.
 
     With positions there is always a mask: without one, transformers takes a jump in the positions for the beginning of
-    another text, to which nothing before the jump belongs.
+    another text, to which nothing before the jump belongs. NotApplicable where the family takes no positions.
     """
     attend = None if mask is None else mask.to(tokens.device).long()
     if positions is not None:
@@ -29,6 +29,7 @@ def placed(
         attend = torch.ones_like(tokens) if attend is None else attend
         return {"attention_mask": attend, "position_ids": positions.to(tokens.device)}
     if attend is not None and not bool(attend[:, 0].all()):
+        # the padding itself would come out at −1, where a table of positions has no row
         return {"attention_mask": attend, "position_ids": (attend.cumsum(-1) - 1).clamp_min(0)}
     return {"attention_mask": attend}
 

@@ -19,7 +19,7 @@ def wide(x: Tensor) -> Tensor:
 
 
 def masked_score(dtype: torch.dtype) -> float:
-    """What is added to an attention score that the mask rules out: half the least of a type, float32 at the widest.
+    """What is added to a score (a logit) that the mask rules out: half the least of a type, float32 at the widest.
 
     The softmax is taken in float32. There the least float64 is minus infinity, and a query that may attend to nothing
     (on the left of a padded prompt) would come out as NaN; in float16 the least number itself overflows.

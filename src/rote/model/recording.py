@@ -46,8 +46,11 @@ class Recording:
         )
 
     def resid(self, layer: int, rows: Tensor | None, first: int) -> Float[Tensor, "new_row suffix d_model"]:
-        """The residual stream before a block (`n_layers`: after the last) of some rows, from position `first` on."""
-        x = (*self.resid_pre, self.resid_post)[layer][:, first:]
+        """The residual stream before a block (`n_layers`: after the last) of some rows, from position `first` on.
+
+        Layers and positions count from 0.
+        """
+        x = (*self.resid_pre, self.resid_post)[layer][:, first:]  # a view: whoever writes into it copies first
         return x if rows is None else x[rows.to(x.device)]
 
     def prefix(self, layer: int, rows: Tensor | None, first: int) -> KeyValue:
@@ -107,6 +110,8 @@ class Recorder:
 
 def _rows(value: Any, rows: Tensor, n: int) -> Any:
     """Index whatever runs over the rows, in nested tuples and dicts; what broadcasts over rows stays."""
+    # plain lists of positions have one dimension, and may be as long as there are rows; of a single row, broadcasting
+    # makes as many copies as are wanted
     if isinstance(value, Tensor):
         return value[rows.to(value.device)] if value.dim() > 1 and value.shape[0] == n and n > 1 else value
     if isinstance(value, (tuple, list)):

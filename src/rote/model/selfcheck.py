@@ -34,7 +34,7 @@ class Check:
 
 
 def self_check(model: Model) -> tuple[Check, ...]:
-    """Run every check on two short prompts; relative figures are max|a − b| / max|b|.
+    """Run every check on two short prompts; relative figures are max|a − b| / max|b|, without a unit.
 
     identity: an edit that changes nothing leaves Hugging Face's logits bit-identical (eager attention);
     replay: running the blocks again gives the same residual stream bit for bit;

@@ -70,7 +70,8 @@ class Site:
     `q` and `k` are what enters the dot product (after rotary), `k` and `v` repeated to the query heads;
     `scores` are masked logits of the attention; `z` enters the output projection; `*_out_post` comes after a
     norm that follows the output; in a gated MLP `mlp_pre` is the gate's pre-activation and `mlp_post` the
-    product that enters the output matrix.
+    product that enters the output matrix. Layers count from 0. Raises InputError for a name that is none, or a layer
+    too much or too little; whether a model has the place is asked when it runs.
     """
 
     name: str
@@ -99,13 +100,14 @@ class Read:
     position: Int[Tensor, " row"] | Int[Tensor, "row place"] | None = None
 
     def counted_from(self, first: int) -> Read:
-        """The same read where only the positions from `first` on are run."""
+        """The same read where only the positions from `first` on are run; InputError for an earlier one."""
         if self.position is None:
             return self
         return Read(site=self.site, position=after(self.position, first, f"the read at {self.site}"))
 
 
 def after(position: Int[Tensor, " row"], first: int, what: str) -> Int[Tensor, " row"]:
+    """Positions counted from `first` on; InputError, naming `what`, where one lies before it."""
     if position.numel() and int(position.min()) < first:
         raise InputError(f"{what} is at position {int(position.min())}, but only those from {first} on are run again")
     return position - first
@@ -115,7 +117,7 @@ SiteLike = Site | str | tuple[str, int]
 
 
 def parse_site(site: SiteLike) -> Site:
-    """A `Site` from itself, a name, a (name, layer) pair, or a TransformerLens name."""
+    """A `Site` from itself, a name, a (name, layer) pair, or a TransformerLens name; InputError for any other."""
     if isinstance(site, Site):
         return site
     if isinstance(site, tuple):
@@ -129,4 +131,5 @@ def parse_site(site: SiteLike) -> Site:
 
 
 def parse_read(read: Read | SiteLike) -> Read:
+    """A `Read` from itself, or of every position of a site; InputError for a site that does not exist."""
     return read if isinstance(read, Read) else Read(site=parse_site(read))

@@ -111,7 +111,10 @@ class WeightSource:
     scale: float = 1.0
 
     def matrix(self, path: str, columns: slice = slice(None), rows: slice = slice(None)) -> _Matrix:
-        """(in × out, bias) of an nn.Linear or of transformers' Conv1D, or a part of it; views where they can be."""
+        """(in × out, bias) of an nn.Linear or of transformers' Conv1D, or a part of it; views where they can be.
+
+        AttributeError where the family's description names a module that has no weight.
+        """
         module = self.block.get_submodule(path)
         weight, bias = raw(module, "weight"), raw(module, "bias")
         if weight is None:
@@ -133,7 +136,8 @@ class WeightSource:
 def raw(module: nn.Module, name: str) -> Tensor | None:
     """A parameter as it is, without its gradient; None where the module has none of this name.
 
-    accelerate keeps the parameters of offloaded modules in a map beside their hook.
+    accelerate keeps the parameters of offloaded modules in a map beside their hook. ModelRefused where the weights are
+    nowhere (on the meta device).
     """
     value = getattr(module, name, None)
     if not isinstance(value, Tensor):
@@ -147,7 +151,7 @@ def raw(module: nn.Module, name: str) -> Tensor | None:
 
 
 def norm_weights(module: nn.Module, family: Family, d_model: int, device: torch.device | None = None) -> NormWeights:
-    """A norm as linear algebra; a norm without weights (OLMo) has ones."""
+    """A norm as linear algebra; a norm without weights (OLMo) has ones. ModelRefused where it shows no epsilon."""
     weight, bias = (None if x is None else wide(x.to(device)) for x in (raw(module, "weight"), raw(module, "bias")))
     if weight is None:
         weight = torch.ones(d_model, device=device)
@@ -163,6 +167,7 @@ def norm_weights(module: nn.Module, family: Family, d_model: int, device: torch.
 
 
 def mlp_weights(source: WeightSource) -> MLPWeights:
+    """A block's MLP as linear algebra; NotApplicable where it has no single neurons (mixtures of experts)."""
     family = source.family
     if family.experts or family.mlp_in is None or family.mlp_out is None:
         raise NotApplicable(f"family {family.model_type} has no single neurons: {family.experts}")
