@@ -40,6 +40,7 @@ class AndGates(Control):
             shift = torch.zeros_like(layer.attention) if layer.parallel else layer.attention
             read = torch.cat([seen, background]) + shift
             layers.append(_gates(target, layer, plain, read, names, generator))
+            # no layer sees what the MLPs before it add, so only attention has to be followed
             seen, background = seen + layer.attention, background + layer.attention
         fitted = fit_outputs(target, tuple(layers), range(len(layers)), target.wanted, basis=target.basis)
         return refine(
@@ -73,6 +74,7 @@ def _gates(
     for neuron in range(n_neurons):
         size = min(int(generator.choice(SIZES)), len(entities))
         members = generator.choice(len(entities), size, replace=False)
+        # the sum of two indicators, as a gate reads it: one member's first name with another's last counts 2 as well
         wanted[:, neuron] = np.isin(first, entities.first[members]).astype(float) + np.isin(
             last, entities.last[members]
         )

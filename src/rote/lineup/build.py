@@ -42,7 +42,10 @@ def build_controls(
     seeds: int | None = None,
     settings: Settings | None = None,
 ) -> Iterator[Member]:
-    """Every member of every control of a stack, one after another: `for member in rote.build_controls(stack): …`."""
+    """Every member of every control of a stack, one after another: `for member in rote.build_controls(stack): …`.
+
+    NotApplicable, at the first one, where the stack gives controls nothing to be matched to.
+    """
     settings = settings or Settings()
     if seeds is not None:
         settings = replace(settings, n_members=seeds, n_trained_members=min(seeds, settings.n_trained_members))

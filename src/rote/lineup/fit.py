@@ -40,10 +40,11 @@ class Ridge:
         centred = features.double() - self._mean
         rest = wanted.double() - self._wanted_mean - centred @ self._towards
         n, k = centred.shape
+        # (ΦᵀΦ + λ)⁻¹Φᵀ = Φᵀ(ΦΦᵀ + λ)⁻¹: the smaller one is taken apart; it has the same eigenvalues but for zeros
         gram = centred @ centred.T if n < k else centred.T @ centred
         self._values, self._vectors = torch.linalg.eigh(gram)
         self._values = self._values.clamp_min(0)
-        self._scale = max(float(self._values.mean()), 1e-300)
+        self._scale = max(float(self._values.mean()), 1e-300)  # where no feature varies: no fit, not 0/0
         self._left = self._vectors if n >= k else centred.T @ self._vectors
         self._right = self._vectors.T @ (centred.T @ rest if n >= k else rest)
 
@@ -68,6 +69,8 @@ def fit_outputs(
     the stack is matched to the target, else the one that comes nearest. With a `basis`, all fitted layers but the
     last write into its span only.
     """
+    # no fitted layer reads what another of them writes (blind to it, or fitted alone), so activations stay as they are
+    # while output weights change
     run = target.stack.with_layers(layers, "fit").run(target.x)
     posts = [layers[i].post(run.mlp_in[i]) for i in fitted]
     old = [layers[i].mlp.w_out for i in fitted]
@@ -77,6 +80,8 @@ def fit_outputs(
     if basis is None:
         ridges = [(Ridge(torch.cat(posts, 1), wanted, torch.cat(old)), slice(0, ends[-1]))]
     else:
+        # ridge treats every direction of the output by itself, so what lies within the basis and what lies outside are
+        # two regressions whose solutions add up: all layers share the one, the last alone has the other
         inside = basis @ basis.T
         outside = torch.eye(len(basis), dtype=basis.dtype, device=basis.device) - inside
         ridges = [
@@ -114,7 +119,7 @@ def refine(
     loss: Loss | None = None,
     enough: Callable[[StackRun], bool] | None = None,
 ) -> Layers:
-    """Adam on the chosen weights, under a wiring that keeps the mechanism; full batch, stops at `enough`.
+    """At most `steps` of Adam on the chosen weights, under a wiring that keeps the mechanism; full batch.
 
     `trained(i, name)` says which weights move; `wired` projects layers back onto the mechanism, in every step;
     `enough` is asked before the first step and every CHECK_EVERY steps (default: matched to half the tolerances).
@@ -131,6 +136,7 @@ def refine(
     ]
 
     def now() -> Layers:
+        # within the forward pass, as for the result: the loss and its gradient are those of layers under the wiring
         return wired(tuple(with_weights(layer, **part) for layer, part in zip(layers, parts, strict=True)))
 
     def run(current: Layers) -> StackRun:
@@ -150,7 +156,7 @@ def refine(
 
 
 def scaled_to_rms(target: Target, layers: Layers) -> Layers:
-    """All outputs multiplied by the one factor (found by bisection) with which the RMS is the target's."""
+    """All outputs multiplied by the one factor with which the RMS is the target's (by bisection, 1/1000 to 1000)."""
 
     def scaled(factor: float) -> Layers:
         return tuple(
@@ -162,6 +168,7 @@ def scaled_to_rms(target: Target, layers: Layers) -> Layers:
             for layer in layers
         )
 
+    # searched for, since the RMS need not be in proportion to it: later layers read the scaled outputs
     low, high = 1e-3, 1e3
     for _ in range(40):
         middle = (low * high) ** 0.5

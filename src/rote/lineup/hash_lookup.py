@@ -34,9 +34,13 @@ class HashLookup(Control):
 
 
 def looked_up(target: Target, layers: Layers, generator: np.random.Generator, settings: Settings) -> Layers:
-    """The layers with the last one rebuilt as a look-up of what the others leave in the residual stream."""
+    """The layers with the last one rebuilt as a look-up of what the others leave in the residual stream.
+
+    Output weights in closed form, then at most `n_refine_steps` steps on that layer alone.
+    """
     run = target.stack.with_layers(layers, "fit").run(target.x)
     last = len(layers) - 1
+    # what the others have added is still in the stream, so the last layer takes it away again beside the answer
     layers = (*layers[:-1], _looking_up(target, layers[-1], run.mlp_in[-1], generator))
     layers = fit_outputs(target, layers, [last], target.wanted - _added(run.mlp_out[:-1], run.output))
     return refine(target, layers, steps=settings.n_refine_steps, trained=lambda layer, _: layer == last)
@@ -54,6 +58,8 @@ def _looking_up(
     covariance = hashes.T @ hashes / len(hashes)
     identity = torch.eye(len(covariance), dtype=hashes.dtype, device=read.device)
     ridge = WHITENING * covariance.diagonal().mean() * identity
+    # the sum of a subset's whitened hashes is the regression of its membership on the hashes, but for a factor, and
+    # `matched` sets the scale anyway
     subsets = torch.as_tensor(_subsets(target, layer.mlp.w_out.shape[0], generator), device=read.device)
     weight = torch.linalg.solve(covariance + ridge, hashes.T @ subsets.to(hashes)).to(read.dtype)
     mlp = layer.mlp

@@ -24,7 +24,7 @@ BASIS_SHARE = 0.25  # of d_model: where the layers of a single-step control may 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How close a control is to its target: accuracy of the relation's readout, RMS of the output over the model's."""
+    """How close a control is to its target: accuracy of the readout (a fraction), RMS of its output over the target's."""
 
     accuracy: float
     target_accuracy: float
@@ -36,6 +36,7 @@ class Fit:
 
     def accurate(self, share: float = 1.0) -> bool:
         """Whether the accuracy lies within `share` of its tolerance."""
+        # 2 of 100 names are within it, whatever rounding makes of 1 − 0.98
         return abs(self.accuracy - self.target_accuracy) <= share * ACCURACY_TOLERANCE + 1e-9
 
     @property
@@ -115,6 +116,7 @@ class Target:
 
     @cached_property
     def accuracy(self) -> float:
+        """The effective model's own accuracy on the studied relation, a fraction."""
         return self._accuracy(self.run.output)
 
     def fit(self, output: Float[Tensor, "entity d_model"]) -> Fit:
@@ -125,8 +127,9 @@ class Target:
     def loss(self, output: Float[Tensor, "entity d_model"]) -> Tensor:
         """‖output − wanted output‖² over the wanted variance, plus KL(effective ‖ control) of every relation.
 
-        Each relation's KL is a mean over the entities of which it is known.
+        Each relation's KL, in nats, is a mean over the entities of which it is known.
         """
+        # in units of the wanted variance, so that it counts beside divergences in nats whatever the model's scale
         total = (output - self.base - self.wanted).pow(2).mean() / self.spread
         for name, readout in self.stack.readouts.items():
             known = self.known[name]

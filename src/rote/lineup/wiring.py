@@ -19,14 +19,16 @@ from rote.stack import StackLayer, matched, permuted
 class BlindNorm(NormWeights):
     """A norm that does not see a subspace: norm(x − BBᵀx) with orthonormal B [d_model, basis].
 
-    Input weights behind it are orthogonal to everything in B's span, and so is the norm's scale. With `scaled`
-    False the scale is 1 (a layer without a norm).
+    Input weights behind it are orthogonal to everything in B's span, and so is the norm's scale: through that alone a
+    later layer would still read how much the earlier ones write. With `scaled` False the scale is 1 (a layer without a
+    norm).
     """
 
     basis: Float[Tensor, "d_model basis"]
     scaled: bool = True
 
     def centred(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... d_model"]:
+        # before the mean is taken, which would be of what is hidden too
         basis = self.basis.to(x.dtype)
         seen = x - (x @ basis) @ basis.T
         return super().centred(seen) if self.scaled else seen
@@ -51,11 +53,12 @@ def token_layers(target: Target, generator: np.random.Generator) -> Layers:
     stack, layers, seen = target.stack, [], target.x
     for i, layer in enumerate(stack.layers):
         own = permuted(layer, generator)
+        # a norm behind the MLP would lead out of the basis, and the output would not be linear in its weights
         own = replace(own, out_norm=None, norm=blind(layer.norm, target.basis) if i else layer.norm)
         read = seen if layer.parallel else seen + layer.attention
         own = matched(own, read, layer.pre(target.run.mlp_in[i]))
         layers.append(confined(own, target) if i < len(stack.layers) - 1 else own)
-        seen = seen + layer.attention
+        seen = seen + layer.attention  # without what the MLP adds, to which all later layers are blind
     return tuple(layers)
 
 

@@ -19,8 +19,8 @@ MATRICES = ("w_in", "b_in", "w_gate", "b_gate", "w_out", "b_out")
 class StackLayer:
     """One block reduced to its MLP, with attention's output frozen at its mean.
 
-    `number` is the layer's number in the model; `attention` is what attention adds on average (zero for the
-    first layer of a sequential stack, whose input already holds it).
+    `number` is the layer's number in the model, counted from 0; `attention` is what attention adds on average (zero for
+    the first layer of a sequential stack, whose input already holds it).
     """
 
     number: int
@@ -69,6 +69,8 @@ def matched(layer: StackLayer, read: Float[Tensor, "name d_model"], wanted: Floa
 
     Column n of the input weights is scaled by SD(wanted)/SD(now), and the bias makes the means agree.
     """
+    # without its bias the pre-activation is linear in the weights, so scaling a column scales it, and the bias does the
+    # rest; of a gated MLP it is the gate's, which decides how often a neuron is active
     mlp, pre = layer.mlp, layer.pre(read)
     gain = wanted.std(0) / pre.std(0).clamp_min(1e-12)
     gated = mlp.w_gate is not None

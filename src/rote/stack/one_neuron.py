@@ -34,6 +34,7 @@ def output_with(
     if at.out_norm is None:
         out = run.mlp_out[layer][name] + change
     else:
+        # a norm is not linear, so the whole output passes it again; run.mlp_out has passed it already
         raw = post @ at.mlp.w_out if at.mlp.b_out is None else post @ at.mlp.w_out + at.mlp.b_out
         out = at.out_norm(raw[name] + change)
     x = run.resid[layer][name] + at.attention + out
@@ -44,7 +45,7 @@ def output_with(
 def ablated(
     stack: Stack, run: StackRun, post: Float[Tensor, "name neuron"], *, layer: int, neuron: int, value: float
 ) -> Float[Tensor, "name d_model"]:
-    """The same for every name with one and the same neuron and value."""
+    """The same for every name with one and the same neuron (of `layer`, counted in the stack) and value."""
     n = len(post)
     return output_with(
         stack,

@@ -46,6 +46,7 @@ class Effects:
     @property
     def constant(self) -> bool:
         """Whether the output is the same for all names, but for rounding."""
+        # rounding grows with the values, so the variance is held against their mean square and not against 0
         mean_square = float(self.total.mean()) + float(self.main.grand.square().sum())
         return mean_square == 0 or float(self.total.mean()) <= ROUNDING * mean_square
 
@@ -60,14 +61,17 @@ class Effects:
 def mlp_main_effects(
     stack: Stack, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
 ) -> tuple[MainEffects, ...]:
-    """Main effects of each layer's MLP output over firsts × lasts."""
+    """Main effects of each layer's MLP output over firsts × lasts (indices into the stack's tables), in one pass."""
     return _main_effects(_runs(stack, firsts, lasts), len(firsts), len(lasts))
 
 
 def product_effects(
     stack: Stack, firsts: Int[np.ndarray, " first"], lasts: Int[np.ndarray, " last"]
 ) -> tuple[tuple[Effects, ...], tuple[Effects, ...]]:
-    """(mlp_out, resid_post) effects per layer over firsts × lasts; two passes, so that zero comes out as zero."""
+    """(mlp_out, resid_post) effects per layer over firsts × lasts; two passes, so that zero comes out as zero.
+
+    A difference of sums of squares would do with one pass, and give rounding for an interaction of 0.
+    """
     runs = _Runs(stack, firsts, lasts)
     mlp_out = _main_effects(runs, len(firsts), len(lasts))
     main = (*mlp_out, *_stream_effects(stack, firsts, lasts, mlp_out))
@@ -80,6 +84,7 @@ def product_effects(
         for index, (out, of_tokens) in enumerate(zip(outputs, main, strict=True)):
             centred = out.double().reshape(-1, len(lasts), out.shape[-1]) - of_tokens.grand
             total[index].append(_squares(centred))
+            # in place: a block of one output in float64 is the largest thing there is
             centred -= of_tokens.first[block][:, None]
             centred -= of_tokens.last
             interaction[index].append(_squares(centred))
@@ -126,6 +131,7 @@ def _stream_effects(
     first, last = (
         x[torch.as_tensor(i, device=x.device)].double() for x, i in ((stack.first, firsts), (stack.last, lasts))
     )
+    # centred over the names of this product, which may be fewer than those the tables were centred over
     grand = first.mean(0) + last.mean(0) + stack.constant.double()
     first, last, effects = first - first.mean(0), last - last.mean(0), []
     for layer, added in zip(stack.layers, mlp_out, strict=True):
@@ -140,6 +146,7 @@ class _Runs:
 
     def __init__(self, stack: Stack, firsts: np.ndarray, lasts: np.ndarray) -> None:
         self.names = stack, firsts, lasts
+        # per name what a StackRun holds: inputs and outputs of every MLP, and one residual stream more than layers
         n_vectors = len(firsts) * len(lasts) * (3 * len(stack.layers) + 1)
         self.keep = n_vectors * stack.constant.numel() * stack.constant.element_size() <= KEPT_BYTES
         self.kept: list[StackRun] = []

@@ -25,12 +25,15 @@ class Readout:
     temperature: float = 1.0
 
     def scores(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... cls"]:
+        """Class scores, in logits before the temperature."""
         return (x - self.centre) @ self.weight
 
     def log_probs(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... cls"]:
+        """Log-probabilities of the classes, in nats."""
         return torch.log_softmax(self.scores(x) / self.temperature, dim=-1)
 
     def predict(self, x: Float[Tensor, "... d_model"]) -> Int[np.ndarray, "..."]:
+        """The index of the class with the highest score."""
         predicted: Int[np.ndarray, "..."] = self.scores(x).argmax(-1).cpu().numpy()
         return predicted
 
@@ -54,6 +57,7 @@ class Readout:
         target = torch.full_like(scores, 1 / (n + n_cls))
         target[torch.arange(n), torch.as_tensor(cls[use])] = (n + 1) / (n + n_cls)
 
+        # the loss is convex in 1/temperature, so it has one minimum; in the logarithm a step is a ratio
         def loss(log_temperature: float) -> float:
             return float(torch.nn.functional.cross_entropy(scores / np.exp(log_temperature), target))
 

@@ -104,7 +104,7 @@ class Stack:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The model's layer numbers of this stack's layers."""
+        """The model's layer numbers of this stack's layers, counted from 0."""
         return tuple(layer.number for layer in self.layers)
 
     def with_layers(self, layers: tuple[StackLayer, ...], name: str) -> Stack:
