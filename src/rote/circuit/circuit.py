@@ -22,7 +22,8 @@ class Circuit:
 
     `top_heads` are ranked by direct effect, the first `n_readout_heads` of them are read through; attention at
     subject_last is not needed from layer `attention_from` on; `first_mlps` lie between concatenation and look-up;
-    `no_window` says why there is no MLP window, in which case `lookup_start` and `lookup_stop` are None.
+    `no_window` says why there is no MLP window, in which case `lookup_start` and `lookup_stop` are None. Layers and
+    heads count from 0.
     """
 
     relation: str
@@ -47,7 +48,7 @@ class Circuit:
         return Window(attention_from=self.attention_from, start=self.lookup_start, stop=self.lookup_stop)
 
     def effective_model(self, recall: Recall) -> Stack:
-        """The circuit as a stack; NotApplicable where there is no MLP window."""
+        """The circuit as a stack; NotApplicable where there is no MLP window, or as `effective_model` says."""
         return effective_model(recall, self.readout_heads, self.window.start, self.window.stop)
 
     def to_json(self) -> str:
@@ -62,7 +63,7 @@ class Circuit:
 
 
 def search(recall: Recall, *, rehearse: bool = False) -> Circuit:
-    """Find the circuit; every choice on the selection half. Source: Fact Finding, post 2.
+    """Find the circuit; every choice on the selection half; no window is no error. Source: Fact Finding, post 2.
 
     `rehearse`: the search runs and takes its time, but heads are of the upper half of the model and the window is the
     default one where none is found, so that whatever follows has something to run on.

@@ -46,7 +46,7 @@ def total_effects(
 
 
 def total_effects_first_order(recall: Recall, n_layers: int) -> Float[np.ndarray, "fact layer head"]:
-    """The same to first order, −slope · (resampled z − z), for all heads from one gradient."""
+    """The same to first order, −slope · (resampled z − z), for all heads from one gradient; in logits."""
     prompts, other = recall.full, recall.others[0]
     sites = [Site("z", layer) for layer in range(n_layers)]
     found = prompts.slopes(sites, recall.difference_from(other), prompts.subject_last)
@@ -55,7 +55,10 @@ def total_effects_first_order(recall: Recall, n_layers: int) -> Float[np.ndarray
 
 
 def attention_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
-    """The model's answers with the attention output of some layers ablated at subject_last, per draw."""
+    """The model's answers with the attention output of some layers ablated at subject_last, per draw.
+
+    `how`: `mean`, one draw, or `resample`, as in `Recall.ablated_values`.
+    """
     return _ablated(recall, "attn", layers, how)
 
 
@@ -86,7 +89,10 @@ def concatenating_layers(recall: Recall, attention_from: int) -> tuple[int, ...]
 
 
 def self_attention_forbidden(recall: Recall, layer: int) -> Scores:
-    """The model's answers when subject_last must not attend to itself in one layer."""
+    """The model's answers when subject_last must not attend to itself in one layer.
+
+    NotApplicable where that is a prompt's first position, which sees nothing else.
+    """
     position = recall.full.subject_last
     if bool((position == 0).any()):
         raise NotApplicable("a name's last token is the prompt's first position, so it can attend to nothing else")
@@ -105,7 +111,7 @@ class InputTables:
 
 
 def stack_site(recall: Recall, start: int) -> Site:
-    """Where the stack begins: before block `start` in parallel blocks, after its attention in sequential ones."""
+    """Where the stack begins: before block `start` (from 0) if blocks are parallel, after its attention if sequential."""
     return Site("resid_pre" if recall.model.parallel else "resid_mid", start)
 
 
@@ -117,7 +123,8 @@ def frozen_layers(recall: Recall, start: int) -> tuple[int, ...]:
 def input_tables(recall: Recall, start: int) -> InputTables:
     """E_first, E_last and the constant on name-only prompts with patterns frozen at their mean.
 
-    Source: Fact Finding, post 2. Effects are centred over the sampled product.
+    Source: Fact Finding, post 2. Effects are centred over the sampled product. NotApplicable where too few names have
+    two tokens, MeasurementError where the least squares do not converge.
     """
     product = Product.of(recall)
     site = stack_site(recall, start)
@@ -134,9 +141,10 @@ def input_tables(recall: Recall, start: int) -> InputTables:
 
 
 def concatenation_r2(recall: Recall, start: int) -> tuple[float, int]:
-    """Share of the stack input's variance that main effects explain, patterns not frozen; and the cells behind it.
+    """Fraction of the stack input's variance that main effects explain, patterns not frozen; and the cells behind it.
 
-    On a complete product of at most product_side random names of each kind, summed over d_model.
+    On a complete product of at most product_side random names of each kind, summed over d_model. NotApplicable where
+    the input is the same for all of them.
     """
     product = Product.of(recall)
     firsts, lasts = product.side(recall, recall.settings.product_side)
@@ -152,7 +160,8 @@ def closed_form_difference(recall: Recall, tables: InputTables, start: int) -> f
 
     The study's closed form (post 2) for parallel rotary blocks: E_last = embedding + MLP0 + Σ p̄(last, last)·OV,
     E_first = Σ p̄(last, first)·OV, over the heads of the layers before the stack; in layer 0 OV reads the
-    embedding, later embedding + MLP0.
+    embedding, later embedding + MLP0. A ratio without a unit. NotApplicable for other blocks, for a stack from block 0,
+    and where MLP0 has no single neurons.
     """
     model = recall.model
     if not model.parallel or not model.family.rotary:
@@ -186,6 +195,7 @@ def _closed_form(
         before = model.attention_norm(layer)
         x = embedded if layer == 0 else later
         x = x if before is None else before(x)
+        # biases of values and output are the same for every token, and go when the table is centred
         for head in range(model.n_heads):
             ov = model.head(layer, head)
             total += pattern[head, -1, -1 if own else -2] * (x @ ov.w_v @ ov.w_o)

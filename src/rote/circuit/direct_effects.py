@@ -66,6 +66,7 @@ def _drop(parts: _Parts, cls: Int[Tensor, " fact"], other: Int[Tensor, " fact"])
     rows = torch.arange(len(cls))
     difference = parts.logits[rows, :, cls] - parts.logits[rows, :, cls[other]]
     swapped = parts.logits[other, :, cls] - parts.logits[other, :, cls[other]]
+    # scales are of fact i's clean run for both terms: only what the node writes is taken from fact j
     return (difference - swapped) / parts.out_scale / parts.final_scale[:, None]
 
 
@@ -83,6 +84,7 @@ def _class_logits(recall: Recall) -> _Parts:
         scale = None if norm is None else norm.scale(values[Site("attn_out", layer)])
         for head in range(model.n_heads):
             out = values[Site("z", layer)][:, head] @ model.head(layer, head).w_o
+            # with scales of 1 the maps are the same for all facts: swapping in fact j is then a matter of indices
             logits.append(final.linear(out if norm is None else norm.linear(out, 1.0), 1.0) @ columns)
             scales.append(torch.ones(len(recall)) if scale is None else scale)
     for layer in layers:

@@ -18,7 +18,8 @@ def effective_model(recall: Recall, heads: Sequence[Head], start: int, stop: int
     """x = E_first + E_last + constant, through MLPs start..stop with attention frozen, to the heads' readout.
 
     The readout is centred on the stack's mean output over the selection half and its temperature is fitted there.
-    Source: Fact Finding, post 2.
+    Layers count from 0. NotApplicable where too few names have two tokens or the MLPs have no single neurons (mixtures
+    of experts), MeasurementError where the tables' least squares do not converge. Source: Fact Finding, post 2.
     """
     facts = recall.require_two_token()
     tables = input_tables(recall, start)
@@ -54,7 +55,10 @@ def with_readout(stack: Stack, recall: Recall, heads: Sequence[Head]) -> Stack:
 
 
 def stack_layers(recall: Recall, start: int, stop: int) -> tuple[StackLayer, ...]:
-    """MLPs start..stop as stack layers; ā is attention's mean output at subject_last of name-only prompts."""
+    """MLPs start..stop as stack layers; ā is attention's mean output at subject_last of name-only prompts.
+
+    NotApplicable where the MLPs have no single neurons.
+    """
     model, numbers = recall.model, tuple(range(start, stop + 1))
     facts = torch.as_tensor(recall.two_token)
     attention = recall.contributions("attn", numbers, name_only=True)

@@ -63,6 +63,7 @@ def _head_map(recall: Recall, layer: int, head: int, use: Tensor) -> Float[Tenso
     """What the head writes at `end` for each direction of the residual stream at subject_last."""
     model, prompts = recall.model, recall.full
     before, after = model.attention_norm(layer), model.attention_out_norm(layer)
+    # the identity sent through the head gives its matrix, norms and all, by the functions that serve activations
     x = torch.eye(model.d_model, device=model.device, dtype=torch.promote_types(model.dtype, torch.float32))
     if before is not None:
         x = before.linear(x, float(before.scale(recall.at_subject("attn_in", (layer,))[layer])[use].mean()))
@@ -83,7 +84,7 @@ def _mean_attention(recall: Recall, layer: int, head: int) -> Float[Tensor, " fa
 
 
 def choose_readout(recall: Recall, heads: Sequence[Head]) -> tuple[int, tuple[float, ...]]:
-    """How many heads to read through, and the accuracy of each number on the selection half.
+    """How many heads to read through, and the accuracy (a fraction) of each number on the selection half.
 
     The fewest heads within `readout_tolerance` of the best, read where the first head reads.
     """
@@ -132,6 +133,7 @@ def subspace_flips(
     prompts = recall.full
     x = recall.at_subject("resid_pre", (layer,))[layer]
     centred = readout.weight - readout.weight.mean(1, keepdim=True)
+    # centred columns sum to 0, so the rank is one less than the classes
     rank = min(centred.shape) if centred.shape[1] > centred.shape[0] else centred.shape[1] - 1
     basis = torch.linalg.svd(centred)[0][:, :rank].to(x.dtype)
     noise = torch.as_tensor(generator.standard_normal((x.shape[1], rank)), dtype=torch.float64)

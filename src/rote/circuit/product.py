@@ -32,7 +32,7 @@ class Product:
     def index(
         self, first: Int[np.ndarray, " name"], last: Int[np.ndarray, " name"]
     ) -> tuple[Int[np.ndarray, " name"], Int[np.ndarray, " name"]]:
-        """Token ids to indices."""
+        """Token ids, all of which are in the product, to indices."""
         return np.searchsorted(self.firsts, first), np.searchsorted(self.lasts, last)
 
     def sample(self, recall: Recall) -> tuple[Int[np.ndarray, " name"], Int[np.ndarray, " name"]]:
@@ -53,7 +53,7 @@ class Product:
         last = np.concatenate([own[1], generator.integers(n_last, size=n_first * partners)])
         first = np.concatenate([first, generator.integers(n_first, size=n_last * partners)])
         last = np.concatenate([last, np.repeat(np.arange(n_last), partners)])
-        cells = np.unique(first * n_last + last)
+        cells = np.unique(first * n_last + last)  # one number per cell: a name drawn twice would count twice
         return cells // n_last, cells % n_last
 
     def side(self, recall: Recall, n: int) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " last"]]:
@@ -71,13 +71,13 @@ def read_names(
     sites: Sequence[Site],
     edits: Sequence[Edit] = (),
 ) -> dict[Site, Float[Tensor, "name d_model"]]:
-    """Sites at the last token of name-only prompts; edits must broadcast over names."""
+    """Sites at the last token of name-only prompts, at least in float32; edits must broadcast over names."""
     start = [] if recall.prompts.bos is None else [recall.prompts.bos]
     columns = [np.full(len(first), t) for t in start] + [product.firsts[first], product.lasts[last]]
     tokens = torch.as_tensor(np.stack(columns, axis=1))
     position = tokens.shape[1] - 1
     parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    for batch in torch.split(tokens, recall.settings.batch_size * 4):
+    for batch in torch.split(tokens, recall.settings.batch_size * 4):  # rows of two or three tokens
         at = torch.full((len(batch),), position)
         acts = recall.model.run(batch, read=[site.at(at) for site in sites], edit=list(edits))
         for site in sites:
@@ -88,17 +88,24 @@ def read_names(
 def main_effects(
     recall: Recall, product: Product, sites: Sequence[Site], edits: Sequence[Edit] = ()
 ) -> dict[Site, TwoWayFit]:
-    """First-name and last-name main effects of each site over the product, by exact least squares."""
+    """First-name and last-name main effects of each site over the product, by exact least squares, in float64.
+
+    MeasurementError where the least squares do not converge.
+    """
     first, last = product.sample(recall)
     values = read_names(recall, product, first, last, sites, edits)
     return {s: two_way_least_squares(v.double().cpu().numpy(), first, last) for s, v in values.items()}
 
 
 def frozen_patterns(recall: Recall, layers: Sequence[int]) -> tuple[Edit, ...]:
-    """Edits that set the attention patterns of some layers to their means over the two-token name-only prompts."""
+    """Edits that set the attention patterns of some layers to their means over the two-token name-only prompts.
+
+    What a head adds is then a sum over the positions that it attends to, each by itself. NotApplicable where too few
+    names have two tokens.
+    """
     facts = torch.as_tensor(recall.require_two_token())
     names = recall.name_only
-    length = int(names.end[facts[0]]) + 1
+    length = int(names.end[facts[0]]) + 1  # the same for all, so patterns are averaged place by place
     sites = [Site("pattern", layer) for layer in layers]
     totals: dict[Site, Tensor] = {}
     for rows in torch.split(facts, recall.settings.batch_size):

@@ -21,7 +21,7 @@ PathAccuracy = tuple[np.ndarray, np.ndarray]  # per fact: right in the whole voc
 def head_attention(
     prompts: PromptSet, asked: RelationPrompts, heads: Sequence[Head]
 ) -> dict[Head, dict[str, Float[np.ndarray, " fact"]]]:
-    """Attention weight from `end` to each category of positions, per head and fact; a fact's weights sum to 1.
+    """Attention weight (a fraction) from `end` to each category of positions, per head and fact; they sum to 1.
 
     Source: Fact Finding, post 2. Categories: bos, prefix, name_early, subject_last, relation_words, end.
     """
@@ -36,7 +36,7 @@ def head_attention(
 
 
 def earlier_nodes(recall: Recall, layer: int) -> list[tuple[str, Site, int | None]]:
-    """Everything that writes into the residual stream before a layer: (name, site, head)."""
+    """Everything that writes into the residual stream before a layer: (name, site, head), layers counted from 0."""
     model = recall.model
     nodes: list[tuple[str, Site, int | None]] = [("embed", Site("embed"), None)]
     for early in range(layer):
@@ -76,7 +76,7 @@ def value_inputs(
 def value_inputs_first_order(recall: Recall, head: Head) -> dict[str, Float[np.ndarray, " fact"]]:
     """The same to first order: −slope · (changed value − value), one gradient per draw in place of a pass per node.
 
-    What the head's value becomes is exact; only what the later blocks make of it is taken to be linear.
+    What the head's value becomes is exact; only what the later blocks make of it is taken to be linear. In logits.
     """
     layer, index = head
     site, outputs = Site("v", layer), _outputs(recall, layer)
@@ -112,6 +112,7 @@ def _outputs(recall: Recall, layer: int) -> dict[str, Float[Tensor, "fact d_mode
             x = x[:, head] @ model.head(site.layer, head).w_o
             norm = model.attention_out_norm(site.layer)
             if norm is not None:
+                # the norm's scale belongs to the whole of attention, so the heads' parts still add up
                 x = norm.linear(x, norm.scale(values[Site("attn_out", site.layer)]))
         outputs[name] = x
     return outputs

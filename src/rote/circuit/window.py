@@ -28,7 +28,7 @@ def attention_curve(recall: Recall, heads: Sequence[Head], how: str) -> Float[np
     """Readout accuracy with attention at subject_last ablated from each layer on, on full prompts.
 
     Row L: attention of layers L.. ablated, read where the first readout head reads; the last row is the clean run.
-    Values are shares of draws in which the fact is read correctly.
+    Values are fractions of draws in which the fact is read correctly.
     """
     readout, layer = head_readouts(recall, heads)[-1], read_layer(heads)
     late = Condition(name="late", late_attention_ablated=True)
@@ -51,6 +51,7 @@ def _read_correct(
     shares: dict[int, Float[np.ndarray, " fact"]] = {}
     for edits in draws:
         for layer, x in residuals(recall, edits, layers, name_only=name_only).items():
+            # on each condition's own mean: what it adds to all facts alike would pull every answer to one class
             right = readout.centred_on(x).predict(x) == recall.cls
             shares[layer] = shares.get(layer, 0) + right / len(draws)
     return shares
@@ -64,7 +65,7 @@ def condition_curve(
     attention_from: int,
     first_mlps: Sequence[int],
 ) -> dict[int, Float[np.ndarray, " fact"]]:
-    """Readout accuracy per layer (−1: input of block 0) under a condition; shares of draws, fact by fact."""
+    """Readout accuracy per layer (−1: input of block 0) under a condition; fractions of draws, fact by fact."""
     layers = range(-1, read_layer(heads) + 1)
     draws = condition_edits(recall, condition, how, attention_from, first_mlps)
     readout = head_readouts(recall, heads)[-1]
@@ -91,10 +92,12 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     attention_from: first layer from which mean-ablating all attention at subject_last keeps `window_keep` of the
     readout's accuracy. lookup_start: the same in parallel blocks; in sequential ones the layer before, whose MLP
     already reads what its own attention brought. lookup_stop: first layer from there on where the readout on
-    name-only prompts with late attention ablated reaches `window_plateau` of its plateau.
+    name-only prompts with late attention ablated reaches `window_plateau` of its plateau. Layers count from 0. Nothing
+    is raised where there is no window: the reason stands in it.
     """
     use = recall.selection
     curve = attention_curve(recall, heads, "mean")[:, use].mean(1)
+    # the first; there is always one, since the last row is the clean run itself
     attention_from = int(np.argmax(curve >= recall.settings.window_keep * curve[-1]))
     start = attention_from if recall.model.parallel else max(attention_from - 1, 0)
     unreadable = _unreadable(recall, float(curve[-1]))
@@ -133,7 +136,11 @@ class WindowEvidence:
 
 
 def window_evidence(recall: Recall, heads: Sequence[Head], window: Window) -> WindowEvidence:
-    """What tells a look-up in the window's MLPs from one elsewhere, on every two-token fact."""
+    """What tells a look-up in the window's MLPs from one elsewhere, on every two-token fact.
+
+    NotApplicable where too few names have two tokens, the MLPs have no single neurons, or the selection half has one
+    class.
+    """
     facts = recall.require_two_token()
     (ablated,) = mlps_ablated(recall, window.layers, "mean")
     stack = effective_model(recall, heads, window.start, window.stop)
@@ -155,6 +162,7 @@ def additive_correct(
 
     The report half is predicted by a fit on the selection half; the selection half, for choices, by fits on four
     fifths of itself. Logistic regression with the penalty that generalises best within the fitting entities.
+    NotApplicable where these are all of one class.
     """
     correct = np.zeros(len(cls), dtype=bool)
     strength = best_strength(x, cls, selection)
@@ -187,7 +195,7 @@ def _not_there(recall: Recall, evidence: WindowEvidence) -> str | None:
         float(x[half].mean()) for x in (evidence.model, evidence.without_mlps, evidence.additive, evidence.stack)
     )
     share = recall.settings.window_drop
-    removable = model - additive
+    removable = model - additive  # what a sum over the two tokens gives away needs no look-up
     if removable < recall.settings.window_least:
         return (
             f"There is no MLP window: a linear model on the two name tokens is right for {additive:.1%}, the model for "
