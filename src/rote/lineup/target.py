@@ -24,7 +24,7 @@ BASIS_SHARE = 0.25  # of d_model: where the layers of a single-step control may 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How close a control is to its target: accuracy of the readout (a fraction), RMS of its output over the target's."""
+    """How close a control is to its target: its accuracy (a fraction), and its output's RMS over the target's."""
 
     accuracy: float
     target_accuracy: float

@@ -67,6 +67,7 @@ class LinearStructure(StackExperiment):
         out = out.over(entities_of(sample, settings))
         relation = next(iter(stack.readouts))
         for condition in self.conditions:
+            # the shuffled stacks get the very pairs of the real one
             generator = rng(settings.seed, "linear_structure", f"{relation}/{condition == 'unknown_pairs'}")
             known = condition != "unknown_pairs"
             pairs = draw_pairs(sample, generator, known=known, n_pairs=self.n_pairs, n_draws=self.n_pair_draws)
@@ -96,7 +97,10 @@ class Pair:
 def draw_pairs(
     stack: Stack, generator: np.random.Generator, *, known: bool, n_pairs: int, n_draws: int
 ) -> tuple[Pair, ...]:
-    """At most n_pairs random pairs, each once, of known (or unknown) names without a common token, swaps unknown."""
+    """At most n_pairs random pairs, each once, of known (or unknown) names without a common token, swaps unknown.
+
+    Empty where none is found among 20 · n_pairs drawn.
+    """
     entities = stack.entities
     names = np.stack([entities.first, entities.last], axis=1)
     tokens = np.unique(names[:, 0]), np.unique(names[:, 1])
@@ -106,6 +110,7 @@ def draw_pairs(
         a, b = (names[index] for index in generator.integers(len(names), size=(2, n)))
     else:
         a, b = (_random_names(tokens, (n,), generator) for _ in range(2))
+    # drawn far too many at once and thrown out together: one after the other would be a loop over names
     fits = (a != b).all(axis=1) & ~taken(a[:, 0], b[:, 1]) & ~taken(b[:, 0], a[:, 1])
     if not known:
         fits &= ~taken(*a.T) & ~taken(*b.T)
@@ -194,6 +199,7 @@ def _ratios(outputs: Float[Tensor, "pair which name d_model"]) -> Float[np.ndarr
     distances = (mids[:, 1:] - real[:, None]).norm(dim=-1)
     above, below = distances[:, 0], distances[:, 1:].mean(1)
     scale = real.norm(dim=-1).clamp_min(1e-30)
+    # midpoints that differ by less than float32 can tell are those of a constant output
     ratio = torch.where(below > 1e-7 * scale, above / below.clamp_min(1e-30), torch.nan)
     broken: Float[np.ndarray, " pair"] = ratio.cpu().numpy()
     return broken
@@ -238,6 +244,7 @@ def _interaction(
         out.absent("interaction_share", reason, **key)
         return
     above, below = np.sum([e.interaction for e in varying], axis=0), np.sum([e.total for e in varying], axis=0)
+    # per resample Σ over cells of count(first) · count(last) · cell, without an array of the cells' weights
     weighted = [np.einsum("rl,rl->r", counts[0] @ cells, counts[1]) for cells in (above, below)]
     shares = np.sqrt(ratio(*weighted))
     defined = shares[np.isfinite(shares)]

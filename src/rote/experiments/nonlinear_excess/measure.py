@@ -188,6 +188,7 @@ class _Means:
         rows = torch.cat(self.rows)
         assert isinstance(self.columns, Tensor)
         n, m = len(rows), len(self.columns)
+        # means over all names but A, all but B, and all but both, from means over all of them: inclusion and exclusion
         both, first, last, grand = cells.double(), rows[row], self.columns[column] / n, rows.mean(0)
         others = (n * m * grand - m * first - n * last + both) / ((n - 1) * (m - 1))
         return Corners(both=both, last=(n * last - both) / (n - 1), first=(m * first - both) / (m - 1), neither=others)
@@ -229,7 +230,7 @@ class _Moments:
         covariance: Tensor = product - self.sums[i] * self.sums[j] / self.n**2
         if i != j:
             return covariance
-        square = product + self.origins[i].double() ** 2
+        square = product + self.origins[i].double() ** 2  # of x itself: the origin is nearly the mean
         return torch.where(covariance > CONSTANT * square, covariance, torch.zeros_like(covariance))
 
 
@@ -240,6 +241,7 @@ class _Layer:
         self.known = known
         self.read, self.clamped, self.post = _Means(), _Means(), _Means()
         self.pres = [_Means() for _ in known.pres]
+        # the known names' means are near those of the product, and a variance about 0 would lose its digits in float32
         self.moments = _Moments(*(x.mean(0) for x in (*known.pres, known.post)))
         self.scale, self.out_scale, self.n = 0.0, 0.0, 0
 
@@ -259,6 +261,7 @@ class _Layer:
     def slopes(self) -> Float[Tensor, "pre neuron"]:
         """Least squares of post on the pre-activations, with a constant; the least slopes where several fit."""
         n = len(self.pres)
+        # pinv: a constant pre-activation, or a gate in step with its up-projection, leaves nothing to invert
         gram = torch.stack([torch.stack([self.moments.covariance(i, j) for j in range(n)], -1) for i in range(n)], -2)
         right = torch.stack([self.moments.covariance(i, n) for i in range(n)], -1)
         slopes: Tensor = torch.linalg.pinv(gram, rtol=CONSTANT, hermitian=True) @ right[..., None]
@@ -270,7 +273,8 @@ def product_excess(stack: Stack) -> Excess:
     """The excess of every known name over the complete product of the stack's first and last names.
 
     One pass in chunks of rows; what is kept is means by row and by column and the values at the known names.
-    e is linear, so e(pre⁰) comes from e of what the layer reads: the frozen norm and the weights are linear.
+    e is linear, so e(pre⁰) comes from e of what the layer reads: the frozen norm and the weights are linear. Terms are
+    in logits. Raises NotApplicable for a single name on a side or a single class.
     """
     entities = stack.entities
     readout = next(iter(stack.readouts.values()))
@@ -315,13 +319,14 @@ def _terms(
 ) -> Terms:
     mlp, known = layer.mlp, sums.known
     w_out = mlp.w_out.double()
-    if layer.out_norm is not None:
+    if layer.out_norm is not None:  # frozen too, so that what a neuron adds is one vector times its activation
         w_out = layer.out_norm.linear(w_out, sums.out_scale / sums.n)
     effect = (w_out @ margin).T
     post = sums.post.corners(known.post, row, column)
     pres = [m.corners(x, row, column).excess for m, x in zip(sums.pres, known.pres, strict=True)]
     clamped = sums.clamped.corners(known.pres[0].clamp_min(0), row, column).excess
     read = sums.read.corners(known.read, row, column).excess
+    # e of a constant is 0, so no bias enters: neither the norm's nor those of the weights
     frozen = read if layer.norm is None else layer.norm.linear(read, sums.scale / sums.n)
     weights = (mlp.w_in,) if mlp.w_gate is None else (mlp.w_gate, mlp.w_in)
     slopes = sums.slopes()
@@ -341,6 +346,7 @@ def _terms(
         "raw_all": pres[0],
     }
     weighted = {name: (effect * x).sum(-1) for name, x in terms.items()}
+    # a neuron that neither rises nor counts for the answer would still have a kind, so each weighs |w·r|
     rise = post.both - post.neither
     kappa = _kappa(post)
     for name, members in (("and", kappa > GATE), ("or", kappa < -GATE), ("linear", kappa.abs() <= GATE)):

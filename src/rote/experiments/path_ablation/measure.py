@@ -108,6 +108,7 @@ def _share(out: Tabulator, paths: np.ndarray, removed: np.ndarray, key: dict[str
         reason = f"removing the MLP altogether changes the answers by less than {LEAST_KL_NATS:g} nats"
         out.absent("path_share", reason, **key)
         return
+    # of sums and not of each fact: a fact whose KL is next to nothing would have any ratio
     share = out.bootstrap.interval(lambda weights: ratio(weights @ above, weights @ below), where=out.where)
     out.estimate("path_share", share, **key)
 
@@ -166,6 +167,7 @@ def _on_stack(start: _Start, values: Sequence[Float[Tensor, "entity d_model"]]) 
     stack, run = start.stack, start.run
 
     def path(i: int, later: Sequence[int]) -> Metrics:
+        # added to what the later MLPs read and not to the stream: what MLP i tells the readout itself stays
         shift = values[i] - run.mlp_out[i]
         return start.metrics(stack.run(run.resid[0], read_shift=dict.fromkeys(later, shift)).output)
 
@@ -219,6 +221,7 @@ def _on_model(
     read = Read(site=Site("resid_post", last), position=at)
     start = recall.full.forward(read=[read], keep_log_probs=True)
     assert start.log_probs is not None
+    # centred once, on the clean run: else what an ablation does to all facts alike would go unseen
     clean, centred = start.log_probs, readout.centred_on(start.values[read.site])
 
     def metrics(done: Forward) -> Metrics:
@@ -237,6 +240,7 @@ def _on_model(
     def path(i: int, later: Sequence[int]) -> Metrics:
         change = values[layers[i]] - outs[layers[i]]
         if len(later) == 1:
+            # what one MLP changes is one vector behind its block, so up to there nothing runs again
             layer = layers[later[0]]
             return after(layer, path_shift(model, layer, reads[layer], change))
         edits = [Edit(site=Site("mlp_in", layers[j]), change="add", value=change, position=at) for j in later]

@@ -37,7 +37,7 @@ def determines(a: Int[np.ndarray, " entity"], b: Int[np.ndarray, " entity"]) -> 
     own = np.arange(len(a)), b
     others[own] -= 1
     mine = others[own].copy()
-    others[own] = -1
+    others[own] = -1  # so that the maximum is over the other classes, and a tie is no guess
     right = float(((mine > 0) & (mine > others.max(axis=1))).mean())
     errors_of_the_commonest = 1 - np.bincount(b).max() / len(b)
     return bool(right >= LINK_ACCURACY and 1 - right <= (1 - LINK_GAIN) * errors_of_the_commonest)

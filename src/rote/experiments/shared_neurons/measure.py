@@ -101,6 +101,7 @@ class SharedNeurons(StackExperiment):
         found = {"mean": mean_ablation(activations, n)}
         cls, generator = pool.entities.cls[relation], rng(settings.seed, "shared_neurons/resample", relation)
         others = [np.flatnonzero(cls != c) for c in sample.entities.cls[relation]]
+        # as many for every entity, so that draws are one array
         count = min(self.n_resamples, *(len(other) for other in others))
         if count > 0:
             draws = np.stack([generator.choice(other, size=count, replace=False) for other in others])

@@ -61,6 +61,7 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int, first_orde
     if first_order is None:
         n_passes = len(chosen) * len(facts) * (1 + draws) * sum(_sizes(stack))
         first_order = is_first_order(settings, n_passes * _operations(study), study.recall.model.device.type)
+    # relation by relation, since activations of a relation's prompts are read once for all entities: [relation, entity]
     cases = []
     for name, prompts in facts.items():
         ablation = _Ablations(study, _of(templates[name], sample.names), prompts)
@@ -179,6 +180,7 @@ class _Ablations:
             return answer_log_prob(logits, asked.answer)
 
         found = slopes(self.model, asked.recording, self.sites, objective, position=asked.position, end=asked.end)
+        # linear in the replacement, so the mean over draws may be taken before; of no draw it is NaN
         means = [value.mean(0, keepdim=True) for value in values]
         effects = [found[site].effect(mean)[0] for site, mean in zip(self.sites, means, strict=True)]
         return np.asarray(torch.cat(effects).double().cpu().numpy())

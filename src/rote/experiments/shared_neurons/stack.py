@@ -34,7 +34,7 @@ def resample_ablation(pool: Sequence[Float[Tensor, "other neuron"]], draws: Int[
 
 
 def exact_effects(stack: Stack, ablation: Ablation, only: Int[np.ndarray, " neuron"] | None = None) -> Effects:
-    """log p(answer | neuron replaced) − log p(answer), for every entity, relation and neuron of all layers.
+    """log p(answer | neuron replaced) − log p(answer), in nats, for every entity, relation and neuron of all layers.
 
     One row for each entity, draw and neuron; only the layers after the neuron's run again. `only` picks neurons by
     their number through all layers. NaN where an entity's class in a relation is not known.
@@ -82,8 +82,9 @@ def _answers(stack: Stack, x: Float[Tensor, "row d_model"], name: Int[np.ndarray
 
 
 def first_order_effects(stack: Stack, ablation: Ablation) -> Effects:
-    """∂ log p(answer) / ∂ activation × (replacement − activation), the mean over draws, for every neuron."""
+    """∂ log p(answer) / ∂ activation × (replacement − activation), the mean over draws, for every neuron; in nats."""
     x = stack.inputs(stack.entities.first, stack.entities.last)
+    # a neuron acts through w_out alone, so slopes are taken of what the MLP writes, d_model numbers instead of d_mlp
     shifts = [torch.zeros_like(x, requires_grad=True) for _ in stack.layers]
     changes = [v.mean(1) - p for v, p in zip(ablation.values, posts(stack, stack.run(x)), strict=True)]
     effects = []
@@ -91,7 +92,7 @@ def first_order_effects(stack: Stack, ablation: Ablation) -> Effects:
         output = _shifted(stack, x, shifts)
         for relation, readout in stack.readouts.items():
             cls = torch.as_tensor(np.maximum(stack.entities.cls[relation], 0), device=x.device)
-            answer = readout.log_probs(output).gather(1, cls[:, None]).sum()
+            answer = readout.log_probs(output).gather(1, cls[:, None]).sum()  # entities do not see each other
             slopes = torch.autograd.grad(answer, shifts, retain_graph=True)
             each = [
                 (slope @ layer.mlp.w_out.T) * change
