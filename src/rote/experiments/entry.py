@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from rote.catalog import ExperimentCard
-from rote.page.document import Block, Part
-from rote.page.view import View
+from rote.page.here import Draw
 
 if TYPE_CHECKING:
     from rote.experiments.base import Experiment
-
-Draw: TypeAlias = Callable[[View], tuple[Block | Part, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)

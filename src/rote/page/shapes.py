@@ -1,155 +1,270 @@
-"""What the sections share: rows into series, tables, layer axes and hover texts."""
+"""The chart grammar: lines into curves, bars, matrices and tables.
+
+A section says `By` what its rows are told apart; percent axes and units follow from the rows, whose card says how they
+are shown. A value without a word goes by its own name, so that a new condition is never lost. Where there are no rows
+there is no block (None), and a section need not ask.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias
 
-from rote.page.document import Axis, Block, Column, LineStyle, Part, Series, Table
-from rote.page.view import Measured, View, layer_name
+from rote.page.document import Axis, BarChart, Chart, Column, Figure, Guide, Heatmap, Paragraph, Series, Table, XYChart
+from rote.page.here import Here
+from rote.page.lines import LAYER, By, Line
+from rote.page.view import Measured
 
-Cell = tuple[str, Callable[[Measured], str], bool]
+Scale: TypeAlias = Literal["plain", "even", "log"]
 
-VALUE: tuple[Cell, ...] = (
-    ("value", lambda r: r.number, True),
-    ("95 % interval", lambda r: r.interval, True),
-    ("n", lambda r: r.count, True),
-)
-
-STACKS = {"model": "whole model", "effective": "effective model"}
-COLORS = {"model": 4, "effective": 0}
-
-ABLATION_WORDS = {
-    "mean": "mean ablation",
-    "resample": "resample ablation",
-    "additive": "additive ablation",
-    "zero": "zero ablation",
-}
+_VALUE = (("value", "number"), ("95 % interval", "interval"), ("n", "count"))
+_MANY = 8  # columns up to which a matrix prints its values
 
 
-def percent_axis(title: str) -> Axis:
-    return Axis(title=title, low=-0.02, high=1.04, percent=True)
-
-
-def layer_axis(layers: Iterable[int], *, input_at: int | None = -1, title: str = "layer") -> Axis:
-    """Ticks at whole layers, at most about twelve; `input_at` is shown as "input"."""
-    found = sorted(set(layers))
-    if not found:
-        return Axis(title=title)
-    step = -(-len(found) // 12)
-    ticks = tuple(
-        (float(layer), "input" if layer == input_at else layer_name(layer))
-        for layer in found
-        if (layer - max(found[0], 0)) % step == 0 or layer == input_at
-    )
-    return Axis(title=title, ticks=ticks, low=found[0] - 0.4, high=found[-1] + 0.4)
-
-
-def series(
-    rows: Iterable[Measured],
+def curve(
+    title: str,
+    found: Sequence[Line],
     *,
-    name: str,
-    x: Callable[[Measured], float] = lambda r: float(r.layer if r.layer is not None else 0),
-    label: Callable[[Measured], str] = lambda r: f"layer {layer_name(r.layer if r.layer is not None else 0)}",
-    color: int = 0,
-    style: LineStyle = "solid",
+    y: str,
+    x: By = LAYER,
+    scale: Scale = "plain",
+    y_log: bool = False,
+    span: tuple[float, float] | None = None,
     joined: bool = True,
     band: bool = False,
-) -> Series:
-    """Rows as points in order of x; hover shows the series, the place and the value with interval and n."""
-    ordered = sorted(rows, key=x)
-    return Series(
-        name=name,
-        x=tuple(x(r) for r in ordered),
-        y=tuple(r.value for r in ordered),
-        low=tuple(r.low for r in ordered),
-        high=tuple(r.high for r in ordered),
-        hover=tuple(tuple(part for part in (name, label(r), r.full) if part) for r in ordered),
-        color=color,
-        style=style,
-        joined=joined,
-        band=band,
+    apart: float = 0.0,
+    guides: Iterable[Guide] = (),
+    shaded: tuple[float, float, str] | None = None,
+) -> XYChart | None:
+    """The lines over `x`, a number, without rows that have none.
+
+    Args:
+        scale: of x; "even" puts its values side by side, whatever their distance.
+        y_log: values of which there is no logarithm are left out.
+        span: what the y axis shows at least.
+        band: intervals of solid lines as bands.
+        apart: how far the lines stand from each other, so that equal values do not hide each other.
+    """
+    kept = [
+        replace(line, rows=tuple(r for r in line.rows if x.value(r) is not None and (r.value > 0 or not y_log)))
+        for line in found
+    ]
+    rows = [row for line in kept for row in line.rows]
+    if not rows:
+        return None
+    places = {value: i if scale == "even" else value for value, i in x.places(rows).items() if value is not None}
+    drawn = []
+    for i, line in enumerate(kept):
+        own = sorted(line.rows, key=lambda r: places[x.value(r)])
+        if y_log:
+            own = [replace(r, low=None, high=None) if r.low is not None and r.low <= 0 else r for r in own]
+        at = tuple(float(places[x.value(r)] + apart * (i - (len(kept) - 1) / 2)) for r in own)
+        points = _series(line, own, lambda r: f"{x.title} {x.called(r)}")
+        drawn.append(replace(points, x=at, joined=joined, band=band and line.style == "solid"))
+    ends = [end for r in rows for end in _ends(r) if end > 0]
+    return XYChart(
+        title=title,
+        x=log_axis(x.title, list(places)) if scale == "log" else _x_axis(x, places),
+        y=log_axis(y, ends) if y_log else value_axis(y, rows, span),
+        series=tuple(points for points in drawn if points.x),
+        guides=tuple(guides),
+        shaded=shaded,
     )
 
 
-def table(caption: str, rows: Sequence[Measured], *cells: Cell) -> Table:
-    return Table(
-        caption=caption,
-        columns=tuple(Column(title=title, numeric=numeric) for title, _, numeric in cells),
-        rows=tuple(tuple(cell(row) for _, cell, _ in cells) for row in rows),
+def bars(
+    title: str,
+    found: Sequence[Line],
+    by: By,
+    *,
+    value: str,
+    span: tuple[float, float] | None = None,
+    stacked: bool = False,
+    whiskers: bool = True,
+    guides: Iterable[Guide] = (),
+) -> BarChart | None:
+    """A bar of every line for each value of `by`, its first on top; stacked bars of one value stand end to end."""
+    rows = [row for line in found for row in line.rows]
+    if not rows:
+        return None
+    present = {by.value(r) for r in rows}
+    categories = [value for value in by.places(rows) if value in present]
+    drawn = []
+    for line in found:
+        own = {by.value(r): r for r in line.rows}
+        made = _series(line, [own.get(category) for category in categories], by.called)
+        drawn.append(made if whiskers else replace(made, low=(), high=()))
+    return BarChart(
+        title=title,
+        categories=tuple(map(by.word, categories)),
+        value=value_axis(value, rows, span),
+        series=tuple(drawn),
+        stacked=stacked,
+        guides=tuple(guides),
     )
 
 
-def first_order_table(rows: Sequence[Measured], *cells: Cell) -> tuple[Table, ...]:
-    """First-order effects against exact ones; nothing where there are none."""
-    words = {"random": "at random", "top": "largest effects"}
-    every = (
-        *cells,
-        ("chosen", lambda r: words.get(r.condition or "", ""), False),
-        ("correlation", lambda r: f"{r.value:.3f}", True),
-        ("how many", lambda r: r.count, True),
+def ranked(title: str, rows: Sequence[Measured], by: By, *, value: str, most: int) -> BarChart | None:
+    """One bar for each of the largest."""
+    return bars(title, (Line(name=value, rows=largest(rows, most)),), by, value=value)
+
+
+def matrix(
+    title: str,
+    rows: Sequence[Measured],
+    *,
+    y: By,
+    x: By,
+    unit: str,
+    label: Callable[[Measured], str],
+    limit: float | None = None,
+    mirrored: bool = False,
+    mark: Callable[[Measured], str] = lambda row: "",
+) -> Heatmap | None:
+    """Every row as a cell, hovered by its label; mirrored ones stand on both sides. `mark` follows a printed value."""
+    cells = {(y.value(r), x.value(r)): r for r in rows} | (
+        {(x.value(r), y.value(r)): r for r in rows} if mirrored else {}
     )
-    return (table("Gradient × change against exact effects", rows, *every),) if rows else ()
+    if not cells:
+        return None
+    down, across = y.places(rows), x.places(rows)
+    if mirrored:
+        down = across = {value: i for i, value in enumerate(dict.fromkeys((*y.words, *down, *across)))}
+    downs = sorted({place for place, _ in cells}, key=down.__getitem__)
+    acrosses = sorted({place for _, place in cells}, key=across.__getitem__)
+    grid = [[cells.get((a, b)) for b in acrosses] for a in downs]
+    printed = tuple(
+        tuple("" if r is None else r.number.removesuffix(r.form.suffix) + mark(r) for r in line) for line in grid
+    )
+    return Heatmap(
+        title=title,
+        x=Axis(title=x.title),
+        y=Axis(title=y.title),
+        columns=tuple(map(x.word, acrosses)),
+        rows=tuple(map(y.word, downs)),
+        values=tuple(tuple(None if r is None else r.value for r in line) for line in grid),
+        hover=tuple(tuple(() if r is None else (label(r), r.full) for r in line) for line in grid),
+        unit=unit,
+        limit=limit,
+        printed=printed if len(acrosses) <= _MANY else (),
+    )
 
 
-def shared_n(rows: Iterable[Measured]) -> tuple[str, Callable[[Measured | None], str]]:
-    """What to add to a caption where all rows share one n, and how to write a cell then and otherwise."""
-    counts = {row.n for row in rows}
-    count = next(iter(counts)) if len(counts) == 1 else None
+def figure(caption: str, alt: str, *charts: Chart | None) -> Figure | None:
+    drawn = tuple(chart for chart in charts if chart is not None)
+    return Figure(caption=caption, alt=alt, charts=drawn) if drawn else None
 
-    def cell(row: Measured | None) -> str:
+
+def pivot(caption: str, found: Sequence[Line], *by: By, most: int | None = None, what: str = "") -> Table | None:
+    """A row for each value of `by`, a column for each line, every cell with its interval.
+
+    An n that all share stands in the caption. With `most`, only so many rows: the largest in the first column first.
+    """
+    found = [line for line in found if line.rows]
+    rows = [row for line in found for row in line.rows]
+    if not rows:
+        return None
+    cells = [{tuple(b.value(r) for b in by): r for r in line.rows} for line in found]
+    places = [b.places(rows) for b in by]
+    keys = sorted(
+        dict.fromkeys(key for column in cells for key in column),
+        key=lambda key: [place[value] for place, value in zip(places, key, strict=True)],
+    )
+    if most is not None:
+        caption += f": {shown_of(min(most, len(keys)), len(keys), what)}"
+        keys = sorted(keys, key=lambda key: -abs(cells[0][key].value) if key in cells[0] else 0.0)[:most]
+    counts = {row.n for line in found if line.cell is None for row in line.rows if row.n is not None}
+    shared = len(counts) == 1
+
+    def cell(line: Line, row: Measured | None) -> str:
         if row is None:
             return "–"
-        return row.full if count is None else f"{row.number} {row.interval}".strip()
+        if line.cell is not None:
+            return line.cell(row)
+        return f"{row.number} {row.interval}".strip() if shared else row.full
 
-    return ("" if count is None else f" (n = {count:,})"), cell
-
-
-def layer_label(row: Measured) -> str:
-    return "all together" if row.layer is None else layer_name(row.layer)
-
-
-def layer_place(row: Measured) -> int:
-    """Layers in order, what speaks of all of them last."""
-    return row.layer if row.layer is not None else 1_000_000
-
-
-def layered(rows: Iterable[Measured]) -> tuple[Measured, ...]:
-    """The rows of single layers: what can be drawn over a layer axis."""
-    return tuple(r for r in rows if r.layer is not None)
-
-
-def layer_table(
-    caption: str,
-    lines: Sequence[tuple[str, Sequence[Measured]]],
-    *,
-    label: Callable[[Measured], str] = layer_label,
-    place: Callable[[Measured], int] = layer_place,
-) -> Table:
-    """One row per layer in order of `place`, one column per line, each cell with its interval."""
-    every = sorted((r for _, rows in lines for r in rows), key=place)
-    labels = tuple(dict.fromkeys(label(r) for r in every))
-    found = [{label(r): r for r in rows} for _, rows in lines]
-    more, cell = shared_n(every)
     return Table(
-        caption=caption + more,
-        columns=(Column(title="layer"), *(Column(title=name, numeric=True) for name, _ in lines)),
-        rows=tuple((name, *(cell(by.get(name)) for by in found)) for name in labels),
+        caption=caption + (f" (n = {counts.pop():,})" if shared else ""),
+        columns=(*(Column(title=b.title) for b in by), *(Column(title=line.name, numeric=True) for line in found)),
+        rows=tuple(
+            (
+                *(b.word(value) for b, value in zip(by, key, strict=True)),
+                *(cell(line, column.get(key)) for line, column in zip(found, cells, strict=True)),
+            )
+            for key in keys
+        ),
     )
 
 
-def per_relation(
-    view: View, experiment: str, draw: Callable[[View, str | None], tuple[Block, ...]]
-) -> tuple[Block | Part, ...]:
-    """The blocks of the one relation, or a titled part for each where there are several."""
-    relations = view.relations(experiment)
-    if len(relations) == 1:
-        return draw(view, relations[0])
-    parts = ((relation, draw(view, relation)) for relation in relations)
-    return tuple(
-        Part(title=f"Relation: {relation}" if relation is not None else "All relations together", blocks=blocks)
-        for relation, blocks in parts
-        if blocks
+def table(caption: str, rows: Sequence[Measured], *by: By, most: int | None = None, what: str = "") -> Table | None:
+    """A line for each row: what it is of, its value, interval and n. With `most`, only so many, the largest first."""
+    if not rows:
+        return None
+    shown = rows if most is None else largest(rows, most)
+    cells = [(title, name) for title, name in _VALUE if any(getattr(row, name) for row in shown)]
+    return Table(
+        caption=caption if most is None else f"{caption}: {shown_of(len(shown), len(rows), what)}",
+        columns=(*(Column(title=b.title) for b in by), *(Column(title=title, numeric=True) for title, _ in cells)),
+        rows=tuple((*(b.called(row) for b in by), *(getattr(row, name) for _, name in cells)) for row in shown),
     )
+
+
+def first_order(here: Here, *by: By) -> Table | None:
+    """First-order effects against exact ones; nothing where there are none."""
+    chosen = By(of="condition", words={"random": "at random", "top": "largest effects"}, title="chosen")
+    return table(
+        "Correlation of gradient × change with exact effects", here.rows("first_order_correlation"), *by, chosen
+    )
+
+
+def finding(text: str) -> Paragraph | None:
+    return Paragraph(text=text, role="finding") if text else None
+
+
+def _series(line: Line, rows: Sequence[Measured | None], place: Callable[[Measured], str]) -> Series:
+    """Points with intervals; hovering shows the line, the place, and the value with interval and n."""
+    return Series(
+        name=line.name,
+        y=tuple(None if r is None else r.value for r in rows),
+        low=tuple(None if r is None else r.low for r in rows),
+        high=tuple(None if r is None else r.high for r in rows),
+        hover=tuple(() if r is None else tuple(part for part in (line.name, place(r), r.full) if part) for r in rows),
+        color=line.color,
+        style=line.style,
+    )
+
+
+def _x_axis(by: By, places: Mapping[Any, float]) -> Axis:
+    """Ticks at the values, at most about sixteen."""
+    first, step = min(places.values()), -(-len(places) // 16)
+    ticks = tuple((float(at), by.word(v)) for v, at in places.items() if step == 1 or at == first or at % step == 0)
+    return Axis(title=by.title, ticks=ticks, low=first - 0.4, high=max(places.values()) + 0.4)
+
+
+def _ends(row: Measured) -> tuple[float, ...]:
+    return tuple(end for end in (row.value, row.low, row.high) if end is not None)
+
+
+def value_axis(title: str, rows: Sequence[Measured], span: tuple[float, float] | None = None) -> Axis:
+    """Percent where the card says so, else with the unit; at least `span`."""
+    first = rows[0]
+    if first.shown == "percent":
+        return Axis(title=title, low=-0.02, high=1.04, percent=True)
+    ends = [end for row in rows for end in _ends(row)]
+    low, high = (None, None) if span is None else (min(span[0], *ends), max(span[1], *ends))
+    named = first.unit in ("nats", "logit", "SD", "bits")
+    return Axis(
+        title=f"{title} ({first.unit})" if named else title, low=low, high=high, percent=first.shown == "points"
+    )
+
+
+def log_axis(title: str, values: Sequence[float]) -> Axis:
+    """Ticks at powers of two, with room on either side."""
+    ticks = [2.0**i for i in range(-20, 41) if min(values) / 2 < 2.0**i < 2 * max(values)]
+    step = -(-len(ticks) // 8)
+    named = tuple((tick, f"{tick:,.0f}" if tick >= 1 else f"{tick:g}") for tick in ticks[::step])
+    return Axis(title=title, ticks=named, low=min(values) / 1.3, high=max(values) * 1.3, log=True)
 
 
 def largest(rows: Iterable[Measured], count: int) -> tuple[Measured, ...]:

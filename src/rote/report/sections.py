@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from rote.catalog import ExperimentCard
+from rote.catalog import ExperimentCard, StatisticCard
 from rote.experiments import ENTRIES
 from rote.page.document import Block, Column, Paragraph, Part, Section, Table
-from rote.page.shapes import VALUE, Cell
-from rote.page.shapes import table as values_table
+from rote.page.generic import generic
+from rote.page.here import Draw
 from rote.page.view import Missing, View
 from rote.report.published import published_table
 from rote.toys import Toy
 
-Draw = Callable[[View], tuple[Block | Part, ...]]
-_MAX_ABSENT, _MAX_OWN = 40, 200
+_MAX_ABSENT = 40
 
 
 def experiment_sections(view: View, own: Mapping[str, Draw]) -> tuple[Section, ...]:
     """A section for every experiment with rows, and one table of those without, with their reasons."""
     measured = {row.experiment for row in view.measured}
-    sections = [_section(view, e.card, e.section) for e in ENTRIES if e.name in measured and e.section is not None]
+    sections = [_section(view, e.card, e.section or generic(e.card)) for e in ENTRIES if e.name in measured]
     told = dict.fromkeys((*(r.experiment for r in view.measured), *(m.experiment for m in view.missing)))
-    brought = [name for name in told if name not in {e.name for e in ENTRIES}]
-    sections += [
-        _section(view, view.cards[n], own[n]) if n in own and n in view.cards else _own(view, n) for n in brought
-    ]
+    brought = [view.cards.get(name) or _unknown(view, name) for name in told if name not in {e.name for e in ENTRIES}]
+    sections += [_section(view, card, own.get(card.name) or generic(card)) for card in brought]
     silent = tuple(e.card for e in ENTRIES if e.name not in measured)
     if view.study.get("facts") is None:  # nobody asked for anything but these
         silent = tuple(card for card in silent if view.reasons(card.name))
@@ -41,29 +38,24 @@ def toy_sections(view: View, toy: Toy) -> tuple[Section, ...]:
 
 
 def _section(view: View, card: ExperimentCard, draw: Draw) -> Section:
-    blocks: list[Block | Part] = [
-        Paragraph(text=card.question, role="question"),
-        Paragraph(text=card.method, role="method"),
-        *draw(view),
-    ]
+    told = (Paragraph(text=card.question, role="question"), Paragraph(text=card.method, role="method"))
+    blocks: list[Block | Part] = [*(paragraph for paragraph in told if paragraph.text), *draw(view)]
     if card.published and view.is_pythia:
         blocks.append(published_table(view, card))
     missing = tuple(m for m in view.missing if m.experiment == card.name)
     if missing:
         blocks.append(_absent_table(missing))
-    blocks.append(Paragraph(text=f"{card.source}.", role="source"))
+    if card.source:
+        blocks.append(Paragraph(text=f"{card.source}.", role="source"))
     return Section(name=card.name, title=card.title, blocks=tuple(blocks))
 
 
-def _own(view: View, name: str) -> Section:
-    """An experiment that has no section: its rows as they are."""
-    rows, words = view.rows(name), name.replace("_", " ")
-    caption = f"Its values{f', the first {_MAX_OWN} of {len(rows):,}' if len(rows) > _MAX_OWN else ''}"
-    cells: tuple[Cell, ...] = (("statistic", lambda r: r.statistic, False), ("where", lambda r: r.where, False), *VALUE)
-    blocks = [values_table(caption, rows[:_MAX_OWN], *cells)] if rows else []
-    if missing := tuple(m for m in view.missing if m.experiment == name):
-        blocks.append(_absent_table(missing))
-    return Section(name=name, title=words[:1].upper() + words[1:], blocks=tuple(blocks))
+def _unknown(view: View, name: str) -> ExperimentCard:
+    """A card for rows that no card of this run speaks of."""
+    told = {row.statistic: row.unit for row in view.rows(name)}
+    statistics = (StatisticCard(name=s, unit=unit or "", meaning="", formula="") for s, unit in told.items())
+    title = name.replace("_", " ").capitalize()
+    return ExperimentCard(name=name, title=title, question="", method="", source="", statistics=tuple(statistics))
 
 
 def _not_measured(view: View, silent: tuple[ExperimentCard, ...]) -> Section:

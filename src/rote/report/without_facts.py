@@ -26,7 +26,7 @@ def lead_without_facts(view: View) -> Lead:
     about = f"No facts were asked in this run: it says what the model makes of{text}."
     rows = local_processing.cosines(view)
     if not rows:
-        why = view.reasons(local_processing.EXPERIMENT)
+        why = view.reasons("local_processing")
         reasons = tuple(reason if reason.endswith(".") else f"{reason}." for reason in why)
         return Lead(headline="Nothing was measured in this run.", sentences=(about, *reasons))
     length = local_processing.length_shown(local_processing.lengths_of(rows))

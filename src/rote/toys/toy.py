@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from rote.catalog import ExperimentCard
-from rote.page.document import Block, Lead, Part
+from rote.page.document import Lead
+from rote.page.here import Draw
 from rote.page.view import View
 from rote.records import Record, Shard
-
-Draw: TypeAlias = Callable[[View], tuple[Block | Part, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)

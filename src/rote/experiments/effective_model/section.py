@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from rote.page.document import Axis, BarChart, Block, Figure, Part, Series
-from rote.page.shapes import VALUE, per_relation, table
-from rote.page.view import Measured, View
+from rote.experiments.effective_model.card import CARD
+from rote.page.here import Blocks, Here, section_of
+from rote.page.lines import By, lines
+from rote.page.shapes import bars, figure, table
+from rote.page.view import Measured
 
-EXPERIMENT = "effective_model"
 _STATISTICS = {
     "effective_accuracy": "accuracy",
     "effective_balanced_accuracy": "balanced accuracy",
@@ -19,73 +20,46 @@ _CONDITIONS = {
     "shared": "entities that share a token",
     "shuffled": "permuted MLP weights",
 }
+_BARS = {
+    "accuracy_cls": "whole model",
+    "report": "effective model",
+    "selection": "… selection half",
+    "shared": "… shared tokens",
+    "shuffled": "… permuted weights",
+    "additive_accuracy_held_out": "linear on tokens",
+    "baseline_majority": "commonest class",
+    "baseline_last": "last token",
+}
+_BAR = By(of=lambda r: r.condition if r.statistic == "effective_accuracy" else r.statistic, words=_BARS)
+_KINDS = ("whole model", "effective model", "controls and guesses")
 
 
-def blocks(view: View) -> tuple[Block | Part, ...]:
-    return per_relation(view, EXPERIMENT, _draw)
+def _kind(row: Measured) -> str:
+    own = ("report", "selection", "shared")
+    return _KINDS[0 if row.statistic == "accuracy_cls" else 1 if row.condition in own else 2]
 
 
-def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
-    rows = view.rows(EXPERIMENT, *_STATISTICS, relation=relation)
-    if not rows:
-        return ()
-    bars = tuple((words, row, color) for words, row, color in _bars(view, relation) if row is not None)
-    chart = BarChart(
-        title="",
-        categories=tuple(words for words, _, _ in bars),
-        value=Axis(title="accuracy among the classes", low=0, high=1.04, percent=True),
-        series=_colored(bars),
-        stacked=True,
+@section_of(CARD)
+def blocks(here: Here) -> Blocks:
+    known = [
+        row for statistic in ("accuracy_cls", "baseline_majority", "baseline_last") for row in _known(here, statistic)
+    ]
+    linear = here.view.rows("lookup_window", "additive_accuracy_held_out", relation=here.relation)
+    rows = (*known, *here.rows("effective_accuracy"), *linear)
+    kinds = lines(rows, By(of=_kind, words={kind: kind for kind in _KINDS}, colors=(4, 0, 1)))
+    yield figure(
+        "Accuracy of the effective model beside the whole model and beside guesses that need no look-up.",
+        "; ".join(f"{_BAR.called(row)} {row.number}" for row in rows) + ".",
+        bars("", kinds, _BAR, value="accuracy among the classes", stacked=True),
     )
-    figure = Figure(
-        caption="Accuracy of the effective model beside the whole model and beside guesses that need no look-up.",
-        alt="; ".join(f"{words} {row.number}" for words, row, _ in bars) + ".",
-        charts=(chart,),
-    )
-    cells = (
-        ("", lambda r: _STATISTICS[r.statistic], False),
-        ("on", lambda r: _CONDITIONS.get(r.condition or "", r.condition or ""), False),
-    )
-    return (figure, table("The effective model", rows, *cells, *VALUE))
+    statistic, on = By(of="statistic", words=_STATISTICS), By(of="condition", words=_CONDITIONS, title="on")
+    yield table("The effective model", here.rows(), statistic, on)
 
 
-def _bars(view: View, relation: str | None) -> tuple[tuple[str, Measured | None, int], ...]:
-    def known(statistic: str) -> Measured | None:
-        for where in ({"relation": relation}, {"relation": None}):
-            for condition in ("two_token", "all"):
-                found = view.one("known_facts", statistic, cls=None, condition=condition, **where)
-                if found:
-                    return found
-        return None
-
-    def effective(condition: str) -> Measured | None:
-        return view.one(EXPERIMENT, "effective_accuracy", relation=relation, condition=condition)
-
-    return (
-        ("whole model", known("accuracy_cls"), 4),
-        ("effective model", effective("report"), 0),
-        ("… selection half", effective("selection"), 0),
-        ("… shared tokens", effective("shared"), 0),
-        ("… permuted weights", effective("shuffled"), 1),
-        ("linear on tokens", view.one("lookup_window", "additive_accuracy_held_out", relation=relation), 1),
-        ("commonest class", known("baseline_majority"), 1),
-        ("last token", known("baseline_last"), 1),
-    )
-
-
-def _colored(bars: tuple[tuple[str, Measured, int], ...]) -> tuple[Series, ...]:
-    """One stack of bars per colour, with gaps where another colour stands."""
-    names = {4: "whole model", 0: "effective model", 1: "controls and guesses"}
-    return tuple(
-        Series(
-            name=name,
-            y=tuple(row.value if own == color else None for _, row, own in bars),
-            low=tuple(row.low if own == color else None for _, row, own in bars),
-            high=tuple(row.high if own == color else None for _, row, own in bars),
-            hover=tuple((words, row.full) for words, row, _ in bars),
-            color=color,
-            joined=False,
-        )
-        for color, name in names.items()
-        if any(own == color for _, _, own in bars)
-    )
+def _known(here: Here, statistic: str) -> tuple[Measured, ...]:
+    """Of names of two tokens where there are such, since the effective model has no others."""
+    for condition in ("two_token", "all"):
+        where = {"cls": None, "relation": here.relation, "condition": condition}
+        if found := here.view.rows("known_facts", statistic, **where):
+            return found
+    return ()

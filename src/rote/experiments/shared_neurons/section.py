@@ -2,99 +2,47 @@
 
 from __future__ import annotations
 
-from rote.page.document import Axis, Block, Column, Figure, Heatmap, Part, Table
-from rote.page.shapes import STACKS, VALUE, Cell, first_order_table, per_relation, table
-from rote.page.view import Measured, View
+from rote.experiments.shared_neurons.card import CARD
+from rote.page.here import Blocks, Here, section_of
+from rote.page.lines import STACK, By, lines
+from rote.page.shapes import figure, first_order, matrix, pivot
+from rote.page.view import Measured
 
-EXPERIMENT = "shared_neurons"
 _KINDS = {"unlinked": "not linked", "linked": "linked"}
-_MANY = 8  # relations up to which the matrix prints its values
-_ROWS = 30
-
-
-def blocks(view: View) -> tuple[Block | Part, ...]:
-    return per_relation(view, EXPERIMENT, _draw)
-
-
-def _draw(view: View, relation: str | None) -> tuple[Block, ...]:
-    found: list[Block] = []
-    charts = tuple(chart for stack in STACKS if (chart := _matrix(view, relation, stack)) is not None)
-    if charts:
-        found.append(
-            Figure(
-                caption="Correlation, over all neurons of the window, of what ablating a neuron does to two facts of "
-                "one entity (mean ablation, mean over entities). Pairs with a star are linked: one relation "
-                "determines the other.",
-                alt="Matrix of relation by relation, one for each stack.",
-                charts=charts,
-            )
-        )
-        found.append(_pairs(view, relation))
-    rows = _studied(view, relation, "mean_abs_correlation")
-    if rows:
-        cells = (
-            ("stack", lambda r: STACKS[r.stack or ""], False),
-            ("pairs of relations", lambda r: _KINDS[_kind(r)], False),
-            ("ablation", lambda r: "resample" if _resampled(r) else "mean", False),
-        )
-        found.append(table("Size of the correlation, whatever its sign", rows, *cells, *VALUE))
-    stack: Cell = ("stack", lambda r: STACKS[r.stack or ""], False)
-    found.extend(first_order_table(_studied(view, relation, "first_order_correlation"), stack))
-    return tuple(found)
-
-
-def _studied(view: View, relation: str | None, statistic: str) -> tuple[Measured, ...]:
-    """The rows of the model and its effective model; those of controls belong to the line-up."""
-    return view.rows(EXPERIMENT, statistic, relation=relation, stack=tuple(STACKS))
-
-
-def _kind(row: Measured) -> str:
-    return (row.condition or "").removesuffix("_resample")
-
-
-def _resampled(row: Measured) -> bool:
-    return (row.condition or "").endswith("_resample")
-
-
-def _matrix(view: View, relation: str | None, stack: str) -> Heatmap | None:
-    rows = view.rows(EXPERIMENT, "fact_correlation", relation=relation, stack=stack, condition=tuple(_KINDS))
-    by_pair = {frozenset(map(str, r.parameters.get("relations", ()))): r for r in rows}
-    names = sorted({name for pair in by_pair for name in pair})
-    if not names:
-        return None
-    grid = [[by_pair.get(frozenset((a, b))) if a != b else None for b in names] for a in names]
-    printed = tuple(
-        tuple("" if r is None else r.number + ("*" if r.condition == "linked" else "") for r in line) for line in grid
-    )
-    return Heatmap(
-        title=STACKS[stack],
-        x=Axis(title=""),
-        y=Axis(title=""),
-        columns=tuple(names),
-        rows=tuple(names),
-        values=tuple(tuple(None if r is None else r.value for r in line) for line in grid),
-        hover=tuple(tuple(() if r is None else (_pair(r), r.full) for r in line) for line in grid),
-        unit="correlation",
-        limit=1.0,
-        printed=printed if len(names) <= _MANY else (),
-    )
-
-
-def _pairs(view: View, relation: str | None) -> Table:
-    """The matrices in numbers, the strongest pairs first."""
-    rows = tuple(r for r in _studied(view, relation, "fact_correlation") if r.condition in _KINDS)
-    stacks = [stack for stack in STACKS if any(r.stack == stack for r in rows)]
-    ordered = sorted(rows, key=lambda r: -abs(r.value))
-    names = list(dict.fromkeys(_pair(r) for r in ordered))
-    cells = {(_pair(r), r.stack): f"{r.number} {r.interval}".strip() for r in rows}
-    more = f": the {_ROWS} strongest of {len(names)}" if len(names) > _ROWS else ""
-    return Table(
-        caption=f"Correlation for each pair of relations, mean ablation{more}",
-        columns=(Column(title="relations"), *(Column(title=STACKS[s], numeric=True) for s in stacks)),
-        rows=tuple((name, *(cells.get((name, s), "–") for s in stacks)) for name in names[:_ROWS]),
-    )
+_KIND = By(of=lambda r: (r.condition or "").removesuffix("_resample"), words=_KINDS, title="pairs of relations")
+_RESAMPLED = "resample ablation"
+_ABLATION = By(
+    of=lambda r: _RESAMPLED if (r.condition or "").endswith("_resample") else "mean ablation",
+    words={"mean ablation": "mean ablation", _RESAMPLED: _RESAMPLED},
+    title="ablation",
+)
 
 
 def _pair(row: Measured) -> str:
-    linked = ", linked" if row.condition == "linked" else ""
-    return " and ".join(map(str, row.parameters["relations"])) + linked
+    return " and ".join(map(str, row.parameters["relations"])) + (", linked" if row.condition == "linked" else "")
+
+
+@section_of(CARD)
+def blocks(here: Here) -> Blocks:
+    pairs = here.rows("fact_correlation")
+    names = {str(name): str(name) for name in sorted({name for r in pairs for name in r.parameters["relations"]})}
+    one = By(of=lambda r: r.parameters["relations"][0], words=names)
+    other = By(of=lambda r: r.parameters["relations"][1], words=names)
+    yield figure(
+        "Correlation, over all neurons of the window, of what ablating a neuron does to two facts of one entity (mean "
+        "ablation, mean over entities). Pairs with a star are linked: one relation determines the other.",
+        "Matrix of relation by relation, one for each stack.",
+        *(
+            matrix(
+                line.name, line.rows, y=one, x=other, unit="correlation", limit=1.0, label=_pair, mirrored=True,
+                mark=lambda r: "*" if r.condition == "linked" else "",
+            )
+            for line in lines(here.rows("fact_correlation", condition=tuple(_KINDS)), STACK)
+        ),
+    )  # fmt: skip
+    columns = lines(pairs, STACK, _ABLATION)
+    by_pair = By(of=_pair, title="relations")
+    yield pivot("Correlation for each pair of relations", columns, by_pair, most=30, what="pairs")
+    sizes = lines(here.rows("mean_abs_correlation"), STACK, _ABLATION)
+    yield pivot("Size of the correlation, whatever its sign", sizes, _KIND)
+    yield first_order(here, STACK)
