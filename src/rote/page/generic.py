@@ -10,7 +10,7 @@ from rote.catalog import ExperimentCard, StatisticCard
 from rote.page.document import Chart
 from rote.page.here import Blocks, Draw, Here, section_of
 from rote.page.lines import LAYER, NODE, STACK, STACKS, By, lines
-from rote.page.shapes import bars, curve, figure, largest, matrix, table
+from rote.page.shapes import bars, capital, curve, figure, largest, matrix, table
 from rote.page.view import PLACE, Measured
 
 _MAX_CHARTS, _MAX_LINES, _MAX_BARS, _MAX_ROWS = 4, 8, 40, 200
@@ -25,8 +25,7 @@ def _draw(here: Here) -> Blocks:
     for statistic in here.card.statistics:
         rows = here.rows(statistic.name)
         by = _varying(statistic, rows)
-        title = statistic.title()[0]
-        title = title[:1].upper() + title[1:]
+        title = capital(statistic.title()[0])
         words, charts = _charts(title, rows, by) if len(rows) > 1 else ("", ())
         yield figure(f"{title}, {words}.", f"{statistic.meaning}", *charts)
         of = f", the first {_MAX_ROWS} of {len(rows):,}" if len(rows) > _MAX_ROWS else ""

@@ -35,7 +35,7 @@ class By:
         return row.parameters[self.of] if self.of in row.parameters else getattr(row, self.of, None)
 
     def word(self, value: Any) -> str:
-        return self.words.get(value, "" if value is None else str(value))
+        return self.words.get(value, "" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
 
     def called(self, row: Measured) -> str:
         return self.word(self.value(row))
@@ -64,6 +64,7 @@ LAYER = By(of="layer", words={-1: "input", None: "all together"}, title="layer")
 MLP = replace(LAYER, words={None: "all together"}, title="MLP")
 SOURCE_MLP = By(of=source_mlp, title="MLP")
 NODE = By(of="name", title="node")
+HEAD = replace(NODE, title="head")
 CLASS = By(of="cls", words={None: "mean over the classes"}, title="class")
 
 

@@ -159,42 +159,67 @@ def figure(caption: str, alt: str, *charts: Chart | None) -> Figure | None:
 def pivot(caption: str, found: Sequence[Line], *by: By, most: int | None = None, what: str = "") -> Table | None:
     """A row for each value of `by`, a column for each line, every cell with its interval.
 
-    An n that all share stands in the caption. With `most`, only so many rows: the largest in the first column first.
+    An n that all share stands in the caption; else that of each row in a column, or that of each column in its title.
+    With `most`, only so many rows, of the largest first: by the first column.
     """
     found = [line for line in found if line.rows]
-    rows = [row for line in found for row in line.rows]
+    cells = [{tuple(b.value(r) for b in by): r for r in line.rows} for line in found]
+    rows = [row for column in cells for row in column.values()]
     if not rows:
         return None
-    cells = [{tuple(b.value(r) for b in by): r for r in line.rows} for line in found]
     places = [b.places(rows) for b in by]
-    keys = sorted(
-        dict.fromkeys(key for column in cells for key in column),
-        key=lambda key: [place[value] for place, value in zip(places, key, strict=True)],
-    )
+    keys = sorted(dict.fromkeys(key for column in cells for key in column), key=lambda key: _at(places, key))
     if most is not None:
         caption += f": {shown_of(min(most, len(keys)), len(keys), what)}"
         keys = sorted(keys, key=lambda key: -abs(cells[0][key].value) if key in cells[0] else 0.0)[:most]
-    counts = {row.n for line in found if line.cell is None for row in line.rows if row.n is not None}
-    shared = len(counts) == 1
+    grid = [[column.get(key) for column in cells] for key in keys]
+    shared, in_rows, in_titles = _counts(found, grid)
 
-    def cell(line: Line, row: Measured | None) -> str:
+    def cell(line: Line, title: str | None, row: Measured | None) -> str:
         if row is None:
             return "–"
         if line.cell is not None:
             return line.cell(row)
-        return f"{row.number} {row.interval}".strip() if shared else row.full
+        return row.full if title is None else f"{row.number} {row.interval}".strip()
 
+    titles = [line.name + (title or "") for line, title in zip(found, in_titles, strict=True)]
     return Table(
-        caption=caption + (f" (n = {counts.pop():,})" if shared else ""),
-        columns=(*(Column(title=b.title) for b in by), *(Column(title=line.name, numeric=True) for line in found)),
+        caption=caption + shared,
+        columns=(
+            *(Column(title=b.title) for b in by),
+            *(Column(title=title, numeric=True) for title in (*titles, *(["n"] if in_rows else []))),
+        ),
         rows=tuple(
             (
                 *(b.word(value) for b, value in zip(by, key, strict=True)),
-                *(cell(line, column.get(key)) for line, column in zip(found, cells, strict=True)),
+                *(cell(*each) for each in zip(found, in_titles, line, strict=True)),
+                *in_rows[i : i + 1],
             )
-            for key in keys
+            for i, (key, line) in enumerate(zip(keys, grid, strict=True))
         ),
     )
+
+
+def _at(places: Sequence[Mapping[Any, int]], key: Sequence[Any]) -> list[int]:
+    return [place[value] for place, value in zip(places, key, strict=True)]
+
+
+def _counts(
+    found: Sequence[Line], grid: Sequence[Sequence[Measured | None]]
+) -> tuple[str, list[str], list[str | None]]:
+    """Where n is told: what a caption adds, a column of it, and what titles add (None: it stands in the cells)."""
+    counted = [[row if line.cell is None else None for line, row in zip(found, cells, strict=True)] for cells in grid]
+    rows, columns = ([_n(cells) for cells in lines] for lines in (counted, zip(*counted, strict=True)))
+    every = set().union(*rows)
+    if len(every) <= 1:
+        return _of(every), [], [""] * len(found)
+    if all(len(ns) <= 1 for ns in rows):
+        return "", [f"{next(iter(ns)):,}" if ns else "" for ns in rows], [""] * len(found)
+    return "", [], [None if len(ns) > 1 else _of(ns) for ns in columns]
+
+
+def _n(rows: Iterable[Measured | None]) -> set[int]:
+    return {row.n for row in rows if row is not None and row.n is not None}
 
 
 def table(caption: str, rows: Sequence[Measured], *by: By, most: int | None = None, what: str = "") -> Table | None:
@@ -246,6 +271,10 @@ def _ends(row: Measured) -> tuple[float, ...]:
     return tuple(end for end in (row.value, row.low, row.high) if end is not None)
 
 
+def _of(counts: set[int]) -> str:
+    return f" (n = {next(iter(counts)):,})" if len(counts) == 1 else ""
+
+
 def value_axis(title: str, rows: Sequence[Measured], span: tuple[float, float] | None = None) -> Axis:
     """Percent where the card says so, else with the unit; at least `span`."""
     first = rows[0]
@@ -265,6 +294,10 @@ def log_axis(title: str, values: Sequence[float]) -> Axis:
     step = -(-len(ticks) // 8)
     named = tuple((tick, f"{tick:,.0f}" if tick >= 1 else f"{tick:g}") for tick in ticks[::step])
     return Axis(title=title, ticks=named, low=min(values) / 1.3, high=max(values) * 1.3, log=True)
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def largest(rows: Iterable[Measured], count: int) -> tuple[Measured, ...]:

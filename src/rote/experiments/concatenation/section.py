@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rote.experiments.concatenation.card import CARD
 from rote.page.here import Blocks, Here, section_of
-from rote.page.lines import ABLATION, LAYER, NODE, By, lines
+from rote.page.lines import ABLATION, HEAD, LAYER, By, lines
 from rote.page.shapes import curve, figure, first_order, pivot, ranked, table
 
 _MOST = 16
@@ -26,11 +26,11 @@ def blocks(here: Here) -> Blocks:
         "Total effect of each head at the last name token, and accuracy when all attention of one layer is ablated "
         "there; the layers that concatenate stand out.",
         "Ranked bars of heads, and accuracy per ablated layer.",
-        ranked("heads at the last name token", heads, NODE, value="total effect", most=_MOST),
+        ranked("heads at the last name token", heads, HEAD, value="total effect", most=_MOST),
         curve("attention ablated, layer by layer", layers, y="accuracy", x=_ABLATED),
     )
     scalar, layer = By(of="statistic", words=_SCALARS), By(of="layer", title="layer")
     yield table("Is the input of the look-up a sum over tokens?", here.rows(*_SCALARS), scalar, layer)
     yield pivot("Accuracy with one layer's attention ablated at the last name token", layers, LAYER)
-    yield table("Total effect in logits", heads, NODE, most=_MOST, what="heads")
+    yield table("Total effect in logits", heads, HEAD, most=_MOST, what="heads")
     yield first_order(here)

@@ -45,7 +45,9 @@ def blocks(here: Here) -> Blocks:
         row for statistic in ("accuracy_cls", "baseline_majority", "baseline_last") for row in _known(here, statistic)
     ]
     linear = here.view.rows("lookup_window", "additive_accuracy_held_out", relation=here.relation)
-    rows = (*known, *here.rows("effective_accuracy"), *linear)
+    rows = [*known, *here.rows("effective_accuracy"), *linear]
+    places = _BAR.places(rows)
+    rows.sort(key=lambda r: places[_BAR.value(r)])
     kinds = lines(rows, By(of=_kind, words={kind: kind for kind in _KINDS}, colors=(4, 0, 1)))
     yield figure(
         "Accuracy of the effective model beside the whole model and beside guesses that need no look-up.",

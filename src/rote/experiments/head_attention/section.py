@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rote.experiments.head_attention.card import CARD
 from rote.page.here import Blocks, Here, section_of
-from rote.page.lines import NODE, By, lines
+from rote.page.lines import HEAD, By, lines
 from rote.page.shapes import bars, figure, pivot
 
 _POSITIONS = {
@@ -19,7 +17,6 @@ _POSITIONS = {
 }
 _POSITION = By(of="position", words=_POSITIONS, colors=(4, 7, 2, 0, 1, 3))
 _ASKED = By(of=lambda r: (r.condition or "").replace(":", ": "))
-_HEAD = replace(NODE, title="head")
 _MOST = 8
 
 
@@ -31,9 +28,9 @@ def blocks(here: Here) -> Blocks:
         "Attention of the top heads from the prompt's end, by the relation that the prompt asks for." + left,
         "Stacked bars, one per head, split by kind of position.",
         *(
-            bars(name, found, _HEAD, value="share of attention", stacked=True, whiskers=False)
+            bars(name, found, HEAD, value="share of attention", stacked=True, whiskers=False)
             for name, found in asked[:_MOST]
         ),
     )
     for name, found in asked[:_MOST]:
-        yield pivot(f"Attention, {name}" if name else "Attention", found, _HEAD)
+        yield pivot(f"Attention, {name}" if name else "Attention", found, HEAD)

@@ -31,7 +31,7 @@ _SHARED = {
 }
 _TABLES = {
     "What the model knows": _KNOWLEDGE,
-    "What the tokens of a name give away without any look-up (leave-one-out)": _BASELINES,
+    "What the tokens of a name give away without any look-up, leave-one-out": _BASELINES,
     "Entities whose tokens occur in other entities": _SHARED,
 }
 _NAMES = By(of="condition", words={"all": "all names", "two_token": "two-token names"})

@@ -7,14 +7,14 @@ from dataclasses import replace
 from rote.experiments.layer_probes.card import CARD
 from rote.page.here import Blocks, Here, section_of
 from rote.page.lines import LAYER, STACK, lines
-from rote.page.shapes import curve, figure, pivot, table
+from rote.page.shapes import capital, curve, figure, pivot, table
 from rote.page.view import Measured
 
 _BEFORE = ("resid_pre", "resid_mid")  # the stream that the first layer reads, in parallel and sequential blocks
 _CURVES = (
     ("probe_accuracy", "probe", "accuracy"),
     ("probe_balanced_accuracy", "probe, classes weighing the same", "balanced accuracy"),
-    ("readout_loss_nats", "loss of the readout", "loss"),
+    ("readout_loss_nats", "readout", "loss"),
     ("layer_alone", "one layer's MLP kept", "accuracy"),
 )
 
@@ -37,4 +37,4 @@ def blocks(here: Here) -> Blocks:
     )
     yield table("Share of the rise in the first half of the window", here.rows("early_rise"), STACK)
     for title, y, drawn in found:
-        yield pivot(f"{title.capitalize()}, {y} by layer", drawn, layer)
+        yield pivot(f"{capital(title)}: {y} by layer", drawn, layer)

@@ -28,6 +28,6 @@ def blocks(here: Here) -> Blocks:
         words = statistic.replace("_", " ")
         found = [(site.name, lines(site.rows, _CONDITION)) for site in lines(here.rows(statistic), _SITE)]
         charts = (curve(site, drawn, y=words, span=(0, 1)) for site, drawn in found)
-        yield figure(caption, "Points per layer for known names, unknown names and permuted weights.", *charts)
+        yield figure(caption, "Points per layer.", *charts)
         for site, drawn in found:
             yield pivot(f"{words.capitalize()} of {site}", drawn, LAYER)

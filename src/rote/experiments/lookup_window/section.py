@@ -17,7 +17,7 @@ _SCALARS = {
 _CURVES = {
     "attention_kept_accuracy": "attention ablated from here on",
     "readout_accuracy": "readout after the layer",
-    "mlp_ablated_accuracy": "one MLP ablated",
+    "mlp_ablated_accuracy": "one MLP",
 }
 _CURVE = By(of="statistic", words=_CURVES)
 _HOW = By(of=lambda r: r.parameters.get("ablation", r.condition), words=ABLATION_WORDS)

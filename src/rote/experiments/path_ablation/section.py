@@ -44,4 +44,4 @@ def blocks(here: Here) -> Blocks:
     )
     yield pivot("Share of an MLP's importance that passes through later MLPs", shares, mlp)
     paths = lines(here.rows(*_METRICS), By(of="statistic", words=_METRICS))
-    yield pivot("Change when one path is cut", paths, _EARLIER, _LATER, STACK, ABLATION, most=30, what="by KL")
+    yield pivot("Change when one path is cut", paths, _EARLIER, _LATER, STACK, ABLATION, most=30, what="paths")

@@ -19,7 +19,7 @@ _ABLATION = By(
 
 
 def _pair(row: Measured) -> str:
-    return " and ".join(map(str, row.parameters["relations"])) + (", linked" if row.condition == "linked" else "")
+    return " and ".join(map(str, row.parameters["relations"])) + (", linked" if _KIND.value(row) == "linked" else "")
 
 
 @section_of(CARD)
