@@ -47,7 +47,7 @@ dist: install  ## sdist, the wheel made from it, and the demo from that wheel al
 	cd $$away; unset PYTHONPATH; venv/bin/rote demo --out $$away/demo; test -s demo/report.html; rm -r venv
 
 docs: install  ## documents that are generated
-	$(BIN)/python -m rote.catalog docs/experiments.md
+	$(BIN)/python -m rote.report.reference docs/experiments.md
 	$(BIN)/python docs/tables.py
 	$(BIN)/python docs/families.py
 

@@ -52,7 +52,7 @@ The same question is asked of whole transformers in [organism_capacity.md](organ
 By hand: neuron j answers for the second integer j. Its input weights from a one-hot first integer are the column
 T[·, j] of a table of −1, 0 and 1; the second integer's vector is a point on a circle, and one gate of two weights per
 neuron silences every neuron but its own. So each of the N² table weights holds one fact of three classes, log₂ 3 ≈ 1.58
-bits, beside 6N + 3 parameters of machinery (`src/rote/toys/by_hand.py`).
+bits, beside 6N + 3 parameters of machinery (`src/rote/toys/capacity/by_hand.py`).
 """
 
 

@@ -21,12 +21,13 @@ import rote
 from rote.asking import ask
 from rote.execute import Inline, Ray
 from rote.experiments import EXPERIMENTS
-from rote.experiments.known_facts.measure import tabulate
+from rote.experiments.base import Facts
+from rote.experiments.cost import Cost, Sizes
+from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.facts import build_prompts, read_facts
 from rote.lineup import CONTROLS
 from rote.model import load_model
 from rote.organisms import BUNDLED
-from rote.pipeline.estimate import _blocks, _names
 from rote.pipeline.worker import prepare
 from rote.records import RunFolder, Shard
 from rote.records.shards import encode
@@ -121,8 +122,9 @@ def of_the_facts() -> dict[str, str]:
     asking = seconds(lambda: build_prompts(table, "sport", model.tokenizer), 2)
     prompts = build_prompts(table, "sport", model.tokenizer)
     known = ask(model, prompts, settings)
-    tabulating = seconds(lambda: tabulate(prompts, known, settings, model.tokenizer), 2)
-    shard, record = Shard("known_facts", "sport"), tabulate(prompts, known, settings, model.tokenizer)
+    given, experiment = Facts(model=model, prompts=prompts, known=known, settings=settings), KnownFactsExperiment()
+    tabulating = seconds(lambda: experiment.record(given), 2)
+    shard, record = Shard("known_facts", "sport"), experiment.record(given)
     size = len(encode(shard, record, "0" * 64))
     with tempfile.TemporaryDirectory() as folder, RunFolder.open(Path(folder, "run"), {}) as run:
         writing = seconds(lambda: run.write(shard, record), 5, time.perf_counter)
@@ -136,22 +138,20 @@ def of_the_facts() -> dict[str, str]:
     }
 
 
-def counted(study: Study) -> dict[str, float]:
-    """Prompts times blocks per experiment, as `--dry-run` counts them."""
-    model: Any = SimpleNamespace(
-        n_layers=study.n_layers, n_heads=study.n_heads, mlp=lambda _: SimpleNamespace(w_out=np.empty((study.d_mlp, 0)))
+def counted(study: Study) -> dict[str, Cost]:
+    """What every experiment takes, as `--dry-run` counts it."""
+    sizes = Sizes(
+        n_facts=study.n_facts,
+        n_classes=study.n_classes,
+        n_relations=1,
+        n_layers=study.n_layers,
+        n_heads=study.n_heads,
+        n_neurons=study.d_mlp,
+        short=3 / study.n_tokens,
+        settings=rote.Settings(),
     )
-    prompts: Any = _Prompts(study)
-    return _blocks(model, prompts, rote.Settings(), 0)
-
-
-class _Prompts:
-    def __init__(self, study: Study) -> None:
-        self.study, self.classes = study, range(study.n_classes)
-        self.tokens = np.empty((0, study.n_tokens))
-
-    def __len__(self) -> int:
-        return self.study.n_facts
+    found = {e.name: e.cost(sizes) for e in EXPERIMENTS if e.card.needs_facts}
+    return {name: cost for name, cost in found.items() if cost is not None}
 
 
 def main() -> None:
@@ -162,9 +162,10 @@ def main() -> None:
     study = Study()
     each = 2 * study.block_parameters * study.n_tokens
     print(f"\ncounted: {each:.3g} operations for a prompt through a block")
-    for name, blocks in counted(study).items():
-        print(f"| {name} | {blocks:,.0f} | {blocks * each:.2g} |")
-    print(f"names through MLPs per stack: {sum(_names(study.n_facts, rote.Settings()).values()):,.0f}")
+    costs = counted(study)
+    for name, cost in costs.items():
+        print(f"| {name} | {cost.blocks:,.0f} | {cost.blocks * each:.2g} |")
+    print(f"names through MLPs per stack: {sum(cost.names for cost in costs.values()):,.0f}")
     print(f"members: {sum(c.n_members(rote.Settings()) for c in CONTROLS)}")
 
 

@@ -111,7 +111,7 @@ class InputTables:
 
 
 def stack_site(recall: Recall, start: int) -> Site:
-    """Where the stack begins: before block `start` (from 0) if blocks are parallel, after its attention if sequential."""
+    """Where the stack begins: before block `start` (from 0) if parallel, after its attention if sequential."""
     return Site("resid_pre" if recall.model.parallel else "resid_mid", start)
 
 
