@@ -160,7 +160,7 @@ class Experiment(ABC):
         return {}
 
     def task(self, tokenizer: Any) -> TaskPrompts:
-        """The prompts of an experiment that takes TASK."""
+        """The prompts of an experiment that takes TASK; NotImplementedError where its class does not make them."""
         raise NotImplementedError(f"{self.name} takes a task, and its class makes none: define task(self, tokenizer)")
 
     def cost(self, sizes: Sizes) -> Cost | None:
@@ -173,7 +173,10 @@ class Experiment(ABC):
         return Tabulator(card=self.card, stack=stack, relation=relation, seed=settings.seed, keep=most)
 
     def record(self, given: Study | Facts | Reading | Task) -> Record:
-        """What it yields for one relation, or once; all its statistics absent where it does not apply."""
+        """What it yields for one relation, or once; all its statistics absent where it does not apply (NotApplicable).
+
+        Any other error of `measure` is the caller's.
+        """
         relation = getattr(given, "relation", None)
         out = self.tabulator("model", relation, given.settings, keep=True)
         population = getattr(given, "population", None)
@@ -208,7 +211,10 @@ class StackExperiment(Experiment):
             out.take(into)
 
     def __call__(self, stack: Stack, settings: Settings | None = None) -> Record:
-        """The experiment on one stack: the effective model, a control, or any that is built by hand."""
+        """The experiment on one stack: the effective model, a control, or any that is built by hand.
+
+        Unlike `record`, it lets NotApplicable out.
+        """
         settings = settings or Settings()
         out = self.tabulator(stack.name, next(iter(stack.readouts)), settings)
         self.on_stack(stack, settings, out)

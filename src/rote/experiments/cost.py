@@ -56,7 +56,7 @@ class Sizes:
 
     @property
     def draws(self) -> int:
-        """Passes of both kinds of ablation."""
+        """Passes of both kinds of ablation: one of the mean, the others resampled."""
         return 1 + self.settings.n_resamples_ablation
 
     @property
@@ -66,7 +66,7 @@ class Sizes:
 
     @property
     def read(self) -> int:
-        """The layer whose heads read the answer."""
+        """The layer, counted from 0, whose heads read the answer."""
         return max(2 * self.n_layers // 3, 1)
 
     @property

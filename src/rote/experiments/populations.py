@@ -14,7 +14,7 @@ from rote.statistics import PigeonholeBootstrap, rng, stratified_sample
 def bootstrap(
     first: np.ndarray, last: np.ndarray, settings: Settings, item: str, *, one_token_names: bool = True
 ) -> PigeonholeBootstrap:
-    """Resamples over name tokens; the same for the same names and item."""
+    """Resamples over name tokens; the same for the same names and item. ValueError for no names at all."""
     return PigeonholeBootstrap(
         first,
         last,

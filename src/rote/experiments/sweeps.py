@@ -44,7 +44,7 @@ def samples(
 
 
 def correlation(exact: Float[np.ndarray, "..."], first: Float[np.ndarray, "..."]) -> float | None:
-    """Pearson correlation over all cases that have an effect; None where one side does not vary."""
+    """Pearson correlation (−1 to 1) over all cases that have an effect; None where one side does not vary."""
     defined = np.isfinite(exact) & np.isfinite(first)
     if not defined.any():
         return None

@@ -31,7 +31,7 @@ class Population:
 
 @dataclass(kw_only=True, eq=False)
 class Tabulator:
-    """Collects rows of one card on one stack; refuses a statistic or condition that the card lacks.
+    """Collects rows of one card on one stack; ExperimentError for a statistic or condition that the card lacks.
 
     Values of the population are reported as means with intervals; of a population of facts, the value of each of at
     most `keep` facts stays beside the mean, in float32. The runner hands one in; `over` gives one that writes into the
@@ -89,7 +89,7 @@ class Tabulator:
         self.means([statistic], np.asarray(values)[:, None], [key])
 
     def means(self, statistics: list[str], values: Float[np.ndarray, "obs column"], keys: list[dict[str, Any]]) -> None:
-        """Many means at once, one column each."""
+        """Many means at once, one column each; absent, with the reason, where no observation counts."""
         if not keys:  # a head of layer 0 has no node before it
             return
         where = keys[0].pop("where", self.where)
@@ -105,11 +105,11 @@ class Tabulator:
         self._keep(statistics, values, where, keys)
 
     def estimate(self, statistic: str, estimate: Estimate, **key: Any) -> None:
-        """An estimate made from the population's resamples."""
+        """An estimate made from the population's resamples, in the unit of its StatisticCard."""
         self.rows.append(Row(**estimate.fields, **self._identity(statistic, key)))
 
     def value(self, statistic: str, value: float, n: int | None = None, **key: Any) -> None:
-        """A value without an interval."""
+        """A value without an interval, in the unit of its StatisticCard."""
         self.rows.append(Row(value=value, n=n, **self._identity(statistic, key)))
 
     def absent(self, statistic: str, reason: str, **key: Any) -> None:

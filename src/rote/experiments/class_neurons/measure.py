@@ -65,7 +65,8 @@ class ClassNeurons(StackExperiment):
     `in_sample`, `in_sample_permuted`: on the half it was chosen on. P-values are one-sided Mann–Whitney tests on the
     report half (normal approximation), Benjamini–Hochberg adjusted over the classes. Mean ablation uses the mean over
     the reported entities. Without `name_neurons` the rows of a class do not say which neuron it is: every member of a
-    control finds another one. Source: Fact Finding, post 3 (individual neurons).
+    control finds another one. NotApplicable where no class has two entities in each half. Source: Fact Finding, post 3
+    (individual neurons).
     """
 
     card = CARD
@@ -274,6 +275,7 @@ class _Tabulation:
 
 def _scaled_sd(values: np.ndarray, effect: float) -> Callable[[np.ndarray], np.ndarray]:
     """effect × the weighted standard deviation."""
+    # about the plain mean: a difference of squares far from 0 would lose the variance's digits
     centred = values - values.mean()
 
     def statistic(weights: np.ndarray) -> np.ndarray:

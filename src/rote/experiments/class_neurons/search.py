@@ -59,7 +59,7 @@ def sampled_halves(
 def searched_classes(
     cls: Int[np.ndarray, " entity"], selection: Bool[np.ndarray, " entity"], n_classes: int
 ) -> tuple[Int[np.ndarray, " searched"], dict[int, str]]:
-    """The classes with enough entities in both halves, and why the others are left out."""
+    """The classes with enough entities in both halves, and why the others are left out; NotApplicable for none."""
     found, reasons = [], {}
     for c in range(n_classes):
         counts = [int((cls[half] == c).sum()) for half in (selection, ~selection)]
@@ -100,6 +100,7 @@ def search(
         first = aucs_of_ranks(ranks[0], drawn[0])
         best = first.argmax(axis=0)
         permuted[0, k] = first[best, np.arange(len(classes))]
+        # of every best neuron for every class, that of each class for its own
         permuted[1, k] = np.diag(aucs_of_ranks(ranks[1][best], drawn[1]))
     return Best(
         neuron=neuron,

@@ -34,6 +34,7 @@ def input_direction(layer: StackLayer, neuron: int) -> Float[Tensor, " d_model"]
 
 def output_direction(layer: StackLayer, neuron: int) -> Float[Tensor, " d_model"]:
     """What the neuron writes into the residual stream, up to the scale of a norm behind the MLP. float64."""
+    # a norm's bias is the same for every activation, so no part of this neuron's
     written = layer.mlp.w_out[neuron].double()
     if layer.out_norm is None:
         return written
@@ -54,7 +55,7 @@ def directions(layer: StackLayer, neuron: int, readout: Readout, cls: int) -> Fl
 
 
 def cosines(layer: StackLayer, neuron: int, readout: Readout, cls: int) -> dict[str, float | None]:
-    """Cosine of the input direction with each of the three; None where one of both has no length."""
+    """Cosine (−1 to 1) of the input direction with each of the three; None where one of both has no length."""
     reads, values = input_direction(layer, neuron), {}
     for name, direction in zip(DIRECTIONS, directions(layer, neuron, readout, cls), strict=True):
         length = float(reads.norm() * direction.norm())
@@ -78,6 +79,7 @@ def without_directions(
     def pre(weight: Tensor, bias: Tensor | None) -> Tensor:
         v = _folded(layer, weight[:, neuron])
         left = v - basis.T @ (basis @ v)
+        # an activation that is constant has an AUC of exactly ½; one of rounding would have any
         left = torch.zeros_like(v) if float(left.norm()) <= VANISHED * float(v.norm()) else left
         shift = 0.0 if bias is None else float(bias[neuron])
         if layer.norm is not None and layer.norm.bias is not None:

@@ -30,7 +30,10 @@ from rote.model import Edit
 
 
 class ConcatenationExperiment(Experiment):
-    """Total effects, ablated and frozen attention, and how additive the stack's input is in the two names."""
+    """Total effects, ablated and frozen attention, and how additive the stack's input is in the two names.
+
+    What does not apply (no window, too few two-token names, …) is absent by itself; the rest is measured.
+    """
 
     card = CARD
 

@@ -14,7 +14,10 @@ from rote.statistics import rng
 
 
 class EffectiveModelExperiment(Experiment):
-    """Accuracy, loss and agreement of the effective model on entities that no choice was made on."""
+    """Accuracy, loss (nats) and agreement of the effective model on entities that no choice was made on.
+
+    NotApplicable where there is no window.
+    """
 
     card = CARD
 

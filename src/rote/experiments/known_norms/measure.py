@@ -27,8 +27,9 @@ class KnownNorms(StackExperiment):
     """AUC and effect size d of ‖MLP output‖, known against unknown names; raw and adjusted.
 
     Unknown names, at most `n_unknown`, are the product of the reported entities' first and last names without any name
-    of the table; `adjusted` subtracts first-token and last-token fixed effects of the norm. Source: Fact Finding,
-    post 3.
+    of the table; `adjusted` subtracts first-token and last-token fixed effects of the norm. NotApplicable
+    where all combinations are names of the table, MeasurementError where the fixed effects do not converge. Source: Fact
+    Finding, post 3.
     """
 
     card = CARD
@@ -61,7 +62,10 @@ class KnownNorms(StackExperiment):
 
 
 def names(stack: Stack, n_unknown: int, seed: int) -> tuple[np.ndarray, np.ndarray, Bool[np.ndarray, " name"]]:
-    """(first, last, known): the stack's entities and n_unknown random unknown names of the same tokens."""
+    """(first, last, known): the stack's entities and n_unknown random unknown names of the same tokens.
+
+    NotApplicable where there is no unknown one.
+    """
     entities = stack.entities
     firsts, lasts = np.unique(entities.first), np.unique(entities.last)
     own = list(zip(entities.first.tolist(), entities.last.tolist(), strict=True))

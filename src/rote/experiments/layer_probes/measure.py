@@ -34,7 +34,8 @@ class LayerProbes(StackExperiment):
     Accuracy = right test predictions / test predictions over the splits, inputs standardised on all sampled entities;
     early_rise = (p_mid − p_0)/(p_end − p_0) with p_mid interpolated at half the depth; layer_alone `least` = the lowest
     accuracy over the layers, found anew in every resample. `n_probe_seeds` splits, `test_share` of the entities in each
-    test. Source: Fact Finding, post 3.
+    test. NotApplicable where the entities are all of one class, MeasurementError where a probe does not converge. Source:
+    Fact Finding, post 3.
     """
 
     card = CARD
@@ -150,6 +151,7 @@ def _early_rise(out: Tabulator, counts: Sequence[tuple[np.ndarray, np.ndarray]])
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         p = [ratio(weights @ right, weights @ tested) for right, tested in counts]
+        # NaN, and so dropped, in a resample in which nothing rises: a share of a fall would have the wrong sign
         return ratio((p[low] + p[high]) / 2 - p[0], np.maximum(p[-1] - p[0], 0))
 
     return out.bootstrap.interval(statistic)

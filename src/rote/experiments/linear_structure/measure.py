@@ -39,7 +39,7 @@ class LinearStructure(StackExperiment):
     other. interaction_share = √(Σσ²_interaction / Σσ²_total), per layer and summed over the layers, over the product
     of the entities whose names fit product_names × product_names; its interval resamples first and last names with
     the main effects held as they are (a cell weighs the product of its two counts). `conditions` are those measured,
-    of CONDITIONS; at most `n_pairs` pairs, and `n_pair_draws` draws of unknown names for each. Source: Fact Finding,
+    of CONDITIONS; at most `n_pairs` pairs, and `n_pair_draws` draws of unknown names for each; InputError for others. Source: Fact Finding,
     post 3 (known names break linear structure).
     """
 

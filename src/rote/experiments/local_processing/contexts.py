@@ -37,7 +37,10 @@ class Contexts:
         return self.places.numel()
 
     def full(self) -> Float[Tensor, "token layer d_model"]:
-        """The residual stream after every block at every place, the whole string before it; each string runs once."""
+        """The residual stream after every block at every place, the whole string before it; each string runs once.
+
+        Raises what `Model.run` does: NonFinite, and NotApplicable for positions that a family does not take.
+        """
         before = 0 if self.bos is None else 1
         parts = []
         for rows in torch.split(torch.arange(len(self.strings)), self._rows(self.strings.shape[1] + before)):
@@ -51,6 +54,7 @@ class Contexts:
         """(tokens, the residual stream there) in batches, with contexts of `length` tokens, or the whole one if less.
 
         With `kept`, bos stands at 0 and every other token where it stood in the string; else they are moved up to bos.
+        NotApplicable where the family takes no positions.
         """
         before = 0 if self.bos is None else 1
         string = torch.arange(len(self.places))[:, None].expand_as(self.places).flatten()
@@ -82,13 +86,13 @@ class Contexts:
 
 
 def cosines(contexts: Contexts, lengths: tuple[int, ...], *, kept: bool) -> Float[Tensor, "token layer length"]:
-    """cos(truncated − mean, full − mean) per token, block and length; the mean is that of the full ones, per block.
+    """cos(truncated − mean, full − mean), −1 to 1, per token, block and length; the mean is the full ones', per block.
 
     NaN where one of the two is the mean itself.
     """
     full = contexts.full()
     mean = full.mean(0)
-    full -= mean
+    full -= mean  # in place: every token in every layer is by far the largest thing held
     found = torch.empty(contexts.n_tokens, contexts.model.n_layers, len(lengths), dtype=full.dtype)
     for column, length in enumerate(lengths):
         for batch, residual in contexts.truncated(length, kept=kept):

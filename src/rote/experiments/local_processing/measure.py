@@ -33,7 +33,8 @@ class LocalProcessing(Experiment):
     """Cosine between the residual stream with full context and with the last few tokens, both minus the mean.
 
     Strings are cut by `cut_strings`; the places looked at are drawn from those whose full context is longer than
-    every truncated one, so that all lengths speak of the same tokens. Source: Fact Finding, post 5.
+    every truncated one, so that all lengths speak of the same tokens. NotApplicable without a text, and with
+    positions "kept" where a family's tokens cannot be told where they stand. Source: Fact Finding, post 5.
 
     Attributes:
         n_strings, n_tokens: random strings of the text, and tokens looked at in each.

@@ -34,7 +34,10 @@ Metrics = dict[str, Float[np.ndarray, " fact"]]  # per fact; kl_nats is 0 in the
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ablated:
-    """Metrics with paths (i, j) ablated, with all paths of i ablated, and with MLP i removed altogether."""
+    """Metrics with paths (i, j) ablated, with all paths of i ablated, and with MLP i removed altogether.
+
+    i and j count the window's layers from 0; losses and divergences are in nats, accuracies 0 or 1 per fact.
+    """
 
     clean: Metrics
     path: Callable[[int, Sequence[int]], Metrics]
@@ -49,7 +52,8 @@ class PathAblation(StackExperiment):
     main effects over the product, which removes only what it computes jointly. path_share = KL(all its paths) /
     KL(removed), per layer and for all layers but the last: Σ_i KL(all paths of i) / Σ_i KL(removed i). On a stack the
     additive ablation is measured on the entities whose names fit a product of product_names × product_names, and the
-    product is that of their names. `ablations` are those measured on a stack. Source: Fact Finding, post 3.
+    product is that of their names. `ablations` are those measured on a stack. KLs are in nats. NotApplicable on the
+    model where there is no window. Source: Fact Finding, post 3.
     """
 
     card = CARD

@@ -41,7 +41,7 @@ class SharedNeurons(StackExperiment):
     studied relation (on the model `n_model_resamples`, one after the other, since there every draw is a forward pass
     for each neuron and fact). With `first_order` (by default as `Settings.sweeps` says), effects are slope × change;
     `first_order_correlation` sets those of the mean ablation beside exact ones, on `n_checked` random neurons and on
-    as many with the largest first-order effects.
+    as many with the largest first-order effects. NotApplicable where fewer than two entities have four known relations.
     Source: Fact Finding, posts 1 and 3 (are neurons shared between the facts of an athlete?).
     """
 

@@ -46,8 +46,8 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int, first_orde
     that the effective model reads. The values put in are those of the same relation's prompts: the mean over the
     candidates; or for each draw and neuron that of a random one of `pool` candidates of another class of the studied
     relation, the same one for every fact of an entity. `first_order`: slope × change instead of a pass per neuron;
-    by default as the settings say. NotApplicable where there is no window, or fewer than two entities with four such
-    facts.
+    by default as the settings say. Effects are in nats. NotApplicable where there is no window, or fewer than two
+    entities with four such facts; NonFinite as in `Model.run`.
     """
     stack, settings, relation = study.stack, study.settings, study.recall.relation
     templates = {relation: study.recall.prompts, **{p.asked.name: p for p in study.asked_otherwise}}
