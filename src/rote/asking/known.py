@@ -25,7 +25,10 @@ class KnownFacts:
 
 
 def ask(model: Model, prompts: RelationPrompts, settings: Settings) -> KnownFacts:
-    """Put every fact's prompt to the model; known means p(first token of the answer) > known_probability."""
+    """Put every fact's prompt to the model; known means p(first token of the answer) > known_probability.
+
+    NonFinite, a MeasurementError, names the prompt whose activations are not finite.
+    """
     asked = PromptSet.of(model, prompts, settings.batch_size)
     scores = asked.forward().scores
     log_prob = scores.answer_log_prob.cpu().double().numpy()

@@ -51,7 +51,7 @@ class Forward:
 
     scores: Scores
     values: dict[Site, Tensor]
-    log_probs: Float[Tensor, "fact vocab"] | None = None
+    log_probs: Float[Tensor, "fact vocab"] | None = None  # nats
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,7 +109,10 @@ class PromptSet:
         return int(self.tokens.shape[0])
 
     def over(self, work: Callable[[Tensor], T]) -> Iterator[T]:
-        """`work` on the rows of one batch after the other; batches are halved where memory runs out."""
+        """`work` on the rows of one batch after the other; batches are halved where memory runs out.
+
+        MeasurementError where a single row does not fit.
+        """
         return self.rows_at_once.over(len(self), lambda rows: work(torch.arange(rows.start, rows.stop)))
 
     @cached_property
@@ -118,7 +121,7 @@ class PromptSet:
 
     def recording(self, rows: Int[Tensor, " row"]) -> Recording:
         """The clean forward pass of one batch, kept where those of all batches fit the budget."""
-        key = int(rows[0]), len(rows)
+        key = int(rows[0]), len(rows)  # batches are ranges; after a halving the shorter ones have keys of their own
         found = self.kept.get(self, key)
         if found is not None:
             return found
@@ -136,7 +139,9 @@ class PromptSet:
     ) -> Forward:
         """Run every prompt with edits whose rows are the facts; only what an edit can change runs again.
 
-        That is the blocks from the lowest edited one on, and the positions from the first edited one on.
+        That is the blocks from the lowest edited one on, and the positions from the first edited one on. InputError for
+        a site that the model has not, NonFinite with the prompt that it stands in, MeasurementError where one prompt
+        does not fit into memory.
         """
         return self._forward(lambda rows, reads: self._run(rows, reads, edits), read, keep_log_probs)
 
@@ -149,7 +154,7 @@ class PromptSet:
         *,
         keep_log_probs: bool = False,
     ) -> Forward:
-        """The same with `shift` added to the residual stream after a block, of which then nothing runs again."""
+        """The same with `shift` added to the residual stream after a block (from 0), of which nothing runs again."""
 
         def run(rows: Tensor, reads: Sequence[Read]) -> Activations:
             there, where = shift[rows.to(shift.device)], position[rows]
@@ -160,7 +165,10 @@ class PromptSet:
     def slopes(
         self, sites: Sequence[Site], objective: RowObjective, position: Int[Tensor, " fact"]
     ) -> dict[Site, Slope]:
-        """∂ objective / ∂ site at a position, for every fact; `objective(class logits at end, facts)` per fact."""
+        """∂ objective / ∂ site at a position, for every fact; `objective(class logits at end, facts)` per fact.
+
+        InputError for sites outside the blocks and for resid_mid, as `rote.model.slopes` says.
+        """
 
         def of(rows: Tensor) -> dict[Site, Slope]:
             def of_logits(logits: Tensor) -> Tensor:
@@ -204,7 +212,10 @@ class PromptSet:
         )
 
     def read(self, read: Sequence[Read], edits: Sequence[Edit] = ()) -> dict[Site, Tensor]:
-        """Only what is read, at least in float32, without logits: the pass stops after the last block that is read."""
+        """Only what is read, at least in float32, without logits: the pass stops after the last block that is read.
+
+        Raises what `forward` does.
+        """
 
         def values(rows: Tensor) -> dict[Site, Tensor]:
             acts = self._run(rows, _take(read, rows), edits)
@@ -245,6 +256,7 @@ class PromptSet:
 
     def _score(self, logits: Float[Tensor, "row vocab"], rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits = wide(logits)
+        # not by log_softmax, which is as large as the logits, where one entry of each row is wanted
         right = logits.gather(1, self.answers[rows][:, None])
         log_prob = right[:, 0] - logits.logsumexp(-1)
         rank = (logits > right).sum(-1) + 1
@@ -264,4 +276,5 @@ def _take(read: Sequence[Read], rows: Tensor) -> list[Read]:
 
 
 def tensor(x: np.ndarray) -> Tensor:
+    """A tensor on the CPU that shares the array's memory."""
     return torch.as_tensor(np.asarray(x))

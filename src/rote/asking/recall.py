@@ -84,7 +84,7 @@ class Recall:
         """For each fact, random facts of another class in its own half: the sources of every resample ablation.
 
         Within halves, so that no choice sees a fact of the report half; in the order of the names, so that the
-        order of the table decides nothing.
+        order of the table decides nothing. ValueError where a half holds one class only.
         """
         draws, names = self.settings.n_resamples_ablation, np.argsort(self.names, kind="stable")
         picked = np.zeros((draws, len(self)), dtype=int)
@@ -142,20 +142,23 @@ class Recall:
     def at_subject(
         self, name: str, layers: range | tuple[int, ...], *, name_only: bool = False
     ) -> dict[int, Float[Tensor, "fact d_model"]]:
-        """A residual-stream site of several layers at subject_last, in clean runs."""
+        """A residual-stream site of several layers (from 0) at subject_last, in clean runs."""
         prompts = self.name_only if name_only else self.full
         reads = [Read(site=Site(name, layer), position=prompts.subject_last) for layer in layers]
         values = prompts.read(reads) if reads else {}
         return {site.layer: value for site, value in values.items() if site.layer is not None}
 
     def difference_from(self, other: Int[Tensor, " fact"]) -> RowObjective:
-        """logit[clean class] − logit[other fact's class], as a function of class logits of some facts."""
+        """logit[clean class] − logit[other fact's class], in logits, as a function of class logits of some facts."""
         cls = torch.as_tensor(self.cls)
         return lambda logits, rows: class_difference(logits, cls[rows], cls[other][rows])
 
     # -------------------------------------------------------------- ablations
     def ablated_values(self, clean: Float[Tensor, "fact ..."], how: str) -> list[Float[Tensor, "fact ..."]]:
-        """What replaces a value: its mean over the facts, or each draw from facts of another class."""
+        """What replaces a value: its mean over the facts (one draw), or each draw from facts of another class.
+
+        `how` is one of ABLATIONS. The mean takes in every known fact, of either half: it knows no class.
+        """
         if how == "mean":
             return [clean.mean(0, keepdim=True).expand_as(clean)]
         return [clean[draw.to(clean.device)] for draw in self.others]
@@ -179,6 +182,6 @@ class Recall:
 
 
 def class_difference(logits: Float[Tensor, "fact cls"], cls: Tensor, other: Tensor) -> Float[Tensor, " fact"]:
-    """logit[clean class] − logit[other class], per fact."""
+    """logit[clean class] − logit[other class], in logits, per fact."""
     rows = torch.arange(len(logits), device=logits.device)
     return logits[rows, cls.to(logits.device)] - logits[rows, other.to(logits.device)]

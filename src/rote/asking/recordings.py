@@ -15,7 +15,7 @@ CARD_SHARE = 0.5  # of the memory that is free on a card once the model is there
 
 
 def budget(device: torch.device) -> int:
-    """What the recordings of a process may take: 4 GiB, on a card half of its free memory where that is more."""
+    """What a process's recordings may take, in bytes: 4 GiB, on a card half of its free memory where that is more."""
     free = free_bytes(device) if device.type != "cpu" else None
     return max(BUDGET_BYTES, int(CARD_SHARE * (free or 0)))
 
@@ -37,6 +37,7 @@ class Kept:
 
     @property
     def n_bytes(self) -> int:
+        """What is kept now, in bytes."""
         return sum(size for owned in self._owners.values() for _, size in owned.values())
 
     def get(self, owner: Hashable, key: Hashable) -> Recording | None:
@@ -45,6 +46,7 @@ class Kept:
         return recording
 
     def put(self, owner: Hashable, key: Hashable, recording: Recording, n_bytes: int) -> None:
+        """Keep a recording of so many bytes; whoever was asked longest ago makes room."""
         self._asked_now(owner)[key] = recording, n_bytes
         while self.n_bytes > self.budget_bytes and len(self._owners) > 1:
             del self._owners[next(iter(self._owners))]
