@@ -27,9 +27,9 @@ class KnownNorms(StackExperiment):
     """AUC and effect size d of ‖MLP output‖, known against unknown names; raw and adjusted.
 
     Unknown names, at most `n_unknown`, are the product of the reported entities' first and last names without any name
-    of the table; `adjusted` subtracts first-token and last-token fixed effects of the norm. NotApplicable
-    where all combinations are names of the table, MeasurementError where the fixed effects do not converge. Source: Fact
-    Finding, post 3.
+    of the table; `adjusted` subtracts first-token and last-token fixed effects of the norm. NotApplicable where all
+    combinations are names of the table, MeasurementError where the fixed effects do not converge. Source: Fact Finding,
+    post 3.
     """
 
     card = CARD

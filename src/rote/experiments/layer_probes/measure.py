@@ -34,8 +34,8 @@ class LayerProbes(StackExperiment):
     Accuracy = right test predictions / test predictions over the splits, inputs standardised on all sampled entities;
     early_rise = (p_mid − p_0)/(p_end − p_0) with p_mid interpolated at half the depth; layer_alone `least` = the lowest
     accuracy over the layers, found anew in every resample. `n_probe_seeds` splits, `test_share` of the entities in each
-    test. NotApplicable where the entities are all of one class, MeasurementError where a probe does not converge. Source:
-    Fact Finding, post 3.
+    test. NotApplicable where the entities are all of one class, MeasurementError where a probe does not converge.
+    Source: Fact Finding, post 3.
     """
 
     card = CARD
