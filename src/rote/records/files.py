@@ -39,7 +39,8 @@ def file_name(name: str) -> str:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace a file as one step: a reader sees the old bytes or the new, at any moment and after any crash.
 
-    Written to a temporary name in the same folder, synced, renamed, and the folder synced.
+    Written to a temporary name in the same folder, synced, renamed, and the folder synced. OSError where the disk
+    fails; the old file is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -49,6 +50,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        # after the sync: a rename may reach the disk before the bytes that it names
         os.replace(temporary, path)  # noqa: PTH105 (the three steps stand side by side)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -58,7 +60,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def write_all(descriptor: int, content: bytes) -> None:
-    """Write all bytes; the system may take them in pieces."""
+    """Write all bytes, which the system may take in pieces; OSError where it takes no more."""
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
@@ -161,7 +163,10 @@ def _pandas_type(column: pa.ChunkedArray, gaps: bool = False) -> str:
 
 
 def read_frame(source: Path | bytes) -> pd.DataFrame:
-    """A parquet file of this module as a DataFrame: text as str or None, integers with gaps as Int64."""
+    """A parquet file of this module as a DataFrame: text as str or None, integers with gaps as Int64.
+
+    Raises OSError, ValueError or pyarrow's own errors where it is damaged.
+    """
     opened = io.BytesIO(source) if isinstance(source, bytes) else source
     return table_frame(pq.read_table(opened, page_checksum_verification=True))
 

@@ -110,7 +110,10 @@ class RunFolder:
             raise RunError(f"{path} cannot be used as a run folder: {error}. Choose another folder.") from error
 
     def close(self) -> None:
-        """End writing and release the lock; the run can still be read, judged and reported."""
+        """End writing and release the lock; the run can still be read, judged and reported.
+
+        The lock is released even where StorageError says that the last write failed.
+        """
         if self.writable:
             try:
                 self._write_timings()
@@ -137,7 +140,7 @@ class RunFolder:
 
     @classmethod
     def read_only(cls, folder: str | Path) -> RunFolder:
-        """A run folder to judge and report: nothing that was measured can be written."""
+        """A run folder to judge and report: nothing that was measured can be written. RunError where it is none."""
         path = Path(folder)
         found = read_study(path) if path.is_dir() else None
         if found is None:
@@ -179,7 +182,10 @@ class RunFolder:
             return None
 
     def write(self, shard: Shard, record: Record) -> None:
-        """Store what a shard yielded, as one step that a crash cannot halve."""
+        """Store what a shard yielded, as one step that a crash cannot halve.
+
+        Raises StorageError where the disk does not take it, RunError where this object holds no lock.
+        """
         self._must_be_writable()
         path = self.path / shard.relative_path
         content = shard_files.encode(shard, record, self.fingerprint)
@@ -200,7 +206,7 @@ class RunFolder:
             ) from None
 
     def recorded(self, experiment: str) -> Iterator[tuple[Shard, Record]]:
-        """Every record of an experiment that is there and whole, in the order of their file names."""
+        """Every record of an experiment that is there, whole and of this study, in the order of their file names."""
         place = self.path / "records" / file_name(experiment) / "shards"
         for path in sorted(place.glob("*.shard")):
             content = path.read_bytes()
@@ -218,7 +224,7 @@ class RunFolder:
         """Make summary, absent values and tables from the shards, one after another in the given order.
 
         Equal shards give equal bytes, whatever the order in which they were computed. Raises RunError where
-        shards are missing, ValueError where two shards have a value for one key.
+        shards are missing, ValueError where two shards have a value for one key, StorageError where the disk fails.
         """
         self._must_be_writable()
         shards = list(order)
@@ -253,12 +259,12 @@ class RunFolder:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """One row per value, in the public format (version 1)."""
+        """One row per value, in the public format (version 1). RunError where the run is not finished, or damaged."""
         return self._read_rows("summary")
 
     @property
     def absent(self) -> pd.DataFrame:
-        """One row per value that cannot be computed, with its reason."""
+        """One row per value that cannot be computed, with its reason. RunError as for `summary`."""
         return self._read_rows("absent")
 
     def _read_rows(self, name: str) -> pd.DataFrame:
@@ -276,7 +282,7 @@ class RunFolder:
     def table(self, experiment: str, name: str | None = None) -> pd.DataFrame:
         """A long table of an experiment; `name` may be left out where there is one only, `left_out` not counted.
 
-        Raises InputError with the tables that there are.
+        Raises InputError with the tables that there are, RunError where the file is damaged.
         """
         names = [table for folder, table in self.tables() if folder == file_name(experiment)]
         main = [table for table in names if table != "left_out"]
@@ -293,7 +299,7 @@ class RunFolder:
     # outside the compared tables
 
     def add_timing(self, shard: Shard, seconds: float) -> None:
-        """Note how long a shard took."""
+        """Note how many seconds a shard took. StorageError where the disk does not take it."""
         self._must_be_writable()
         taken = {"experiment": shard.experiment, "item": shard.item, "seconds": round(seconds, 6)}
         self._new_timings.append(taken)
@@ -324,7 +330,11 @@ class RunFolder:
             return []
 
     def write_derived(self, name: str, text: str) -> Path:
-        """Write `outcomes.json`, `report.html` or `pages/ANY.html`: from the tables, so also in a read-only run."""
+        """Write `outcomes.json`, `report.html` or `pages/ANY.html`: from the tables, so also in a read-only run.
+
+        Raises ValueError for another name, RunError where the run is being written or holds another study than when it
+        was opened, StorageError where the disk fails.
+        """
         page = name.startswith(PAGES) and name.endswith(".html")
         if name not in DERIVED and not page:
             raise ValueError(

@@ -33,7 +33,10 @@ def refuse_foreign(path: Path, wanted: Mapping[str, Any]) -> None:
 
 
 def begin(path: Path, wanted: Mapping[str, Any], *, fresh: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Leave study.json as wanted, under the lock; returns what was discarded for it, and what was amiss."""
+    """Leave study.json as wanted, under the lock; returns what was discarded for it, and what was amiss.
+
+    RunError where another study is there and not to be discarded.
+    """
     discarded: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     try:

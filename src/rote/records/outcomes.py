@@ -32,7 +32,7 @@ class PositionFields(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where one stack stands on a statistic: its value and interval; without an interval it is the point."""
+    """Where one stack stands on a statistic: value and interval, in its unit; without an interval it is the point."""
 
     name: str
     value: float
@@ -42,6 +42,7 @@ class Position:
 
     @property
     def ends(self) -> tuple[float, float]:
+        """The interval; the value twice where there is none."""
         return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
 
     def meets(self, other: Position) -> bool:

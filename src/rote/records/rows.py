@@ -49,7 +49,7 @@ def canonical_json(value: object) -> str:
 
 
 def plain(value: object, where: str = "value") -> Any:
-    """A value made of dicts, lists, text, numbers, booleans, None; `where` names the place in errors."""
+    """A value made of dicts, lists, text, numbers, booleans, None; raises as `canonical_json` does, naming `where`."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -205,7 +205,7 @@ class Row(_Key):
 
 @dataclass(frozen=True, kw_only=True)
 class Absent(_Key):
-    """A value that cannot be computed, and why ("names have one token")."""
+    """A value that cannot be computed, and why ("names have one token"). Raises TypeError and ValueError as `Row`."""
 
     reason: str
 
@@ -216,7 +216,10 @@ class Absent(_Key):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Observations:
-    """The values behind means: one row per fact, one column per mean; `keys` say what each column is the value of."""
+    """The values behind means: one row per fact, one column per mean; `keys` say what each column is the value of.
+
+    Raises ValueError where these do not fit together.
+    """
 
     entities: tuple[str, ...]
     keys: tuple[Mapping[str, Any], ...]
@@ -299,10 +302,12 @@ def row_dict(row: Row | Absent) -> dict[str, Any]:
 
 
 def row_from_dict(values: Mapping[str, Any]) -> Row:
+    """The row of a mapping such as `row_dict` makes; KeyError where a field is missing, else as `Row`."""
     return Row(**{spec.name: values[spec.name] for spec in dataclasses.fields(Row)})
 
 
 def absent_from_dict(values: Mapping[str, Any]) -> Absent:
+    """The absent value of a mapping such as `row_dict` makes; KeyError where a field is missing, else as `Absent`."""
     return Absent(**{spec.name: values[spec.name] for spec in dataclasses.fields(Absent)})
 
 

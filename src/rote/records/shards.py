@@ -44,7 +44,7 @@ class StaleShard(Exception):
 
 
 def encode(shard: Shard, record: Record, fingerprint: str) -> bytes:
-    """A record as the bytes of its file; equal content gives equal bytes."""
+    """A record as the bytes of its file; equal content gives equal bytes. Raises as `canonical_json` does."""
     blobs = {name: parquet_bytes(frame_table(frame)) for name, frame in record.tables.items()}
     arrays = {name: _npy(array) for name, array in record.arrays.items()}
     values = [_npy(observed.values) for observed in record.observations]
