@@ -49,6 +49,8 @@ class Settings:
         batch_size: prompts per forward pass at most; part of the batch plan, so of the fingerprint.
         sweeps: how the effects of all neurons, heads and edges are taken: `exact`, `first_order` (slope × change), or
             `auto`, exact where the cost allows it; first order always reports its agreement with exact values.
+
+    Shares, probabilities and accuracies are fractions. Raises SettingsError with every setting that is out of range.
     """
 
     known_probability: float = 0.5
@@ -99,7 +101,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from a mapping; unknown names are refused, with those that exist and with values out of range."""
+        """Settings from a mapping; SettingsError for unknown names, with those that exist, and values out of range."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         problems = []
@@ -121,7 +123,7 @@ class Settings:
 
     @classmethod
     def read(cls, path: str | Path) -> Settings:
-        """Settings from a JSON file that holds one object."""
+        """Settings from a JSON file that holds one object; SettingsError where it cannot be read, and as `of` says."""
         try:
             values = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_object)
         except (OSError, ValueError, RecursionError) as error:

@@ -78,6 +78,8 @@ class FactTable:
         facts: in the source's order.
         left_out: rows of the source that are no usable fact, with reasons; not part of `hash`.
         fiction: entities that the source marks as invented; not part of `hash`.
+
+    Raises `FactsError` where facts and relations do not fit together.
     """
 
     name: str
@@ -122,7 +124,7 @@ class FactTable:
         raise FactsError(unknown_relation(name, [r.name for r in self.relations], self.name))
 
     def of(self, relation: str) -> tuple[Fact, ...]:
-        """The facts of one relation, in the table's order."""
+        """The facts of one relation, in the table's order; `FactsError` where it is none of the table's."""
         name = self.relation(relation).name
         return tuple(fact for fact in self.facts if fact.relation == name)
 

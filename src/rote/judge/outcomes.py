@@ -38,7 +38,7 @@ def verdicts(
     its matched members, interval: for a new member). controls: one row per relation and control, with `relation,
     control, matched, exempt, reason`; empty where the run has no line-up. With `certified_only`, a cell that
     `certified` (by default: this version's certification.json) does not vouch for is `not decisive`; calibration
-    itself judges without.
+    itself judges without. Raises RunError where a stack has several rows that would decide.
     """
     known = certified if certified is not None else certificates()
     if "relation" not in controls.columns:
@@ -164,7 +164,8 @@ def outcome_frame(outcomes: Iterable[Outcome | Mapping[str, Any]]) -> pd.DataFra
 def judge_run(folder: str | Path | RunFolder) -> list[Outcome]:
     """Judge a finished run from its tables and write its outcomes.json; needs neither the model nor torch.
 
-    Raises RunError where there is no run, or where it is not finished.
+    Raises RunError where there is no run, or where it is not finished, StorageError where outcomes.json cannot be
+    written.
     """
     run = folder if isinstance(folder, RunFolder) else RunFolder.read_only(folder)
     found = list(judge_tables(run))
@@ -173,7 +174,7 @@ def judge_run(folder: str | Path | RunFolder) -> list[Outcome]:
 
 
 def judge_tables(run: RunFolder) -> tuple[Outcome, ...]:
-    """The outcomes of a finished run, nothing written."""
+    """The outcomes of a finished run, nothing written; RunError where it is not finished."""
     line_up = ("lineup", "controls") in run.tables()
     controls = run.table("lineup", "controls") if line_up else pd.DataFrame(columns=list(CONTROL_FIELDS))
     found = verdicts(run.summary, run.absent, controls)

@@ -32,7 +32,10 @@ class References:
         return bool(self._rows)
 
     def side(self, cell: Cell, names: Sequence[str]) -> Side:
-        """The positions of the named controls; a control without a usable one is left out, with its reason."""
+        """The positions of the named controls; a control without a usable one is left out, with its reason.
+
+        RunError where one has several rows that would decide.
+        """
         positions: list[Position] = []
         missing: dict[str, list[str]] = {}
         for name in names:

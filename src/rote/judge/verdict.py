@@ -82,7 +82,7 @@ def _place(
 
 
 def hull(positions: Sequence[Position]) -> Position:
-    """From the lowest end to the highest of some intervals."""
+    """From the lowest end to the highest of some intervals; ValueError for none."""
     low, high = min(p.ends[0] for p in positions), max(p.ends[1] for p in positions)
     return Position(name="hull", value=(low + high) / 2, low=low, high=high)
 
@@ -97,7 +97,7 @@ def _among(model: Position, controls: Sequence[Position], beyond: float) -> list
 
 
 def nearest(model: Position, controls: Iterable[Position]) -> Position:
-    """The control whose mean is nearest to the model's value; of equally near ones the first."""
+    """The control whose mean is nearest to the model's value; of equally near ones the first. ValueError for none."""
     return min(controls, key=lambda control: abs(control.value - model.value))
 
 

@@ -40,6 +40,7 @@ class Strings:
 
     @property
     def length(self) -> int:
+        """Tokens of each string."""
         return int(self.tokens.shape[1])
 
 
@@ -57,7 +58,7 @@ def cut_strings(
     Every document is divided into cells of 8 · `length` characters. Cells are drawn without replacement; a string
     begins at the first white space of its cell (at its beginning where there is none) and has the first `length`
     tokens from there. A cell with fewer tokens gives no string. So only the strings are tokenised, however long the
-    text is. Raises TextError where there are fewer than two.
+    text is. Raises TextError where there are fewer than two, and for a slow tokenizer, which gives no offsets.
     """
     width = CELL_CHARACTERS * length
     cells = [(d, start) for d, document in enumerate(text.documents) for start in range(0, len(document), width)]

@@ -15,12 +15,15 @@ from rote.facts.table import listed
 
 
 def read_csv(path: Path) -> Iterator[RawFact]:
-    """Comma-separated rows below one header row; cells are text as they stand ("NA" is no gap)."""
+    """Comma-separated rows below one header row; cells are text as they stand ("NA" is no gap).
+
+    `FactsError` where the file is no UTF-8, or its columns make no table of facts.
+    """
     return _delimited(path, ",")
 
 
 def read_tsv(path: Path) -> Iterator[RawFact]:
-    """The same, separated by tabs."""
+    """The same, separated by tabs; `FactsError` likewise."""
     return _delimited(path, "\t")
 
 

@@ -18,12 +18,15 @@ _BATCH_ROWS = 10_000
 
 
 def rows_of_frame(frame: pd.DataFrame, source: str = "the DataFrame") -> Iterator[RawFact]:
-    """Rows of a DataFrame; its index is no column."""
+    """Rows of a DataFrame; its index is no column. `FactsError` as `rows_of_columns` says."""
     return rows_of_columns(list(frame.columns), frame.itertuples(index=False, name=None), source)
 
 
 def read_parquet(path: Path) -> Iterator[RawFact]:
-    """Rows of a parquet file, some thousand in memory at a time; an index that pandas saved is no column."""
+    """Rows of a parquet file, some thousand in memory at a time; an index that pandas saved is no column.
+
+    `FactsError` where it is none, and as `rows_of_columns` says.
+    """
     try:
         with path.open("rb") as opened, pq.ParquetFile(opened) as file:
             names = list(file.schema_arrow.names)

@@ -38,7 +38,7 @@ JSON_LAYOUTS: tuple[JsonLayout, ...] = (
 
 
 def read_json(path: Path) -> Iterable[RawFact]:
-    """One JSON document in any of `JSON_LAYOUTS`."""
+    """One JSON document in any of `JSON_LAYOUTS`; `FactsError` where it is none, or in no layout."""
     return rows_of_json(parse_json(file_text(path), str(path)), str(path))
 
 
@@ -46,7 +46,7 @@ def read_jsonl(path: Path) -> Iterable[RawFact]:
     """One JSON object per line, in any layout that is a list; empty lines are skipped.
 
     The layout is that of the first object. Plain records are read twice, first for their keys, so that one line at a
-    time is in memory.
+    time is in memory. `FactsError` where the file is no UTF-8, or in no layout.
     """
     whole = (item for item in _items(path) if not isinstance(item, RawFact))
     head = list(islice(whole, 1))

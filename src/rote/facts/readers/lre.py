@@ -18,7 +18,10 @@ def matches(data: Any) -> bool:
 
 
 def rows(data: dict[str, Any], source: str) -> Iterator[RawFact]:
-    """Every sample as a fact of the relation `name`, asked by the first of `prompt_templates`."""
+    """Every sample as a fact of the relation `name`, asked by the first of `prompt_templates`.
+
+    `FactsError` where the document lacks what the layout needs.
+    """
     templates = data.get("prompt_templates")
     problems = []
     if not isinstance(data.get("name"), str) or not data["name"].strip():

@@ -18,7 +18,7 @@ def matches(data: Any) -> bool:
 
 
 def rows(data: Sequence[Any], source: str) -> Iterator[RawFact]:
-    """The objects as rows of a table; keys that an object lacks are empty cells."""
+    """The objects as rows of a table; keys that an object lacks are empty cells. `FactsError` as `rows_of_columns`."""
     return rows_of_items(columns_of(data), data, source)
 
 
@@ -28,7 +28,7 @@ def columns_of(items: Iterable[Any]) -> list[str]:
 
 
 def rows_of_items(columns: Sequence[str], items: Iterable[Any], source: str) -> Iterator[RawFact]:
-    """Rows of objects with known keys, one at a time; broken lines pass."""
+    """Rows of objects with known keys, one at a time; broken lines pass. `FactsError` as `rows_of_columns` says."""
     return rows_of_columns(columns, _cells(columns, items, source), source)
 
 
