@@ -39,8 +39,8 @@ class LinearStructure(StackExperiment):
     other. interaction_share = √(Σσ²_interaction / Σσ²_total), per layer and summed over the layers, over the product
     of the entities whose names fit product_names × product_names; its interval resamples first and last names with
     the main effects held as they are (a cell weighs the product of its two counts). `conditions` are those measured,
-    of CONDITIONS; at most `n_pairs` pairs, and `n_pair_draws` draws of unknown names for each; InputError for others. Source: Fact Finding,
-    post 3 (known names break linear structure).
+    of CONDITIONS; at most `n_pairs` pairs, and `n_pair_draws` draws of unknown names for each. InputError for other
+    conditions. Source: Fact Finding, post 3 (known names break linear structure).
     """
 
     card = CARD
