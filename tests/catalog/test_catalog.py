@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rote.catalog import POSTS, ExperimentCard
-from rote.catalog.types import STACKS, UNITS
+from rote.catalog.types import STACKS, TAKES, UNITS
 from rote.experiments import ENTRIES, card
 from rote.report.reference import render_markdown
 
@@ -49,7 +49,8 @@ def test_a_card_is_complete(a_card: ExperimentCard) -> None:
     assert a_card.title.endswith("?") and a_card.question.endswith("?")
     assert len(re.findall(r"\.(?:\s|$)", a_card.method)) == 2, "the method is two sentences"
     assert a_card.applies_to and set(a_card.applies_to) <= set(STACKS)
-    assert set(a_card.needs) <= {"known_facts", "two_token_names", "lookup_window", "several_relations", "text"}
+    assert a_card.takes and set(a_card.takes) <= set(TAKES)
+    assert set(a_card.needs) <= {"known_facts", "two_token_names", "lookup_window", "several_relations"}
     assert a_card.statistics
     assert len({s.name for s in a_card.statistics}) == len(a_card.statistics)
     for statistic in a_card.statistics:
@@ -81,7 +82,7 @@ def test_posts_carry_their_titles() -> None:
 
 
 def test_the_document_in_docs_is_up_to_date() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == render_markdown(), "run: python -m rote.catalog docs/experiments.md"
+    assert DOCUMENT.read_text(encoding="utf-8") == render_markdown(), "run: make docs"
 
 
 def test_importing_the_catalog_imports_no_torch() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 import rote
 from rote.asking import KnownFacts, Recall, ask
 from rote.circuit import Circuit, search
-from rote.experiments.base import Facts, Study
+from rote.experiments.base import Experiment, Facts, Study
 from rote.facts import Fact, FactTable, RelationPrompts, build_prompts, read_facts
 from rote.model import Model
 from rote.organisms import BUNDLED
@@ -87,11 +87,6 @@ class World:
         return [CLASSES.index(fact.attribute) for fact in self.recall.prompts.facts]
 
     @property
-    def given(self) -> Facts:
-        """The relation as experiments are handed it that need no circuit."""
-        return Facts(model=self.recall.model, prompts=self.prompts, known=self.known, settings=SETTINGS)
-
-    @property
     def selection(self) -> list[int]:
         return np.flatnonzero(self.recall.selection).tolist()
 
@@ -149,6 +144,14 @@ def world() -> World:
     circuit = search(recall)
     study = Study(prompts=prompts, known=known, recall=recall, circuit=circuit)
     return World(prompts=prompts, known=known, recall=recall, circuit=circuit, study=study, plain=plain())
+
+
+def measured(experiment: Experiment, study: Study) -> Record:
+    """What an experiment yields, handed of a study what its card takes."""
+    if experiment.card.needs_circuit:
+        return experiment.record(study)
+    facts = Facts(model=study.recall.model, prompts=study.prompts, known=study.known, settings=study.settings)
+    return experiment.record(facts)
 
 
 def value(record: Record, statistic: str, **key: object) -> float:

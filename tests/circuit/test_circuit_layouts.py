@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from circuit_world import SETTINGS, World, cut, facts, plain
+from circuit_world import SETTINGS, World, cut, facts, measured, plain
 from transformers import AutoModelForCausalLM, Gemma2Config, GPT2Config, GPTNeoXConfig, LlamaConfig
 
 import rote
@@ -17,11 +16,9 @@ from rote.asking import Recall, ask
 from rote.catalog import TEXT
 from rote.circuit import search
 from rote.circuit.direct_effects import direct_effects
-from rote.errors import NotApplicable
 from rote.experiments import EXPERIMENTS, Study
 from rote.facts import build_prompts
 from rote.model import Model
-from rote.records import Record
 
 TOLD = replace(
     SETTINGS, known_probability=1e-9, min_known=12, n_top_heads=3,
@@ -68,12 +65,9 @@ def test_every_experiment_runs_with_and_without_a_window(world: World, layout: s
     for circuit in (forced, none):
         study = Study(prompts=prompts, known=known, recall=recall, circuit=circuit)
         for experiment in OF_FACTS:
-            try:
-                record = experiment.record(study)
-            except NotApplicable as error:
-                assert circuit is none
-                record = Record()
-                assert "told so" in error.reason
+            record = measured(experiment, study)
+            if circuit is none and "lookup_window" in experiment.card.needs:
+                assert not record.rows and {a.reason for a in record.absent} == {"told so"}, experiment.name
             if circuit is forced:
                 if experiment.name == "shared_neurons":  # of one relation there are not several facts per entity
                     assert not record.rows and all("relation" in a.reason for a in record.absent)
@@ -128,5 +122,7 @@ def test_a_model_of_one_layer_has_no_window(world: World) -> None:
     assert circuit.lookup_start is None
     study = Study(prompts=recall.prompts, known=ask(recall.model, recall.prompts, TOLD), recall=recall, circuit=circuit)
     for experiment in OF_FACTS:
-        with suppress(NotApplicable):
-            assert all(np.isfinite(row.value) for row in experiment.record(study).rows)
+        record = measured(experiment, study)
+        assert all(np.isfinite(row.value) for row in record.rows)
+        if "lookup_window" in experiment.card.needs:
+            assert not record.rows and {a.reason for a in record.absent} == {circuit.no_window}, experiment.name

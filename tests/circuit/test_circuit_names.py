@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from circuit_world import CLASSES, SETTINGS, World, model, value
+from circuit_world import CLASSES, SETTINGS, World, measured, model, value
 
 from rote.asking import Recall, ask
 from rote.circuit import search
 from rote.circuit.product import Product
 from rote.errors import NotApplicable
-from rote.experiments import EXPERIMENTS, Study
+from rote.experiments import EXPERIMENTS, Study, card
 from rote.facts import Fact, FactTable, build_prompts
 from rote.records import Record
 
@@ -44,7 +44,7 @@ def mixed(world: World) -> Study:
 
 def measure(name: str, study: Study) -> Record:
     (experiment,) = (e for e in EXPERIMENTS if e.name == name)
-    return experiment.record(study)
+    return measured(experiment, study)
 
 
 def lengths(recall: Recall) -> Sequence[int]:
@@ -108,8 +108,9 @@ def test_too_few_two_token_names_are_a_reason_with_counts(world: World) -> None:
         reasons = [a.reason for a in record.absent]
         assert any(f"{n_two} of {n} known entities" in reason for reason in reasons), name
     assert not [r for r in measure("concatenation", study).rows if r.statistic == "concatenation_r2"]
-    with pytest.raises(NotApplicable, match="two-token names"):
-        measure("effective_model", study)
+    nothing = measure("effective_model", study)
+    assert not nothing.rows and len(nothing.absent) == len(card("effective_model").statistics)
+    assert all("two-token names" in a.reason for a in nothing.absent)
     assert {r.n for r in measure("direct_effects", study).rows if r.condition == "report"} == {
         int(np.sum(~study.recall.selection))
     }

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from circuit_world import CLASSES, World, value
+from circuit_world import CLASSES, World, measured, value
 
 from rote.experiments import EXPERIMENTS
 from rote.records import Record
@@ -14,7 +14,7 @@ from rote.records import Record
 
 def measure(name: str, world: World) -> Record:
     (experiment,) = (e for e in EXPERIMENTS if e.name == name)
-    return experiment.record(world.study if experiment.card.needs_circuit else world.given)
+    return measured(experiment, world.study)
 
 
 def test_known_facts_counts_baselines_and_losses(world: World) -> None:

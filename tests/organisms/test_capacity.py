@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from dataclasses import replace
@@ -195,16 +194,16 @@ def test_a_grid_that_cannot_be_trained_is_refused_at_once() -> None:
 
 
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = {**TINY.as_dict(), "n_seeds": 1, "widths": [4]}
     arguments = ["rote", "organism", "capacity", "--out", str(tmp_path / "run"), "--workers", "1"]
-    arguments += ["--settings", json.dumps(settings)]
+    for name, value in {**TINY.as_dict(), "n_seeds": 1, "widths": [4]}.items():
+        arguments += ["--set", f"{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 0
     assert str(tmp_path / "run" / "report.html") in capsys.readouterr().out
     assert len(pd.read_parquet(tmp_path / "run" / "records" / "organism_capacity" / "organisms.parquet")) == 2
-    monkeypatch.setattr(sys, "argv", [*arguments[:-1], '{"width": 3}'])
+    monkeypatch.setattr(sys, "argv", [*arguments[:-1], "width=3"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2 and "width" in capsys.readouterr().err

@@ -11,6 +11,7 @@ import pytest
 
 from rote.errors import InputError, RunError
 from rote.records import Absent, Record, Row, RunFolder, Shard, absent_frame, summary_frame
+from rote.records.study import FORMAT_VERSION
 
 STUDY = {"model": "organism", "seed": 0, "settings": {"n_pairs": 500, "window": [1, 3]}}
 SHARDS = (
@@ -229,7 +230,7 @@ def test_assembling_needs_every_shard_and_one_value_for_each_key(tmp_path: Path)
 def test_a_run_opened_to_be_read_keeps_its_measurements(tmp_path: Path) -> None:
     measured(tmp_path / "run")
     run = RunFolder.read_only(tmp_path / "run")
-    assert run.study == {"format_version": 1, **STUDY} and len(run.summary) == 3
+    assert run.study == {"format_version": FORMAT_VERSION, **STUDY} and len(run.summary) == 3
     assert run.fingerprint == RunFolder.open(tmp_path / "run", STUDY).fingerprint
     for write in (
         lambda: run.write(SHARDS[0], Record()),
@@ -259,7 +260,7 @@ def test_timings_are_kept_across_resumes(tmp_path: Path) -> None:
     assert RunFolder.read_only(run.path).timings == []
 
 
-@pytest.mark.parametrize("study", [{"a": float("nan")}, {"a": Path("x")}, {"format_version": 2}])
+@pytest.mark.parametrize("study", [{"a": float("nan")}, {"a": Path("x")}, {"format_version": FORMAT_VERSION + 1}])
 def test_a_study_holds_json_only(tmp_path: Path, study: dict[str, object]) -> None:
     with pytest.raises((TypeError, ValueError)):
         RunFolder.open(tmp_path / "run", study)

@@ -77,14 +77,15 @@ def test_a_difference_without_an_interval_says_which_run_lacks_it() -> None:
     found = difference(bare, whole, AB)
     assert (found.low, found.high, found.reason) == (None, None, "no interval in a")
     assert not found.excludes_zero
-    assert difference_text(bare.statistic, bare.unit, found) == "−0.200 (no interval in a)"
+    assert difference_text(bare.form, found) == "−0.200 (no interval in a)"
 
 
 def test_a_star_marks_intervals_that_leave_out_zero_and_shares_differ_in_points() -> None:
     low, high = row(0.5, 0.49, 0.51), row(0.6, 0.59, 0.61)
-    assert difference_text(low.statistic, low.unit, difference(low, high, AB)) == "+0.100 [0.086, 0.114] *"
-    assert not difference_text(low.statistic, low.unit, difference(low, low, AB)).endswith("*")
-    assert difference_text("accuracy", low.unit, difference(low, high, AB)).startswith("+10.0 pp [")
+    assert difference_text(low.form, difference(low, high, AB)) == "+0.100 [0.086, 0.114] *"
+    assert not difference_text(low.form, difference(low, low, AB)).endswith("*")
+    share = row(0.5, 0.49, 0.51, shown="percent")
+    assert difference_text(share.form, difference(share, high, AB)).startswith("+10.0 pp [")
 
 
 def test_a_run_beside_itself_differs_in_nothing(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -244,7 +244,8 @@ def test_the_first_screen_says_what_survives_and_what_could_not_tell(texts: dict
 
 
 def test_where_no_test_decides_the_lead_says_so() -> None:
-    found = judgements((outcome("not decisive", hypothesis="hash_and_lookup", statistic="early_rise"),))
+    blind = outcome("not decisive", hypothesis="hash_and_lookup", experiment="layer_probes", statistic="early_rise")
+    found = judgements((blind,))
     assert [(j.standing, j.about, j.text) for j in found] == [
         ("undecided", "Hash and look-up", "no test could decide."),
         ("cannot tell", "Tests that decide nothing", "early rise of the probe."),
@@ -340,7 +341,8 @@ def test_hypotheses_and_controls_that_the_catalog_does_not_know_are_shown_and_es
 
 def test_where_every_test_is_blind_they_are_counted_and_not_listed() -> None:
     blind = tuple(
-        outcome("not decisive", hypothesis="hash_and_lookup", statistic=s) for s in ("early_rise", "linear_share")
+        outcome("not decisive", hypothesis="hash_and_lookup", experiment=e, statistic=s)
+        for e, s in (("layer_probes", "early_rise"), ("nonlinear_excess", "linear_share"))
     )
     assert judgements(blind)[-1].text == "all 2 of them; the reasons stand in the line-up below."
     seen = (*blind, outcome("consistent", hypothesis="hash_and_lookup", statistic="norm_auc"))

@@ -15,6 +15,7 @@ from rote.execute.abstract import Event
 from rote.pipeline.run import Run, open_run
 from rote.pipeline.toys import run_toy
 from rote.report import lead_text, render_text
+from rote.toys import TOYS
 from rote.toys.capacity.toy import CapacitySettings
 from rote.toys.memorisation.toy import MemorisationSettings
 
@@ -112,11 +113,12 @@ def test_bits_are_those_of_the_seen_facts(memorised: Run) -> None:
 
 
 def test_every_row_of_a_toy_is_on_a_card(memorised: Run, measured: Run) -> None:
-    from rote.experiments import card
-
+    cards = {card.name: card for toy in TOYS for card in toy.cards}
     for run in (memorised, measured):
+        assert len(run.summary)
         for row in run.summary.itertuples():
-            assert card(str(row.experiment)).statistic(str(row.statistic)).unit == row.unit
+            statistic = cards[str(row.experiment)].statistic(str(row.statistic))
+            assert statistic.unit == row.unit and statistic.allows(row.condition)
 
 
 def test_the_pictures_are_learned_better_by_wide_networks(memorised: Run) -> None:
@@ -202,26 +204,18 @@ def test_the_report_of_capacity_gives_the_answer_in_one_sentence(measured: Run) 
 
 
 def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Path) -> None:
-    arguments = [
-        "toy",
-        "capacity",
-        "--out",
-        str(tmp_path / "run"),
-        "--neurons",
-        "2",
-        "--d-models",
-        "2",
-        "--layers",
-        "1",
-    ]
-    arguments += ["--classes", "2", "--seeds", "1", "--steps", "5", "--workers", "1", "--quiet"]
+    arguments = ["toy", "capacity", "--out", str(tmp_path / "run"), "--workers", "1", "--quiet"]
+    for change in ("neurons=2", "d_models=2", "layers=1", "classes=2", "n_seeds=1", "steps=5"):
+        arguments += ["--set", change]
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.output
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"
     networks = open_run(tmp_path / "run").table("capacity", "networks")
     assert len(networks) == 8  # four of them with trained embeddings, three with more steps
-    refused = CliRunner().invoke(app, ["toy", "capacity", "--neurons", "many", "--out", str(tmp_path / "no")])
-    assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
+    for change, seen in (("neurons=many", "'neurons=many': expected a value such as 8,16"), ("width=2", "'width=2'")):
+        refused = CliRunner().invoke(app, ["toy", "capacity", "--set", change, "--out", str(tmp_path / "no")])
+        assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
+        assert seen in str(refused.exception)
 
 
 def test_the_experiments_are_listed() -> None:

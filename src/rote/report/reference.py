@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rote.catalog.controls import CONTROLS, ControlCard
 from rote.catalog.hypotheses import HYPOTHESES, Hypothesis, Prediction, predictions
-from rote.catalog.types import POSTS, TOY, ExperimentCard, PublishedValue
+from rote.catalog.types import POSTS, TEXT, TOY, ExperimentCard, PublishedValue
 from rote.experiments import ENTRIES
 from rote.toys import TOYS
 
@@ -57,8 +57,6 @@ _NEEDS = {
     "two_token_names": "entities whose names are two tokens",
     "lookup_window": "a window of MLP layers that looks facts up",
     "several_relations": "several known facts about one entity",
-    "text": "running text, and no facts",
-    "organisms": "nothing; it trains the models that it studies",
 }
 
 
@@ -112,8 +110,6 @@ def _render_prediction(prediction: Prediction) -> str:
 
 def _render_card(card: ExperimentCard) -> str:
     toy = card.applies_to == (TOY,)
-    nothing = "no model and no facts" if toy else "nothing but the facts"
-    needs = "; ".join(_NEEDS[need] for need in card.needs) or nothing
     runs_on = "networks that `rote toy` trains" if toy else ", ".join(card.applies_to)
     lines = [
         f"## {card.name}",
@@ -122,7 +118,7 @@ def _render_card(card: ExperimentCard) -> str:
         "",
         card.method,
         "",
-        f"Runs on: {runs_on}. Needs: {needs}. Source: {card.source}.",
+        f"Runs on: {runs_on}. Needs: {_needs(card)}. Source: {card.source}.",
         "",
         "| statistic | unit | meaning | formula |",
         "|---|---|---|---|",
@@ -137,6 +133,15 @@ def _render_card(card: ExperimentCard) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _needs(card: ExperimentCard) -> str:
+    """What must be there before it, in words."""
+    if not card.takes:
+        return "no model and no facts" if card.applies_to == (TOY,) else "nothing; it trains the models that it studies"
+    if not card.needs_facts:
+        return "running text, and no facts" if TEXT in card.takes else "no facts"
+    return "; ".join(_NEEDS[need] for need in card.needs) or "nothing but the facts"
 
 
 def _render_published(published: PublishedValue) -> str:
