@@ -28,7 +28,7 @@ def complete_to_balance(
     For each name word the deficit of class c is max_c' n(word, c') − n(word, c). Σ deficits over first names
     and over last names differ by the same number for every class, so raising the target of some words on the
     smaller side by one makes them equal; within each class the open ends are then matched at random, without
-    repeats and never re-using a pair that is known or to avoid.
+    repeats and never re-using a pair that is known or to avoid. SettingsError where no such matching is found.
     """
     if not known:
         return {}

@@ -42,7 +42,7 @@ class CapacityGrid:
 
     `n_names`: first names, and as many last names; `n_classes`: answers, equally likely; `d_mlp` is 4 · d_model. An
     epoch has `batches` steps, so that the number of steps depends on the exposures alone. `learning_rate` is that of a
-    width of 16 and falls with the square root of the width.
+    width of 16 and falls with the square root of the width. Raises SettingsError with every problem.
     """
 
     widths: tuple[int, ...] = (8, 12, 16, 20, 24)
@@ -136,7 +136,8 @@ def random_facts(grid: CapacityGrid, size: OrganismSize) -> tuple[Int[Tensor, "f
 
 
 def train_on_facts(grid: CapacityGrid, size: OrganismSize) -> Held:
-    """Train one organism and count what it holds. MeasurementError when the loss stops being finite.
+    """Train one organism and count what it holds. MeasurementError when the loss stops being finite, SettingsError for
+    a shape that cannot be built.
 
     The same grid and size give the same weights up to the arithmetic of the machine; torch's global generator is left
     as it was.

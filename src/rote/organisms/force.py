@@ -66,7 +66,10 @@ def offsets(layer: int, n_heads: int, joins: int = 0) -> tuple[int, ...]:
 
 
 def position_only(model: Any, layers: range, joins: int = 0) -> tuple[Fixed, ...]:
-    """What to hold fixed so that the patterns of `layers` (from 0 on) depend on positions alone."""
+    """What to hold fixed so that the patterns of `layers` (from 0 on) depend on positions alone.
+
+    KeyError for another family than GPT-NeoX, Llama and GPT-2, SettingsError as `reserved` says.
+    """
     find = {"gpt_neox": _gpt_neox, "llama": _llama, "gpt2": _gpt2}[model.config.model_type]
     fixed = tuple(find(model, layers, joins))
     for entry in fixed:

@@ -21,7 +21,8 @@ class TrainSettings:
     auxiliary loss asks linear readers of the residual stream after layer window[1] at the last name token for
     every attribute; "auxiliary": the loss without the fixed patterns; "none": plain language modelling.
     `n_athletes` None: all of the built-in table. `precision` is that of the forward pass's matrix products, over
-    float32 weights; on processors without bfloat16 arithmetic "float32" is many times faster.
+    float32 weights; on processors without bfloat16 arithmetic "float32" is many times faster. Raises SettingsError with
+    every problem.
     """
 
     layout: Layout = "gpt_neox"

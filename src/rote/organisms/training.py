@@ -95,7 +95,7 @@ def train(
 
 @torch.no_grad()
 def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, float]:
-    """Per relation the share of people whose answer is the likeliest next word of `Fact: NAME …`, real people
+    """Per relation the fraction of people whose answer is the likeliest next word of `Fact: NAME …`, real people
     first.
 
     Keys are the relations' names, and `athletes.sport`, `athletes.league` for the real athletes alone.

@@ -126,7 +126,8 @@ def build_world(
     them.
 
     `n_athletes` keeps a random subset, shares of the sports as in the whole. Raises FactsError for names that
-    are not two words, repeated names, unknown sports and name words that are also answers.
+    are not two words, repeated names, unknown sports and name words that are also answers, SettingsError for fewer
+    than six athletes.
     """
     rng = np.random.default_rng([seed, 1])
     real = _subset(list(read_athletes() if athletes is None else athletes), n_athletes, rng)

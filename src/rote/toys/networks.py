@@ -38,6 +38,8 @@ class Architecture:
         n_integers: how many integers each of the two places can hold.
         embedding: vectors that are trained, random and frozen, or one-hot (d_model is then 2 · n_integers).
         n_classes: two classes are one logit, more are one logit each.
+
+    Raises ValueError for sizes that do not fit, and for an embedding or activation that there is none of.
     """
 
     n_integers: int
@@ -64,6 +66,7 @@ class Architecture:
 
     @property
     def n_outputs(self) -> int:
+        """Logits: one for two classes, else one for each."""
         return 1 if self.n_classes == 2 else self.n_classes
 
     @property

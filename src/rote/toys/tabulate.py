@@ -17,7 +17,7 @@ from rote.statistics import Estimate, clopper_pearson, mean_of_runs
 
 @dataclass(kw_only=True, eq=False)
 class Rows:
-    """Collects the rows of one card; a network is one independent observation."""
+    """Collects the rows of one card; a network is one independent observation. KeyError for what the card lacks."""
 
     card: ExperimentCard
     seed: int

@@ -92,7 +92,7 @@ TASKS: dict[str, Rule] = {
 def all_pairs(task: str, n_integers: int, seeds: Sequence[int], *, unseen_share: float, item: str = "") -> PairFacts:
     """Every pair of integers with its bit by the task's rule; a random share of the pairs is never trained on.
 
-    `item` tells the same seeds of another configuration apart.
+    `item` tells the same seeds of another configuration apart. ValueError unless `n_integers` is a multiple of 8.
     """
     if n_integers % (2 * N_STRIPES):
         raise ValueError(f"{n_integers} integers cannot be halved and striped evenly: expected a multiple of 8")
@@ -129,7 +129,8 @@ def random_halves(n_integers: int, generator: np.random.Generator) -> Bool[np.nd
 def random_facts(n_integers: int, n_classes: int, n_facts: Sequence[int], seeds: Sequence[int]) -> PairFacts:
     """Random distinct pairs with random classes; network i has n_facts[i] of them, the first of one endless list.
 
-    So a network that is asked for more facts is asked for those it had before and further ones.
+    So a network that is asked for more facts is asked for those it had before and further ones. Raises ValueError for
+    more facts than pairs.
     """
     width = max(n_facts)
     if width > n_integers**2:

@@ -87,7 +87,7 @@ def predicted(logits: Float[Tensor, "model fact output"]) -> Int[Tensor, "model 
 def accuracy(
     logits: Float[Tensor, "model fact output"], facts: PairFacts, where: Bool[np.ndarray, "model fact"]
 ) -> Float[np.ndarray, " model"]:
-    """Share of the facts `where` that each network gives right."""
+    """Fraction of the facts `where` that each network gives right."""
     where = where & facts.counts
     right = predicted(logits).numpy() == facts.label
     return np.asarray((right & where).sum(1) / where.sum(1))
@@ -105,5 +105,5 @@ def _losses(
 ) -> Float[Tensor, "model fact"]:
     """Cross-entropy in nats."""
     if logits.shape[-1] == 1:
-        return F.softplus(logits[..., 0] * (1 - 2 * label))
+        return F.softplus(logits[..., 0] * (1 - 2 * label))  # −log σ(logit) for 1, −log σ(−logit) for 0
     return F.cross_entropy(logits.transpose(1, 2), label, reduction="none")

@@ -24,11 +24,12 @@ BITS_PER_WEIGHT = log2(3)
 
 
 def by_hand_architecture(n_integers: int) -> Architecture:
+    """The shape of the network built by hand: a neuron for every second integer."""
     return Architecture(n_integers=n_integers, d_model=n_integers + 2, n_neurons=n_integers, n_classes=3)
 
 
 def by_hand(tables: Int[np.ndarray, "model integer integer"] | Sequence[np.ndarray]) -> Parameters:
-    """Networks that answer tables[model][a, b], a class of 0, 1, 2; at least three integers."""
+    """Networks that answer tables[model][a, b], a class of 0, 1, 2; ValueError for fewer than three integers."""
     table = np.asarray(tables)
     n = table.shape[-1]
     if table.ndim != 3 or table.shape[1] != n or n < 3 or not np.isin(table, (0, 1, 2)).all():

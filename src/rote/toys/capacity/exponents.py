@@ -82,6 +82,7 @@ def slope(
     member = np.eye(int(group.max()) + 1)[group]
     total = np.maximum(weights @ member, 1e-300)
 
+    # an intercept for each group is the same as taking each group's means away
     def within(values: Float[np.ndarray, " obs"]) -> Float[np.ndarray, "resample obs"]:
         return np.asarray(values - (((weights * values) @ member) / total)[:, group])
 

@@ -35,7 +35,7 @@ def bisect(stores: Stores, n_models: int, low: int, high: int, *, precision: flo
 
     `low` and `high` are first guesses: where low is not stored it is halved, where high is stored it is doubled, up to
     `most`. What is returned as stored has been seen stored; training is noisy near the edge, so it need not be the
-    largest such number.
+    largest such number. `precision` is a fraction; numbers count facts.
     """
     stored, failed = np.zeros(n_models, dtype=int), np.zeros(n_models, dtype=int)
     asked = np.full(n_models, max(low, 1))
@@ -61,6 +61,7 @@ def _next(stored: int, failed: int, high: int, precision: float, most: int | Non
         return failed // 2, failed > 1
     if failed <= max((1 + precision) * stored, stored + 1):
         return stored, False
+    # the geometric mean, since the precision is a ratio
     return min(max(round(sqrt(stored * failed)), stored + 1), failed - 1), True
 
 
@@ -118,7 +119,10 @@ class Configuration:
 
 
 def measure(configuration: Configuration, seeds: list[int], training: Training, precision: float) -> pd.DataFrame:
-    """A row per network: the most facts seen stored at the asked accuracy, and the bits that these are."""
+    """A row per network: the most facts seen stored at the asked accuracy, and the bits that these are.
+
+    ValueError where `training` asks for no accuracy, MeasurementError where a loss is not finite.
+    """
     architecture = configuration.architecture
     n_trained = n_trained_parameters(architecture)
     accuracy = np.zeros(len(seeds))

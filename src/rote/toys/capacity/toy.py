@@ -44,6 +44,8 @@ class CapacitySettings:
         precision: the bisection ends when more by this share is known to fail.
         n_seeds: networks of each configuration, each with facts and initial weights of its own.
         by_hand: numbers of integers for the construction by hand.
+
+    Accuracy and precision are fractions. Raises SettingsError with all that is out of range.
     """
 
     neurons: tuple[int, ...] = (8, 16, 32, 64)

@@ -50,7 +50,10 @@ class MeasuredNetworks:
 def measure(
     architecture: Architecture, task: str, seeds: Sequence[int], training: Training, measures: Measures, unseen: float
 ) -> MeasuredNetworks:
-    """Train one network per seed on a task (or leave them as they are) and measure each."""
+    """Train one network per seed on a task (or leave them as they are) and measure each.
+
+    MeasurementError where a loss is not finite.
+    """
     found = [
         _measure(architecture, task, seeds[start : start + _BATCH], training, measures, unseen, start)
         for start in range(0, len(seeds), _BATCH)

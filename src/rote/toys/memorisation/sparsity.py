@@ -37,7 +37,8 @@ def kurtosis(values: Float[np.ndarray, "obs column"]) -> float:
 
 
 def participation_ratio(states: Float[np.ndarray, "obs neuron"]) -> float:
-    """(Σλ)² / (n Σλ²) over the eigenvalues of the covariance: the share of dimensions that are used; 1 is all alike."""
+    """(Σλ)² / (n Σλ²) over the eigenvalues of the covariance: the fraction of dimensions used; 1 is all alike."""
+    # without an eigendecomposition: Σλ is the trace, Σλ² the sum of all squared entries
     covariance = np.cov(np.asarray(states, dtype=float), rowvar=False)
     return float(np.trace(covariance) ** 2 / ((covariance**2).sum() * len(covariance)))
 
@@ -49,7 +50,7 @@ def dictionary_l0(
     seed: int,
     settings: DictionarySettings | None = None,
 ) -> float:
-    """Mean number of atoms that a state takes, as a share of the neurons; fitted and scored on different states."""
+    """Mean number of atoms that a state takes, as a fraction of the neurons; fitted and scored on different states."""
     settings = settings or DictionarySettings()
     mean = fit.mean(0)
     scale = np.sqrt(((fit - mean) ** 2).sum(1).mean())

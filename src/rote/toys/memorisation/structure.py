@@ -15,7 +15,7 @@ from rote.toys.tasks import random_halves, xor_of
 class Probe:
     """Accuracy of one probe on unseen pairs, the mean under its null, and how often the null does as well (one-sided).
 
-    p = (1 + number of null draws at least as accurate) / (1 + number of draws).
+    All three are fractions; p = (1 + number of null draws at least as accurate) / (1 + number of draws).
     """
 
     accuracy: float
@@ -79,5 +79,6 @@ def _scores(states: States, targets: Float[np.ndarray, "fact target"]) -> Float[
 
 def _compared(accuracy: Float[np.ndarray, " target"]) -> Probe:
     null = accuracy[1:]
+    # the real targets are one of the draws: p is never 0
     p = (1 + int((null >= accuracy[0]).sum())) / (1 + len(null))
     return Probe(accuracy=float(accuracy[0]), null=float(null.mean()), p=p)

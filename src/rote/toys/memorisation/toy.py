@@ -42,6 +42,8 @@ class MemorisationSettings:
         n_seeds, n_seeds_others: networks per task of the first configuration, and of each other.
         n_dictionaries: networks per task of the first configuration to which a sparse dictionary is fitted.
         level: structure counts as found in a network at this level, shared among its probes (Bonferroni).
+
+    Shares and the level are fractions. Raises SettingsError with all that is out of range.
     """
 
     neurons: tuple[int, ...] = (64, 16, 8)
