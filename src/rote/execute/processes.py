@@ -35,7 +35,8 @@ class Processes(Elsewhere):
     Attributes:
         workers: how many; by default as many as there are cores that this process may use.
 
-    Raises (from `execute`): WorkerLost where a worker is killed, by the system's want of memory for instance.
+    Raises InputError for fewer than one worker; from `execute` WorkerLost where a worker is killed, by the system's
+    want of memory for instance.
     """
 
     workers: int | None = None

@@ -17,7 +17,7 @@ from rote.errors import InputError
 
 
 def ray_module() -> Any:
-    """The ray package, which is an optional extra."""
+    """The ray package, which is an optional extra; InputError where it is not installed."""
     try:
         import ray
     except ImportError as error:

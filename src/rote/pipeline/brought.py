@@ -62,7 +62,7 @@ def chosen(given: Iterable[Experiment | Entry]) -> tuple[tuple[Experiment, ...],
 def bring(path: Path) -> Brought:
     """Run a file, and take every experiment and control that it defines: entries, instances, else classes as they are.
 
-    InputError where it cannot be run, or defines none.
+    InputError where it cannot be run, or defines none; ExperimentError as `chosen` says.
     """
     module = _run(path)
     named = [value for name, value in vars(module).items() if not name.startswith("_")]
@@ -103,7 +103,7 @@ def _run(path: Path) -> ModuleType:
 
 
 def together(paths: Sequence[Path]) -> Brought:
-    """What several files hold."""
+    """What several files hold; InputError and ExperimentError as `bring` says."""
     found: list[Any] = [bring(path) for path in paths]
     return Brought(
         experiments=tuple(e for b in found for e in b.experiments),

@@ -102,7 +102,10 @@ def plan(
     controls: Sequence[Control] = (),
     text: Text | None = None,
 ) -> Plan:
-    """Plan a study without running it; raises as the study would for input that cannot be used."""
+    """Plan a study without running it; raises as the study would for input that cannot be used: InputError.
+
+    Seconds and bytes are estimates.
+    """
     keep_freed_memory()
     require_facts(table, text, experiments)
     once = [e for e in experiments if not e.card.needs_facts]

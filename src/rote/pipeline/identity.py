@@ -37,7 +37,10 @@ def describe(
     text: Text | None = None,
     rehearse: bool = False,
 ) -> dict[str, Any]:
-    """The content of study.json: a record is reused only if all of this is the same."""
+    """The content of study.json: a record is reused only if all of this is the same.
+
+    TypeError, naming the field, where an experiment or control was made with something that JSON does not know.
+    """
     return {
         **({"rehearsal": True} if rehearse else {}),
         "model": model.name,

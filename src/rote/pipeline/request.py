@@ -130,7 +130,10 @@ def read_inputs(request: Request) -> Inputs:
 
 
 def named(names: str | None, things: Sequence[_T], kind: str) -> tuple[_T, ...]:
-    """Those of the things that are named, separated by commas, in their own order; all for None."""
+    """Those of the things that are named, separated by commas, in their own order; all for None.
+
+    InputError, with the names there are, for others.
+    """
     if names is None:
         return tuple(things)
     wanted = [name.strip() for name in names.split(",") if name.strip()]

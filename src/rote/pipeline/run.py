@@ -45,7 +45,7 @@ class Run:
         return self.records.absent
 
     def table(self, experiment: str, name: str | None = None) -> pd.DataFrame:
-        """A long table of an experiment, for instance `table("known_facts")`."""
+        """A long table of an experiment, for instance `table("known_facts")`; InputError with those that there are."""
         return self.records.table(experiment, name)
 
     def observations(self, experiment: str, statistic: str | None = None) -> pd.DataFrame:
@@ -74,7 +74,10 @@ class Run:
 
     @property
     def outcomes(self) -> pd.DataFrame:
-        """One row per verdict, as outcomes.json has them; judged now where that file has not been written yet."""
+        """One row per verdict, as outcomes.json has them; judged now where that file has not been written yet.
+
+        RunError where the run is not finished.
+        """
         from rote.judge import outcome_frame
         from rote.judge.outcomes import judge_tables
 
@@ -82,7 +85,10 @@ class Run:
         return outcome_frame(json.loads(path.read_bytes()) if path.is_file() else judge_tables(self.records))
 
     def judge(self) -> pd.DataFrame:
-        """Judge the run again from its tables, write outcomes.json, and return its rows."""
+        """Judge the run again from its tables, write outcomes.json, and return its rows.
+
+        RunError where the run is not finished or being written, StorageError where the file cannot be written.
+        """
         from rote.judge import judge_run, outcome_frame
 
         return outcome_frame(judge_run(self.records))
@@ -90,7 +96,8 @@ class Run:
     def report(self, sections: Mapping[str, Draw] | None = None) -> Path:
         """Write report.html, one file that works offline, and return its path.
 
-        `sections`: how experiments of your own are drawn, by name; without one, as their cards describe them.
+        `sections`: how experiments of your own are drawn, by name; without one, as their cards describe them. RunError
+        where the run is not finished or being written, StorageError where the file cannot be written.
         """
         from rote.report import write_report
 

@@ -82,7 +82,7 @@ class Stages:
             self.on_event(Planned(stage=stage, shards=()))
 
     def records(self, shards: Sequence[Shard]) -> list[Record]:
-        """What finished shards yielded, as it was stored."""
+        """What finished shards yielded, as it was stored; RunError for one that is not done."""
         return [self.run.read(shard) for shard in shards]
 
     def told(self, event: Event) -> None:
@@ -99,7 +99,10 @@ class Stages:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """The run's lock is held and its log is written until the end, however that comes."""
+        """The run's lock is held and its log is written until the end, however that comes.
+
+        MeasurementError where memory ran out, with what was at work.
+        """
         with self.run, RunLog(self.run.log):
             self._tell_of_beginning()
             with self._told_of_end():

@@ -44,7 +44,8 @@ def run_toy(
 
     `settings`: of the toy's own class, by default all as it is. `executor`: where shards are done, each on one thread;
     by default in this process, one after another. Raises RunError where the folder holds another run, or another
-    process writes it and `wait` is not asked for.
+    process writes it and `wait` is not asked for, StorageError where the disk fails, KeyError for a toy that there is
+    none of.
     """
     chosen = name if isinstance(name, Toy) else toy(name)
     settings = chosen.chosen({}) if settings is None else settings

@@ -215,7 +215,7 @@ class Work(Agenda):
 
 
 def require_facts(table: FactTable | None, text: Text | None, experiments: Sequence[Experiment]) -> None:
-    """FactsError, naming the experiments, where a table is needed and there is none."""
+    """FactsError, naming the experiments, where a table is needed and there is none; TextError where a text is."""
     if table is not None:
         return
     asking = [e.name for e in experiments if e.card.needs_facts]
@@ -231,7 +231,7 @@ def require_facts(table: FactTable | None, text: Text | None, experiments: Seque
 
 
 def ask_all(model: Model, table: FactTable, relations: Sequence[str], settings: Settings) -> dict[str, RelationPrompts]:
-    """The prompts of every relation; all that is wrong with any of them is raised together."""
+    """The prompts of every relation; FactsError with all that is wrong with any of them."""
     prompts: dict[str, RelationPrompts] = {}
     problems: list[str] = []
     for name in relations:
@@ -268,7 +268,7 @@ def prepare(
 ) -> Work:
     """What every worker begins with: the model, loaded here if it is not yet, and its questions, all checked.
 
-    Raises InputError where facts, text or model cannot be used.
+    Raises InputError where facts, text or model cannot be used (ModelRefused, FactsError, TextError, ExperimentError).
     """
     keep_freed_memory()
     model = (model.load() if isinstance(model, ModelSpec) else model).with_fast_products()
