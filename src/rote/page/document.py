@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Cells are finished strings; `caption` says what the rows are."""
+    """Cells are finished strings; `caption` says what the rows are. ValueError where a row has too many or too few."""
 
     caption: str
     columns: tuple[Column, ...]

@@ -17,7 +17,7 @@ def write_report(folder: str | Path, sections: Mapping[str, Draw] | None = None)
     """Write `report.html` into a run folder: one file that needs no network, and return its path.
 
     `sections`: how experiments that are not rote's own are drawn, by name. Raises RunError where the folder is not that
-    of a finished run.
+    of a finished run, StorageError where the page cannot be written.
     """
     run = RunFolder.read_only(folder)
     return run.write_derived("report.html", html_of(build_document(load_view(run), sections)))

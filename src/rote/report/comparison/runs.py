@@ -45,12 +45,15 @@ def compare(*runs: str | Path, out: str | Path | None = None, force: bool = Fals
 
 
 def render_comparison(*runs: str | Path) -> str:
-    """The same page as plain text. Raises as `compare` does."""
+    """The same page as plain text. Raises InputError and RunError as `compare` does."""
     return text_of(compare_document(*runs))
 
 
 def compare_document(*runs: str | Path) -> Document:
-    """Verdicts and line-ups first, then differences experiment by experiment. Raises as `compare` does."""
+    """Verdicts and line-ups first, then differences experiment by experiment.
+
+    Raises InputError for fewer than two runs, RunError where a folder is not that of a finished run.
+    """
     if len(runs) < 2:
         raise InputError(f"{len(runs)} run folder given; expected at least two to compare")
     names = run_names(runs)
