@@ -175,6 +175,7 @@ def closed_form_difference(recall: Recall, tables: InputTables, start: int) -> f
         (tables.product.lasts, True, tables.last),
     ):
         closed = _closed_form(recall, tokens, patterns, own)
+        # a constant may stand in either table, so only differences between tokens can be compared
         closed, table = closed - closed.mean(0), table - table.mean(0)
         worst = max(worst, float(((closed - table).pow(2).mean() / table.pow(2).mean()).sqrt()))
     return worst

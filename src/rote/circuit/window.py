@@ -101,7 +101,7 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     attention_from = int(np.argmax(curve >= recall.settings.window_keep * curve[-1]))
     start = attention_from if recall.model.parallel else max(attention_from - 1, 0)
     unreadable = _unreadable(recall, float(curve[-1]))
-    if unreadable:
+    if unreadable:  # stop before start: a window without layers, beside the layer that was found
         return Window(attention_from=attention_from, start=start, stop=start - 1, reason=unreadable)
     both = Condition(name="both", name_only=True, late_attention_ablated=True)
     reached = condition_curve(recall, heads, both, "mean", attention_from, ())

@@ -80,6 +80,7 @@ def _subsets(target: Target, n_neurons: int, generator: np.random.Generator) -> 
     facts = np.array([(entities.cls[relation] >= 0).sum() for relation in relations])
     for neuron in range(n_neurons):
         cls = entities.cls[relations[int(generator.choice(len(relations), p=facts / facts.sum()))]]
+        # a class as often as it has entities, so that every entity is a member equally often
         members = np.flatnonzero(cls == generator.choice(cls[cls >= 0]))
         wanted[generator.choice(members, min(size, len(members)), replace=False), neuron] = 1.0
     return wanted

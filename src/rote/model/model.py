@@ -349,6 +349,7 @@ class Model:
         """What a block's MLP adds to the residual stream for what it reads (site `mlp_in`), by its own modules."""
         family, block = self.family, self.wiring.blocks[layer]
         inside = (family.mlp,) if family.mlp != family.mlp_out else (family.mlp_in, family.activation, family.mlp_out)
+        # in OPT and BioGPT there is no module around the two matrices; a dimension for positions is what modules expect
         x = reads.to(self.device, self.dtype)[:, None]
         for path in (family.mlp_norm, *inside, family.mlp_out_norm):
             x = x if path is None else output_of(attrgetter(path)(block)(x))

@@ -33,12 +33,16 @@ class NormWeights:
         return x - x.mean(-1, keepdim=True) if self.kind == "layer" else x
 
     def scale(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "..."]:
+        """What the norm divides x by: the root of its mean square about its mean (or 0), eps included."""
         return (self.centred(x).pow(2).mean(-1) + self.eps).sqrt()
 
     def linear(
         self, x: Float[Tensor, "... d_model"], scale: Float[Tensor, "..."] | float
     ) -> Float[Tensor, "... d_model"]:
-        """The norm with its scale frozen and its bias left out: a linear map of x."""
+        """The norm with its scale frozen and its bias left out: a linear map of x.
+
+        So parts of a stream can pass it one by one, and what comes out adds up.
+        """
         frozen = scale[..., None] if isinstance(scale, Tensor) else scale
         return self.centred(x) / frozen * self.weight
 

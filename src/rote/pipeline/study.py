@@ -150,8 +150,8 @@ def find_circuit(
 ) -> tuple[Circuit, Recall]:
     """The circuit of one relation, without a run folder; `circuit.effective_model(recall)` distils it.
 
-    Raises NotApplicable where the model knows too few of the facts, InputError for facts that cannot be used. Where there
-    is no window the circuit says so.
+    Raises NotApplicable where the model knows too few of the facts, InputError for facts that cannot be used. Where
+    there is no window the circuit says so.
     """
     keep_freed_memory()
     settings = settings or Settings()

@@ -116,6 +116,8 @@ def sources_of(
     generator, found = rng(settings.seed, "shared_neurons/model", relation), []
     for i in chosen:
         others = generator.permutation(np.flatnonzero(cls != cls[i]))[:pool]
+        # one source per neuron for all facts of the entity: with others for each fact, the draws' noise would hide what
+        # two facts have in common (docs/decisions/0006)
         size = (draws if len(others) else 0, n_neurons)
         found.append(generator.choice(others, size=size) if size[0] else np.zeros(size, dtype=int))
     return found
@@ -155,6 +157,7 @@ class _Ablations:
         clean = float(answer_log_prob(asked.logits, asked.answer))
         for site, value, (a, b) in zip(self.sites, values, pairwise(self.starts), strict=True):
             wanted = np.arange(b - a) if only is None else only[(only >= a) & (only < b)] - a
+            # a single prompt, so the draws of a neuron can go as further neurons with values of their own
             n_draws, neurons = len(value), torch.as_tensor(wanted)
             assert site.layer is not None
             log_p = ablate_neurons(

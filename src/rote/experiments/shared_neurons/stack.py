@@ -58,7 +58,7 @@ def _layer_effects(
     shape = (n, draws, len(wanted))
     total = int(np.prod(shape))
     answers = np.empty((total, len(stack.readouts)))
-    for rows in stack.batches(total):
+    for rows in stack.batches(total):  # entity, draw and neuron in one index, so that a batch may end anywhere
         name, draw, k = np.unravel_index(np.arange(rows.start, rows.stop), shape)
         neuron = torch.as_tensor(wanted[k], device=post.device)
         names = torch.as_tensor(name, device=post.device)
