@@ -40,7 +40,10 @@ class TaskPrompts:
 
     @classmethod
     def of(cls, tokenizer: Any, prompts: Sequence[TaskPrompt]) -> TaskPrompts:
-        """Prompts put before a tokenizer; ExperimentError with every prompt that cannot be used, and why."""
+        """Prompts put before a tokenizer; ExperimentError with every prompt that cannot be used, and why.
+
+        FactsError for a slow tokenizer.
+        """
         problems: list[str] = [] if prompts else ["no prompt was made; expected at least one"]
         bos = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
 

@@ -21,7 +21,7 @@ class DirectEffects:
     mlps: Float[np.ndarray, "fact layer"]
 
     def top_heads(self, facts: np.ndarray, n: int, *, above: int = 1) -> tuple[tuple[int, int], ...]:
-        """The n heads with the largest mean effect over the given facts, largest first.
+        """The n heads, as (layer, head) from 0, with the largest mean effect over the given facts, largest first.
 
         Heads of layer 0 (of those below `above`) are left out where there are others: nothing has been looked up
         where they read.

@@ -133,7 +133,7 @@ class Workers(Crew):
         return max(1, min(int(there.get(name, 0) // each) for name, each in self.resources.items() if each))
 
     def ends(self, waiting: int) -> Iterator[Ended]:
-        """Setups that went well are not told of."""
+        """Setups that went well are not told of. Raises WorkerLost as `Ray` says."""
         ray = ray_module()
         wanted = waiting + len(self._busy)
         self._grow(min(wanted, self.most or wanted))

@@ -28,7 +28,7 @@ class Slope:
     slope: Float[Tensor, "row ..."]
 
     def effect(self, replacement: Float[Tensor, "#row ..."]) -> Float[Tensor, "row ..."]:
-        """slope × (replacement − value), elementwise: its sum is the change of the objective to first order."""
+        """slope × (replacement − value), elementwise: its sum is the objective's change to first order, in its unit."""
         return self.slope * (replacement - self.value)
 
 

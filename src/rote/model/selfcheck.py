@@ -95,7 +95,7 @@ def _checks(model: Model) -> tuple[Check, ...]:
 
 
 def relative(a: Tensor, b: Tensor) -> float:
-    """max|a − b| / max|b|."""
+    """max|a − b| / max|b|, without a unit."""
     a, b = a.detach(), b.detach()
     return float((a.double() - b.double()).abs().max() / b.double().abs().max().clamp_min(1e-30))
 

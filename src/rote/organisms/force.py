@@ -88,7 +88,7 @@ def rotary_biases(
 
 
 def reserved(config: Any) -> tuple[range, tuple[float, ...]]:
-    """GPT-2 layout: the reserved residual dimensions (the last ones) and the frequencies written there.
+    """GPT-2 layout: the reserved residual dimensions (the last ones) and the frequencies, in radians per position.
 
     Raises SettingsError where a head is too small for three frequencies and the constant.
     """
@@ -104,8 +104,10 @@ def reserved(config: Any) -> tuple[range, tuple[float, ...]]:
 
 
 def leak_bound(config: Any, largest_scale: float, n_positions: int) -> float:
-    """GPT-2 layout: the most weight that a head gives to anything but its place and position 0, scales ≤
-    this."""
+    """GPT-2 layout: the most weight (a fraction) that a head gives to all but its place and position 0, scales ≤ this.
+
+    SettingsError as `reserved` says.
+    """
     _, frequencies = reserved(config)
     margin = _gap(frequencies, config.n_positions) / 2
     amplitude = (READ_AMPLITUDE * POSITION_AMPLITUDE) ** 2

@@ -69,7 +69,7 @@ class Agenda:
 
     @property
     def usual_seconds(self) -> dict[str, float]:
-        """What kinds of shards take on the bundled organism."""
+        """Seconds that kinds of shards take on the bundled organism."""
         return {**USUAL, **{e.name: e.card.seconds for e in self._all}}
 
     @property

@@ -299,7 +299,7 @@ class RunFolder:
     # outside the compared tables
 
     def add_timing(self, shard: Shard, seconds: float) -> None:
-        """Note how many seconds a shard took. StorageError where the disk does not take it."""
+        """Note how many seconds a shard took. StorageError where the disk fails, RunError without the lock."""
         self._must_be_writable()
         taken = {"experiment": shard.experiment, "item": shard.item, "seconds": round(seconds, 6)}
         self._new_timings.append(taken)

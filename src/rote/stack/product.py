@@ -52,7 +52,7 @@ class Effects:
 
     @property
     def interaction_share(self) -> float:
-        """√(σ²_interaction / σ²_total), variances summed over d_model; NotApplicable for a constant output."""
+        """√(σ²_interaction / σ²_total), 0 to 1, variances summed over d_model; NotApplicable for a constant output."""
         if self.constant:
             raise NotApplicable("the output is constant over the product, so no share of its variance exists")
         return float(np.sqrt(self.interaction.sum() / self.total.sum()))

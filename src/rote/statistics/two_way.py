@@ -44,13 +44,13 @@ class TwoWay:
 
     @property
     def interaction_share(self) -> float:
-        """√(σ²_interaction / σ²_total): 0 where the table is additive. NotApplicable where it is constant."""
+        """√(σ²_interaction / σ²_total), from 0 (an additive table) to 1. NotApplicable where the table is constant."""
         first, last, interaction = self.variances
         return float(np.sqrt(interaction / _total(first + last + interaction, self._noise)))
 
     @property
     def main_effects_r2(self) -> float:
-        """(σ²_first + σ²_last) / σ²_total = 1 − interaction_share². NotApplicable for a constant table."""
+        """(σ²_first + σ²_last) / σ²_total = 1 − interaction_share², a fraction. NotApplicable for a constant table."""
         first, last, interaction = self.variances
         return (first + last) / _total(first + last + interaction, self._noise)
 
@@ -115,7 +115,7 @@ class TwoWayFit:
 
     @property
     def main_effects_r2(self) -> float:
-        """1 − SS_residual / SS_total about the grand mean. NotApplicable where the values are constant."""
+        """1 − SS_residual / SS_total about the grand mean, a fraction. NotApplicable where the values are constant."""
         residual = float(np.square(self.residual).sum() / len(self.residual))
         return 1 - residual / _total(self._total_variance, self._noise)
 

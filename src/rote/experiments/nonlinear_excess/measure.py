@@ -65,7 +65,7 @@ class NonlinearExcess(StackExperiment):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Excess:
-    """Per layer and fact: T, its parts, the study's sums and the weights of the kinds; and each score's SD."""
+    """Per layer and fact, in logits: T, its parts, the study's sums, the weights of the kinds; and each score's SD."""
 
     layers: tuple[Terms, ...]
     score_sd: Float[np.ndarray, " fact"]

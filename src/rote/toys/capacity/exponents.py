@@ -51,7 +51,8 @@ def exponent(networks: pd.DataFrame, axis: GridAxis, *, value: str, seed: int) -
     """The least-squares slope of log value on log axis within groups that agree in everything fixed.
 
     The interval resamples configurations and, separately, seeds (pigeonhole bootstrap), so it holds both the noise of
-    training and how well one power describes the whole grid. NotApplicable where no group has two values.
+    training and how well one power describes the whole grid. A number without a unit; NotApplicable where no group has
+    two values.
     """
     chosen = networks[networks[value] > 0]
     if axis.square:
