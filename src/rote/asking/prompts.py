@@ -25,7 +25,7 @@ RowObjective = Callable[[Float[Tensor, "row cls"], Int[Tensor, " row"]], Float[T
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scores:
-    """How prompts were answered: log-probability (nats) and rank (from 1) in the whole vocabulary; logits of classes."""
+    """How prompts were answered: log-probability (nats) and rank (from 1) in the whole vocabulary; class logits."""
 
     answer_log_prob: Float[Tensor, " fact"]
     answer_rank: Int[Tensor, " fact"]
