@@ -35,7 +35,7 @@ class Cluster:
     _connected_here: bool = False
 
     def connect(self) -> None:
-        """The caller's own connection, where there is one, stays."""
+        """The caller's own connection, where there is one, stays. InputError where there is no cluster, or no ray."""
         ray = ray_module()
         # what a user brought in a file is pickled by value for processes already: for nodes, which lack it, too
         brought = [sys.modules[name] for name in cloudpickle.list_registry_pickle_by_value() if name in sys.modules]

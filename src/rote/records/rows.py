@@ -49,7 +49,7 @@ def canonical_json(value: object) -> str:
 
 
 def plain(value: object, where: str = "value") -> Any:
-    """A value made of dicts, lists, text, numbers, booleans, None; raises as `canonical_json` does, naming `where`."""
+    """A value made of dicts, lists, text, numbers, booleans, None; ValueError and TypeError, naming `where`, if not."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
