@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "circuit"))  # the worlds that are measured are the circuit's
+sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))  # and the experiments'
+
 from synthetic_lineup import lineup_run
 from synthetic_run import HOSTILE_WORLD, PYTHIA, full_run, run_of_only, run_that_knows, run_without_window, text_run
 

@@ -11,8 +11,10 @@ from rote.page.document import Chart
 from rote.page.here import Blocks, Draw, Here, section_of
 from rote.page.lines import LAYER, NODE, STACK, STACKS, By, lines
 from rote.page.shapes import bars, capital, curve, figure, largest, matrix, table
-from rote.page.view import PLACE, Measured
+from rote.page.view import Measured
 
+# what is told apart by first; what comes later is left out of a chart where it adds nothing
+_FIELDS = ("stack", "condition", "cls", "site", "source", "position", "layer", "head", "neuron")
 _MAX_CHARTS, _MAX_LINES, _MAX_BARS, _MAX_ROWS = 4, 8, 40, 200
 
 
@@ -35,9 +37,10 @@ def _draw(here: Here) -> Blocks:
 
 def _charts(title: str, rows: Sequence[Measured], by: dict[str, By]) -> tuple[str, tuple[Chart | None, ...]]:
     """What the charts show, and the charts."""
+    by = _needed(rows, by)
     found = lines(rows, _joined([b for name, b in by.items() if name not in ("layer", "head")]))
     if "neuron" in by or "layer" not in by:
-        shown = largest(rows, _MAX_BARS)
+        shown = largest(rows, _MAX_BARS) if len(rows) > _MAX_BARS else rows
         places = _joined([b for name, b in by.items() if name != "stack"])
         of = f"the {_MAX_BARS} largest of {len(rows):,}" if len(rows) > _MAX_BARS else "each value a bar"
         return of, (bars("", lines(shown, STACK), places, value=title),)
@@ -51,6 +54,16 @@ def _charts(title: str, rows: Sequence[Measured], by: dict[str, By]) -> tuple[st
     return of, (curve("", found[:_MAX_LINES], y=title),)
 
 
+def _needed(rows: Sequence[Measured], by: dict[str, By]) -> dict[str, By]:
+    """Without what the others tell as well, such as the layer of a neuron."""
+    needed = dict(by)
+    for name in reversed(by):
+        rest = [b for other, b in needed.items() if other != name]
+        if len({tuple(b.value(row) for b in rest) for row in rows}) == len(rows):
+            del needed[name]
+    return needed
+
+
 def _varying(statistic: StatisticCard, rows: Sequence[Measured]) -> dict[str, By]:
     """The key fields and parameters in which its rows differ."""
     words = {
@@ -60,7 +73,7 @@ def _varying(statistic: StatisticCard, rows: Sequence[Measured]) -> dict[str, By
     }
     parameters = dict.fromkeys(name for row in rows for name in row.parameters)
     every = {
-        **{name: By(of=name, words=words.get(name, {}), title=name) for name in PLACE},
+        **{name: By(of=name, words=words.get(name, {}), title=name) for name in _FIELDS},
         **{name: By(of=partial(_parameter, name), title=name) for name in parameters},
     }
     return {name: by for name, by in every.items() if len({by.value(row) for row in rows}) > 1}

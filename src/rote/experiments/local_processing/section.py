@@ -42,8 +42,10 @@ def blocks(here: Here) -> Blocks:
     )
     counts = {r.condition: r.number for r in here.rows("n_tokens")}
     kinds = By(of="condition", words={name: f"{words} ({counts.get(name, '–')})" for name, words in _KINDS.items()})
-    of_kinds = (r for r in _at(here.rows("truncated_cosine"), ten) if r.condition != "all")
-    by_kind = lines(of_kinds, kinds)
+    by_kind, squared_by_kind = (
+        lines((r for r in _at(here.rows(name), ten) if r.condition != "all"), kinds)
+        for name in ("truncated_cosine", "truncated_cosine_squared")
+    )
     y, span = "median cosine", (min(0.9, *(r.value for r in rows)), 1.0)
     yield finding(sentence(here.view))
     yield figure(
@@ -59,6 +61,7 @@ def blocks(here: Here) -> Blocks:
     yield pivot("Median cosine, every token", by_length, LAYER)
     yield pivot("Median squared cosine, every token", squared, LAYER)
     yield pivot(f"Median cosine, {last(ten)}, by kind of token (number of tokens)", by_kind, LAYER)
+    yield pivot(f"Median squared cosine, {last(ten)}, by kind of token (number of tokens)", squared_by_kind, LAYER)
     yield Paragraph(text=_how(here), role="note")
 
 

@@ -6,20 +6,16 @@ from rote.experiments.shared_neurons.card import CARD
 from rote.page.here import Blocks, Here, section_of
 from rote.page.lines import STACK, By, lines
 from rote.page.shapes import figure, first_order, matrix, pivot
-from rote.page.view import Measured
 
 _KINDS = {"unlinked": "not linked", "linked": "linked"}
-_KIND = By(of=lambda r: (r.condition or "").removesuffix("_resample"), words=_KINDS, title="pairs of relations")
+_KIND = By(of=lambda r: (r.condition or "").removesuffix("_resample"), words=_KINDS, title="kind of pair")
 _RESAMPLED = "resample ablation"
 _ABLATION = By(
     of=lambda r: _RESAMPLED if (r.condition or "").endswith("_resample") else "mean ablation",
     words={"mean ablation": "mean ablation", _RESAMPLED: _RESAMPLED},
     title="ablation",
 )
-
-
-def _pair(row: Measured) -> str:
-    return " and ".join(map(str, row.parameters["relations"])) + (", linked" if _KIND.value(row) == "linked" else "")
+_PAIR = By(of=lambda r: " and ".join(map(str, r.parameters["relations"])), title="relations")
 
 
 @section_of(CARD)
@@ -34,15 +30,14 @@ def blocks(here: Here) -> Blocks:
         "Matrix of relation by relation, one for each stack.",
         *(
             matrix(
-                line.name, line.rows, y=one, x=other, unit="correlation", limit=1.0, label=_pair, mirrored=True,
+                line.name, line.rows, y=one, x=other, unit="correlation", limit=1.0, label=_PAIR.called, mirrored=True,
                 mark=lambda r: "*" if r.condition == "linked" else "",
             )
             for line in lines(here.rows("fact_correlation", condition=tuple(_KINDS)), STACK)
         ),
     )  # fmt: skip
     columns = lines(pairs, STACK, _ABLATION)
-    by_pair = By(of=_pair, title="relations")
-    yield pivot("Correlation for each pair of relations", columns, by_pair, most=30, what="pairs")
+    yield pivot("Correlation for each pair of relations", columns, _PAIR, _KIND, most=30, what="pairs")
     sizes = lines(here.rows("mean_abs_correlation"), STACK, _ABLATION)
     yield pivot("Size of the correlation, whatever its sign", sizes, _KIND)
     yield first_order(here, STACK)

@@ -66,8 +66,8 @@ def blocks(here: Here) -> Blocks:
     )
     caption += "cent more were seen to fail"
     yield pivot(caption, _columns((*facts, *bits), _TRAINED), *network)
-    every = (r for r in here.rows("bits_per_parameter") if (r.condition or "").startswith("all configurations"))
-    yield table("Bits per trained parameter, all configurations together", tuple(every), By(of="condition"))
+    every = tuple(r for r in here.rows("bits_per_parameter") if r.condition not in ("trained", "by_hand"))
+    yield table("Bits per trained parameter, all configurations together", every, By(of="condition"))
     hand = here.rows("facts_stored", "bits_per_parameter", condition="by_hand")
     caption = "The construction by hand: N² + 6N + 3 parameters for N² facts of log₂ 3 bits"
     yield pivot(caption, _columns(hand, _BY_HAND), By(of="integers", title="integers in either place"))
@@ -78,9 +78,9 @@ def _columns(rows: Sequence[Measured], words: dict[str | None, str]) -> tuple[Li
     return lines(rows, By(of=lambda r: str(r.source), words={str(source): name for source, name in words.items()}))
 
 
-def _kind(row: Measured, facts: Sequence[Measured]) -> str:
+def _kind(row: Measured, rows: Sequence[Measured]) -> str:
     """What is other than in the grid: random embeddings, the first of layers and classes."""
-    p, first = row.parameters, facts[0].parameters
+    p, first = row.parameters, rows[0].parameters
     if p["embedding"] != first["embedding"]:
         return "trained embeddings"
     if p["steps_times"] != 1:
@@ -97,18 +97,18 @@ def _growth(grid: Sequence[Measured], *, x: str, line: str) -> XYChart | None:
 
 def _bits(here: Here, facts: Sequence[Measured]) -> XYChart | None:
     """Bits against the facts that they are of; by hand, N² facts of N integers."""
-    stored = {_key(r): r.value for r in here.rows("facts_stored")}
+    stored = {_key(r): r.value for r in (*facts, *here.rows("facts_stored", condition="by_hand"))}
     rows = here.rows("bits_per_parameter", condition="trained", source="trained")
     hand = here.rows("bits_per_parameter", condition="by_hand", source="mlp")
     drawn = (
-        *lines(rows, By(of=lambda r: _kind(r, facts))),
+        *lines(rows, By(of=lambda r: _kind(r, rows))),
         *(
             replace(line, color=4, style="dash")
             for line in lines(hand, By(of="condition", words={"by_hand": "by hand"}))
         ),
     )
     literature = (Guide(value=2.0, label="2: the literature"), Guide(value=1.585, label="1.58: log₂ 3"))
-    x = By(of=lambda r: stored[_key(r)], title="facts stored")
+    x = By(of=lambda r: stored.get(_key(r)), title="facts stored")
     y = "bits per trained parameter"
     return curve("", drawn, y=y, x=x, scale="log", span=(0, 2.6), joined=False, guides=literature)
 

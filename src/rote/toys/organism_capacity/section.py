@@ -27,9 +27,9 @@ def blocks(here: Here) -> Blocks:
     held, bits, known = here.rows("facts_held"), here.rows("bits_held"), here.rows("n_known")
     if not held:
         return
-    given = max(int(r.parameters["n_facts"]) for r in known)
     exposures = By(of="exposures", words={e: f"{e} exposures" for e in exposures_of(held)})
-    most = [Guide(value=given, label=f"most facts given, {given:,}")]
+    given = sorted({int(r.parameters["n_facts"]) for r in known})[-1:]
+    most = [Guide(value=n, label=f"most facts given, {n:,}") for n in given]
     yield finding(sentence(here.view))
     yield figure(
         "Left: the most facts that a width comes to know, against its parameters, both on logarithmic scales; the "
@@ -63,8 +63,10 @@ def sentence(view: View) -> str:
     most = max(exposures_of(held))
     found = _exponent(view, most, "capacity_exponent", "parameters")
     bits = [r for r in view.rows(EXPERIMENT, "bits_held") if r.parameters.get("exposures") == most]
-    best = max(bits, key=lambda r: r.value)
-    end = f"; at most {best.number} bits for each parameter are stored (width {best.parameters['d_model']})."
+    best = sorted(bits, key=lambda r: -r.value)[:1]
+    end = "".join(
+        f"; at most {r.number} bits for each parameter are stored (width {r.parameters['d_model']})." for r in best
+    )
     if found is None:
         return f"With {most} exposures of each fact no exponent can be given{end}"
     growth = (
