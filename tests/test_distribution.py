@@ -83,8 +83,8 @@ def test_what_pyproject_packs_is_all_that_there_is(packed, wheel, capsys):
         "facts/athletes.csv",
         "organisms/bundled/model.safetensors",
         "py.typed",
-        "report/templates/report.html.j2",
-        "toys/sparsity.py",
+        "page/templates/report.html.j2",
+        "toys/memorisation/sparsity.py",
     ],
 )
 def test_what_is_lacking_is_told(packed, wheel, capsys, name: str):
