@@ -220,15 +220,14 @@ def _bars(chart: BarChart) -> go.Figure:
 
 
 def _heatmap(chart: Heatmap) -> go.Figure:
+    both_ways = {"zmin": -chart.limit, "zmax": chart.limit} if chart.limit else {"zmid": 0}
     trace = go.Heatmap(
         z=chart.values,
-        zmin=0 if not chart.diverging else -chart.limit if chart.limit else None,
-        zmid=0 if chart.diverging and not chart.limit else None,
-        zmax=chart.limit if chart.diverging and chart.limit else None,
         customdata=[[_lines(cell) for cell in row] for row in chart.hover],
         hovertemplate="%{customdata}<extra></extra>",
         colorscale=_DIVERGING if chart.diverging else _SEQUENTIAL,
         colorbar={"title": {"text": _escape(chart.unit), "side": "right", "font": {"size": 13}}},
+        **(both_ways if chart.diverging else {"zmin": 0}),
     )
     if chart.printed:
         trace.update(
