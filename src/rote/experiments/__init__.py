@@ -9,50 +9,32 @@ from importlib import import_module
 from typing import Any
 
 from rote.catalog import ExperimentCard
-from rote.experiments import (
-    class_neurons,
-    concatenation,
-    direct_effects,
-    effective_model,
-    head_attention,
-    key_or_value,
-    known_facts,
-    known_norms,
-    layer_probes,
-    linear_structure,
-    local_processing,
-    lookup_window,
-    nonlinear_excess,
-    orthogonal_remainder,
-    path_ablation,
-    readout,
-    shared_neurons,
-    value_inputs,
-)
 from rote.experiments.entry import Entry
 
-ENTRIES: tuple[Entry, ...] = (
-    known_facts.ENTRY,
-    direct_effects.ENTRY,
-    head_attention.ENTRY,
-    value_inputs.ENTRY,
-    key_or_value.ENTRY,
-    readout.ENTRY,
-    concatenation.ENTRY,
-    lookup_window.ENTRY,
-    effective_model.ENTRY,
-    layer_probes.ENTRY,
-    path_ablation.ENTRY,
-    linear_structure.ENTRY,
-    known_norms.ENTRY,
-    shared_neurons.ENTRY,
-    class_neurons.ENTRY,
-    nonlinear_excess.ENTRY,
-    orthogonal_remainder.ENTRY,
-    local_processing.ENTRY,
-)  # in the order in which a study runs them
+# in the order in which a study runs them
+_ROOMS = (
+    "known_facts",
+    "direct_effects",
+    "head_attention",
+    "value_inputs",
+    "key_or_value",
+    "readout",
+    "concatenation",
+    "lookup_window",
+    "effective_model",
+    "layer_probes",
+    "path_ablation",
+    "linear_structure",
+    "known_norms",
+    "shared_neurons",
+    "class_neurons",
+    "nonlinear_excess",
+    "orthogonal_remainder",
+    "local_processing",
+)
+ENTRIES: tuple[Entry, ...] = tuple(import_module(f"rote.experiments.{room}").ENTRY for room in _ROOMS)
 
-_BASES = ("Experiment", "Reading", "StackExperiment", "Study", "TextExperiment")
+_BASES = ("Experiment", "Facts", "Reading", "StackExperiment", "Study", "Task")
 
 
 def card(name: str) -> ExperimentCard:

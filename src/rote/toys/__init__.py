@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from rote.toys import capacity, memorisation, organism_capacity
+from importlib import import_module
+
 from rote.toys.toy import Toy
 
-TOYS: tuple[Toy, ...] = (memorisation.TOY, capacity.TOY, organism_capacity.TOY)
+_ROOMS = (
+    "memorisation",
+    "capacity",
+    "organism_capacity",
+)
+TOYS: tuple[Toy, ...] = tuple(import_module(f"rote.toys.{room}").TOY for room in _ROOMS)
 
 
 def toy(name: str) -> Toy:
