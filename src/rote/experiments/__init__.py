@@ -30,6 +30,7 @@ _ROOMS = (
     "class_neurons",
     "nonlinear_excess",
     "orthogonal_remainder",
+    "logit_lens",
     "local_processing",
 )
 ENTRIES: tuple[Entry, ...] = tuple(import_module(f"rote.experiments.{room}").ENTRY for room in _ROOMS)
