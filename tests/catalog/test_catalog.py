@@ -35,6 +35,7 @@ STUDY_ORDER = [
     "class_neurons",
     "nonlinear_excess",
     "orthogonal_remainder",
+    "logit_lens",
     "local_processing",
 ]
 each_card = pytest.mark.parametrize("a_card", CARDS, ids=lambda c: c.name)

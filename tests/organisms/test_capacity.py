@@ -156,7 +156,7 @@ def test_a_study_leaves_a_folder_like_any_other(finished: Path) -> None:
     said = lead_text(finished)
     assert "8 small transformers were trained on random facts" in " ".join(said.split())
     page = render_text(finished)
-    assert "How many facts organisms hold" in page and "Facts known with 2 exposures" in page
+    assert "How many facts organisms hold" in page and "Facts known, by width (rows)" in page
     assert "What was not measured" not in page and "at least 3 sizes; there are" in page
 
 
