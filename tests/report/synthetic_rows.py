@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -421,7 +422,22 @@ def _known_norms(world: World) -> Record:
     return Record(rows=tuple(rows))
 
 
-_CONDITIONS = {"mean_abs_correlation": "unlinked", "fact_correlation": "unlinked"}
+def _shared_neurons(world: World) -> Record:
+    """The first two relations are linked, each of the others to none."""
+    rows, pairs = [], tuple(combinations(world.asked, 2))
+    for stack, more in (("model", 0.0), ("effective", 0.04)):
+        key = {"relation": world.relation, "stack": stack, "unit": "ratio"}
+        for suffix, less in (("", 0.0), ("_resample", 0.02)):
+            for i, pair in enumerate(pairs):
+                condition = ("unlinked" if i else "linked") + suffix
+                size = (0.1 * i if i else 0.8) + more - less
+                place = {"condition": condition, "parameters": {"relations": list(pair)}}
+                rows.append(row("shared_neurons", "fact_correlation", size, **place, **key))
+            for kind, size in (("linked", 0.8), ("unlinked", 0.15)):
+                found = size + more - less
+                rows.append(row("shared_neurons", "mean_abs_correlation", found, condition=kind + suffix, **key))
+        rows += [row("shared_neurons", "first_order_correlation", 0.9, condition=c, **key) for c in ("random", "top")]
+    return Record(rows=tuple(rows))
 
 
 def _plain(card: ExperimentCard) -> Callable[[World], Record]:
@@ -437,7 +453,6 @@ def _plain(card: ExperimentCard) -> Callable[[World], Record]:
                     stack=stack,
                     unit=s.unit,
                     relation=world.relation,
-                    condition=_CONDITIONS.get(s.name),
                 )
                 for stack in card.applies_to
                 for s in card.statistics
@@ -461,6 +476,7 @@ _RECORDS = {
     "path_ablation": _path_ablation,
     "linear_structure": _linear_structure,
     "known_norms": _known_norms,
+    "shared_neurons": _shared_neurons,
     "local_processing": local_processing,
 }
 RECORDS = {card.name: _RECORDS.get(card.name, _plain(card)) for card in CARDS}

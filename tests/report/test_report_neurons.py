@@ -43,7 +43,8 @@ def shared_rows(stack: str) -> list[Row]:
     key = {"stack": stack, "relation": "sport", "unit": "ratio"}
     rows = []
     for suffix in ("", "_resample"):
-        for pair, kind, r in ((("league", "sport"), "linked", 0.97), (("pet", "sport"), "unlinked", -0.12)):
+        for pair, kind, mean in ((("league", "sport"), "linked", 0.97), (("pet", "sport"), "unlinked", -0.12)):
+            r = mean if not suffix else round(0.98 * mean, 3)
             parameters = {"relations": list(pair)}
             rows.append(
                 row("shared_neurons", "fact_correlation", r, condition=kind + suffix, parameters=parameters, **key)
@@ -73,12 +74,9 @@ def test_the_selection_effect_is_said_first_and_in_numbers(tmp_path: Path) -> No
 def test_every_class_has_its_neuron_its_search_and_its_weights(tmp_path: Path) -> None:
     blocks = class_neurons.blocks(view(tmp_path, "class_neurons", class_rows("effective")))
     _, figure, aucs, losses, weights = blocks
-    assert [row[:2] for row in aucs.rows] == [
-        ("baseball", "L2N61"),
-        ("football", "L2N62"),
-        ("mean over the classes", ""),
-    ]
-    assert aucs.rows[0][2:] == (
+    names = ("baseball (L2N61)", "football (L2N62)", "mean over the classes")
+    assert tuple(row[0] for row in aucs.rows) == names
+    assert aucs.rows[0][1:] == (
         "0.910 [0.890, 0.930]",
         "0.830 [0.810, 0.850]",
         "0.710 [0.690, 0.730]",
@@ -87,16 +85,16 @@ def test_every_class_has_its_neuron_its_search_and_its_weights(tmp_path: Path) -
     )
     assert losses.rows[1] == (
         "football",
-        "0.200 [0.180, 0.220]",
-        "0.300 [0.280, 0.320]",
-        "0.500 [0.480, 0.520]",
+        "0.200 nats [0.180, 0.220]",
+        "0.300 nats [0.280, 0.320]",
+        "0.500 nats [0.480, 0.520]",
         "0.700 [0.680, 0.720]",
     )
     assert [cell.split()[0] for cell in weights.rows[1]] == ["football", "0.456", "0.220", "0.184", "0.660"]
     (chart,) = figure.charts
-    assert chart.categories == ("baseball", "football", "mean over the classes")
+    assert chart.categories == names
     assert [s.y for s in chart.series][1] == (0.83, 0.84, 0.85)
-    assert chart.series[1].hover[0][2] == "L2N61"
+    assert chart.series[1].hover[0][1] == "baseball (L2N61)"
 
 
 def test_linked_pairs_are_marked_and_the_resample_stands_beside(tmp_path: Path) -> None:
@@ -107,13 +105,13 @@ def test_linked_pairs_are_marked_and_the_resample_stands_beside(tmp_path: Path) 
     assert chart.values[0] == (None, None, 0.97)
     assert chart.printed[0][2] == "0.970*"
     assert chart.printed[1][2] == "−0.120"
-    assert [row[0] for row in pairs.rows] == ["league and sport, linked", "pet and sport"]
-    assert [row[1:3] for row in sizes.rows] == [
-        ("linked", "mean"),
-        ("not linked", "mean"),
-        ("linked", "resample"),
-        ("not linked", "resample"),
-    ]
+    assert [row[:2] for row in pairs.rows] == [("league and sport", "linked"), ("pet and sport", "not linked")]
+    ablations = ("effective model, mean ablation", "effective model, resample ablation")
+    assert tuple(c.title for c in sizes.columns[1:]) == tuple(c.title for c in pairs.columns[2:]) == ablations
+    assert sizes.rows == (
+        ("not linked", "0.120 [0.090, 0.150]", "0.118 [0.088, 0.148]"),
+        ("linked", "0.970 [0.940, 1.000]", "0.951 [0.921, 0.981]"),
+    )
 
 
 def test_controls_are_not_shown_in_the_sections(tmp_path: Path) -> None:
