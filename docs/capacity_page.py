@@ -41,7 +41,7 @@ def _lines(view: View, seconds: float) -> list[str]:
         if isinstance(block, Table):
             lines += [f"{block.caption}:", "", *_table(block), ""]
     settings = ", ".join(f"`{name}` {json.dumps(value)}" for name, value in grid.items())
-    return [*lines, f"Grid: {settings}; seed {view.study['seed']}; {seconds:,.0f} seconds of wall clock."]
+    return [*lines, f"Grid: {settings}; seed {view.study['settings']['seed']}; {seconds:,.0f} seconds of wall clock."]
 
 
 def _table(table: Table) -> list[str]:
