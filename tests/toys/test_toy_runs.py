@@ -212,7 +212,10 @@ def test_the_command_line_runs_a_toy_and_refuses_what_it_cannot_use(tmp_path: Pa
     assert ran.stdout.strip() == f"report: {tmp_path / 'run' / 'report.html'}"
     networks = open_run(tmp_path / "run").table("capacity", "networks")
     assert len(networks) == 8  # four of them with trained embeddings, three with more steps
-    for change, seen in (("neurons=many", "neurons=many: expected a value such as 8,16"), ("width=2", "'width=2'")):
+    for change, seen in (
+        ("neurons=many", "neurons=many: expected a value such as 8,16"),
+        ("width=2", "width: the settings of capacity are"),
+    ):
         refused = CliRunner().invoke(app, ["toy", "capacity", "--set", change, "--out", str(tmp_path / "no")])
         assert isinstance(refused.exception, SettingsError) and not (tmp_path / "no").exists()
         assert seen in str(refused.exception)

@@ -1,4 +1,4 @@
-"""What commands do that work in a run folder: agree on the folder, end resumable, say what went wrong."""
+"""Options that commands share, and what those do that work in a run folder: agree on it, end resumable, say errors."""
 
 from __future__ import annotations
 
@@ -31,6 +31,18 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes to work in; default: one a core. Changes no number.")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Where another process writes the run folder, wait for its end.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or float64 for reference.")]
+Device = Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda or cuda:1.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
+Bos = Annotated[str | None, typer.Option(help='Token put first instead of the tokenizer\'s bos; "none" for none.')]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read pytorch_model.bin too: its tensors, never its code.")
+]
+Own = Annotated[
+    list[Path] | None,
+    typer.Option("--experiments-from", help="Python file with experiments or controls of your own, which is run."),
+]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Hub id or local folder in Hugging Face layout.")]
 
 
 @dataclass(frozen=True, kw_only=True)
