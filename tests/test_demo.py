@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import rote
+from rote.experiments.parameters import with_parameters
 from rote.facts import FactTable
 from rote.organisms import BUNDLED
 from rote.report import lead_text
 
 EXPERIMENTS = {experiment.name for experiment in rote.EXPERIMENTS}
-SETTINGS = rote.Settings(n_bootstrap=200, max_entities=120, product_side=40, n_probe_seeds=3)
+SETTINGS = rote.Settings(n_bootstrap=200, max_entities=120, product_side=40)
+CHOSEN = with_parameters(rote.EXPERIMENTS, {"layer_probes.n_probe_seeds": 3})
 
 
 def every_third(table: FactTable) -> FactTable:
@@ -27,7 +29,9 @@ def run(tmp_path_factory):
     model = rote.load_model(BUNDLED)
     facts = every_third(rote.read_facts("athletes", prefix=""))
     folder = tmp_path_factory.mktemp("demo") / "run"
-    return rote.study(model, facts, folder=folder, relation="sport", settings=SETTINGS, controls=())
+    return rote.study(
+        model, facts, folder=folder, relation="sport", settings=SETTINGS, experiments=CHOSEN, controls=()
+    )
 
 
 def value(run, statistic: str, **key) -> float:
