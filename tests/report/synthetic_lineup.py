@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from synthetic_rows import RECORDS
 from synthetic_run import BUNDLED, write_run
 from synthetic_world import World, row
 
 from rote.catalog import CONTROLS, PREDICTIONS, Prediction
-from rote.experiments import ENTRIES
+from rote.experiments import ENTRIES, card
 from rote.records import Absent, Record, Row
 
 CARDS = tuple(entry.card for entry in ENTRIES)
@@ -23,7 +22,6 @@ UNMATCHED = "partial_hash_1000"
 SILENT = "shuffled"  # has a reason in place of each value
 # each prediction's place among the verdicts decides what its values look like
 KINDS = ("consistent", "not decisive", "inconsistent", "in between", "unlike all controls", "not applicable")
-_UNITS = {"layer_alone": "fraction", "auc_without_directions": "fraction", "norm_auc": "fraction"}
 
 
 def kind_of(prediction: Prediction) -> str:
@@ -32,7 +30,7 @@ def kind_of(prediction: Prediction) -> str:
 
 def lineup_run(folder: Path, world: World = BUNDLED, *, per_control: int = 0, shift: float = 0.0) -> Path:
     """A full run with a line-up; `per_control` further rows for each control, `shift` moves the model."""
-    records = {card.name: RECORDS[card.name](world) for card in CARDS}
+    records = {card.name: world.record(card.name) for card in CARDS}
     values, absent = _primary(world, shift)
     for experiment in {p.experiment for p in PREDICTIONS}:
         record = records.get(experiment, Record())
@@ -43,7 +41,7 @@ def lineup_run(folder: Path, world: World = BUNDLED, *, per_control: int = 0, sh
         records[experiment] = replace(record, rows=kept + mine, absent=record.absent + gone)
     probes = records["layer_probes"]
     more = tuple(
-        row("layer_probes", "probe_accuracy", 0.77, layer=i, stack=c.name, relation=world.relation)
+        row("layer_probes", "probe_accuracy", 0.77, layer=i, stack=c.name, relation=world.relation, site="resid_post")
         for c in CONTROLS
         for i in range(per_control)
     )
@@ -88,7 +86,7 @@ def _place(world: World, prediction: Prediction) -> dict[str, Any]:
         "site": prediction.select.site,
         "layer": layer,
         "relation": world.relation,
-        "unit": _UNITS.get(prediction.statistic, "ratio"),
+        "unit": card(prediction.experiment).statistic(prediction.statistic).unit,
     }
 
 

@@ -140,7 +140,7 @@ def test_the_model_that_moved_differs_by_what_it_moved(pair: tuple[Path, Path]) 
 
 def test_very_many_values_are_cut_to_those_that_differ_most_and_it_is_said(tmp_path: Path) -> None:
     deep = replace(BUNDLED, n_layers=16, n_heads=8)
-    runs = (full_run(tmp_path / "a", deep), full_run(tmp_path / "b", replace(deep, seed=1)))
+    runs = (full_run(tmp_path / "a", deep), full_run(tmp_path / "b", replace(deep, shift=1)))
     section = next(s for s in compare_document(*runs).sections if s.name == "differences_direct_effects")
     (table,) = section.blocks
     assert isinstance(table, Table)
@@ -200,7 +200,7 @@ def test_a_relation_that_only_one_run_has_leaves_the_other_side_empty(tmp_path: 
 
 
 def test_runs_that_nobody_judged_are_compared_value_by_value(tmp_path: Path) -> None:
-    runs = (full_run(tmp_path / "a"), full_run(tmp_path / "b", replace(BUNDLED, seed=1)))
+    runs = (full_run(tmp_path / "a"), full_run(tmp_path / "b", replace(BUNDLED, shift=1)))
     text = " ".join(render_comparison(*runs).split())
     assert "No line-up was judged in a and b." in text and "Neither run has been judged." in text
     assert "Differences: known facts" in text and "seed: 0 -> 1" in text

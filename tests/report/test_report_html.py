@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from synthetic_run import HOSTILE
 
-from rote.report import write_report
+from rote.records import RunFolder
+from rote.report import load_view, write_report
 
 VARIANTS = (
     "full",
@@ -149,9 +150,13 @@ def test_hover_texts_carry_hostile_names_as_escaped_data(parsed: dict[str, Page]
     assert set(re.findall(r"<[^>]*>", joined)) == {"<br>"}
 
 
-def test_hover_shows_entity_layer_and_value(parsed: dict[str, Page]) -> None:
+def test_hover_shows_entity_layer_and_value(runs: dict[str, Path], parsed: dict[str, Page]) -> None:
+    view = load_view(RunFolder.read_only(runs["full"]))
+    facts = view.table("known_facts", "facts")
+    assert facts is not None
+    (effect,) = view.rows("direct_effects", "direct_effect", layer=4, head=2, condition="report")
     hovers = json.dumps([f["data"] for f in parsed["full"].figures()], ensure_ascii=False)
-    for words in ("Hank Lastname31", "L5H0<br>4.20 [4.10, 4.30], n = 120", "layer 3<br>"):
+    for words in (facts["entity"].iloc[-1], f"L4H2<br>{effect.full}", "layer 3<br>"):
         assert words in hovers
 
 
