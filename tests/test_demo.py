@@ -29,9 +29,7 @@ def run(tmp_path_factory):
     model = rote.load_model(BUNDLED)
     facts = every_third(rote.read_facts("athletes", prefix=""))
     folder = tmp_path_factory.mktemp("demo") / "run"
-    return rote.study(
-        model, facts, folder=folder, relation="sport", settings=SETTINGS, experiments=CHOSEN, controls=()
-    )
+    return rote.study(model, facts, folder=folder, relation="sport", settings=SETTINGS, experiments=CHOSEN, controls=())
 
 
 def value(run, statistic: str, **key) -> float:
