@@ -22,6 +22,6 @@ def blocks(here: Here) -> Blocks:
         "stream at the prompt's end.",
         "Accuracy and loss over the layers; the last layer is the model's own answer.",
         curve("right answers", right, y="accuracy", band=True),
-        curve("loss of the answer", loss, y="nats", band=True),
+        curve("loss of the answer", loss, y="loss", band=True),
     )
     yield pivot("Accuracy and loss after every layer", [*right, *loss], LAYER)
