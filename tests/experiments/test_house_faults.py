@@ -155,7 +155,7 @@ class TestOwnExperiments:
         assert set(lacking["stack"]) == {"effective", "additive"} and set(lacking["reason"]) == {"it never applies"}
         page = (run.path / "report.html").read_text("utf-8")
         share = rows.loc[rows["experiment"] == "known_share", "value"].item()
-        assert share == 1.0 and ">[1.00, 1.00]</td>" in page.split('id="known_share"')[1].split("</section>")[0]
+        assert share == 1.0 and ">1.00</td>" in page.split('id="known_share"')[1].split("</section>")[0]
         assert all(f'<section id="{e.name}">' in page for e in own) and "it never applies" in page
 
     def test_one_without_a_card_is_refused_before_any_work(self, tmp_path: Path) -> None:

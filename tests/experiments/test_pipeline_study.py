@@ -16,7 +16,6 @@ from transformers import AutoModelForCausalLM
 import rote
 import rote.errors
 import rote.organisms
-from rote.catalog import TEXT
 from rote.cli import main as cli
 from rote.execute import Finished, Started
 from rote.experiments import EXPERIMENTS
@@ -28,6 +27,7 @@ SMALL = replace(
     n_bootstrap=100, min_known=20, n_members=2, n_trained_members=1, n_member_bootstrap=50, n_refine_steps=40,
 )  # fmt: skip
 LINEUP = (Additive(), HashLookup())
+OF_CIRCUIT = {e.name for e in EXPERIMENTS if e.card.needs_circuit}
 
 
 def run(folder: Path, on_event: object = lambda event: None) -> Run:
@@ -95,7 +95,7 @@ def test_an_interrupted_study_ends_in_the_same_bytes_and_repeats_nothing(
     assert not set(before) & set(begun)
     lineup = [f"lineup/sport/{control.name}" for control in LINEUP]
     members = [f"{control}/{seed}" for control in lineup for seed in range(SMALL.n_members)]
-    once = {e.name for e in EXPERIMENTS if TEXT in e.card.takes}  # whatever the relations
+    once = {e.name for e in EXPERIMENTS if not e.card.needs_facts}  # whatever the relations
     measured = {f"{e.name}/{'all' if e.name in once else 'sport'}" for e in EXPERIMENTS}
     assert {*before, *begun} == measured | {"circuit/sport", *members, *lineup}
     assert tables(tmp_path / "run") == tables(first.path)
@@ -136,9 +136,10 @@ def test_a_model_that_knows_nothing_ends_the_study_early_with_that_finding(ignor
     assert known == 0
     reason = f"the model knows none of the {len(facts().facts)} facts"
     others = found.absent[found.absent["relation"].notna() & (found.absent["experiment"] != "known_facts")]
-    of_facts = {e.name for e in EXPERIMENTS if TEXT not in e.card.takes}
-    assert set(others["experiment"]) == of_facts - {"known_facts"}
-    assert others["reason"].str.startswith(reason).all()
+    assert set(others["experiment"]) == {e.name for e in EXPERIMENTS if e.card.needs_facts} - {"known_facts"}
+    searched = others["experiment"].isin(OF_CIRCUIT)
+    assert others.loc[searched, "reason"].str.startswith(reason).all()
+    assert others.loc[~searched, "reason"].str.startswith("the model knows none").all()
     assert {control.name for control in CONTROLS} <= set(others["stack"])
     assert reason in (found.path / "report.html").read_text(encoding="utf-8").replace("\n", " ")
 
@@ -148,8 +149,9 @@ def test_too_few_facts_of_a_second_class_end_it_too(tmp_path: Path) -> None:
     others = [f for f in table.facts if f.attribute != "baseball"]
     kept = [f for f in table.facts if f not in others] + others[:3]
     found = rote.study(model(), replace(table, facts=tuple(kept)), folder=tmp_path / "run", settings=SMALL)
-    assert set(found.summary["experiment"]) == {"known_facts"}
-    assert found.absent["reason"].str.contains("one class only").any()
+    assert set(found.summary["experiment"]) == {e.name for e in EXPERIMENTS if e.card.needs_facts} - OF_CIRCUIT
+    lacking = found.absent[found.absent["experiment"].isin(OF_CIRCUIT)]
+    assert set(lacking["experiment"]) == OF_CIRCUIT and lacking["reason"].str.contains("one class only").all()
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -24,7 +24,7 @@ CARD = ExperimentCard(
     source="a test",
     takes=(FACTS,),
     statistics=(
-        StatisticCard(name="share", unit="fraction", conditions=("clean", "asked:*"), meaning="Of all.", formula="mean"),
+        StatisticCard(name="share", unit="fraction", conditions=("clean", "asked:*"), meaning="All.", formula="mean"),
         StatisticCard(name="depth", unit="layer", meaning="A layer.", formula="mean"),
     ),
 )  # fmt: skip
