@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "circuit"))  # the world and its twin are the circuit's
-sys.path.insert(0, str(Path(__file__).parents[1] / "model"))  # and the tiny models are the model layer's
+sys.path.insert(0, str(Path(__file__).parents[1] / "circuit"))  # the world and its twin are the circuit's,
+sys.path.insert(0, str(Path(__file__).parents[1] / "model"))  # the tiny models are the model layer's,
+sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))  # and random stacks are the stack's
 
 import circuit_world
 from plain_stack import PlainStack

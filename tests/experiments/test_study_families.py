@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from circuit_world import cut, facts, plain
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "model"))  # what a user could notice about a module
-
 from test_circuit_families import EXPERTS, tiny
 from test_circuit_layouts import TOLD
 from test_model_untouched import fingerprint, put_to_work

@@ -1,4 +1,4 @@
-"""Experiments on the stack and their full parts on the model, against loops over names."""
+"""Path ablation on the stack and on the model, against loops over names."""
 
 from __future__ import annotations
 
@@ -7,35 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from circuit_world import PAIRS, SETTINGS, World, value
-from numpy.linalg import norm
+from circuit_world import SETTINGS, World, value
 from plain_neox import add, put
 from plain_stack import PlainStack
 
-from rote.experiments.known_norms.measure import KnownNorms, names
-from rote.experiments.linear_structure.measure import LinearStructure, broken_fractions, draw_pairs
 from rote.experiments.path_ablation.measure import PathAblation
-from rote.experiments.populations import sampled
 from rote.records import Record
 from rote.stack import Stack
 from rote.statistics import rng
-
-
-def facts_of(world: World, sample: Stack) -> list[int]:
-    return [world.entities.index(name) for name in sample.entities.names]
-
-
-def test_the_sample_is_of_the_report_half_and_keeps_class_shares(world: World, sample: Stack) -> None:
-    chosen = facts_of(world, sample)
-    assert len(chosen) == SETTINGS.max_entities < len(world.report)
-    assert set(chosen) <= set(world.report)
-    shares = np.bincount(np.array(world.cls)[chosen], minlength=3) / len(chosen)
-    assert np.abs(shares - np.bincount(np.array(world.cls)[world.report]) / len(world.report)).max() < 0.04
-    again = sampled(np.array(world.cls)[world.report], SETTINGS, "sport")
-    assert [world.report[i] for i in again] == chosen
-
-
-# ------------------------------------------------------------------ path ablation
 
 
 @pytest.fixture(scope="module")
@@ -202,111 +181,3 @@ def test_path_ablation_on_the_model(world: World, paths: Record, how: str) -> No
     above, below = (sum(column) for column in zip(*every, strict=True))
     found = value(paths, "path_share", stack="model", condition=how, layer=None)
     assert found == pytest.approx(above / below, rel=1e-5, abs=1e-5)
-
-
-# ---------------------------------------------------------------- linear structure
-
-
-def test_pairs_and_draws_are_what_the_text_says(sample: Stack) -> None:
-    e = sample.entities
-    known = set(zip(e.first.tolist(), e.last.tolist(), strict=True))
-    firsts, lasts = set(e.first.tolist()), set(e.last.tolist())
-    for is_known in (True, False):
-        pairs = draw_pairs(sample, np.random.default_rng(0), known=is_known, **PAIRS)
-        assert len(pairs) == PAIRS["n_pairs"]
-        for p in pairs:
-            assert ({p.a, p.b} <= known) if is_known else not ({p.a, p.b} & e.taken)
-            assert p.a[0] != p.b[0]
-            assert p.a[1] != p.b[1]
-            swaps = {(p.a[0], p.b[1]), (p.b[0], p.a[1])}
-            assert not swaps & (e.taken | known)
-            assert len(p.draws) == PAIRS["n_draws"]
-            for c, d in p.draws:
-                assert not {c, d} & (e.taken | known)
-                for name in (c, d):
-                    assert name[0] in firsts - {p.a[0], p.b[0]}
-                    assert name[1] in lasts - {p.a[1], p.b[1]}
-
-
-def test_broken_fractions_are_a_loop_over_pairs(by_hand: PlainStack, sample: Stack) -> None:
-    pairs = draw_pairs(sample, np.random.default_rng(1), known=True, **PAIRS)[:12]
-    found = broken_fractions(sample, pairs)
-
-    def middle(x: tuple[int, int], y: tuple[int, int], site: str, index: int) -> np.ndarray:
-        values = []
-        for name in (x, y):
-            streams, outputs = by_hand.run(by_hand.input(*name))
-            values.append(outputs[index] if site == "mlp_out" else streams[index + 1])
-        return (values[0] + values[1]) / 2
-
-    for (site, index), fractions in found.items():
-        for k, p in enumerate(pairs):
-            mid = middle(p.a, p.b, site, index)
-            above = norm(mid - middle((p.a[0], p.b[1]), (p.b[0], p.a[1]), site, index))
-            below = np.mean([norm(mid - middle(c, d, site, index)) for c, d in p.draws])
-            assert fractions[k] == pytest.approx(above / below, rel=1e-5)
-
-
-def test_linear_structures_rows(world: World, by_hand: PlainStack, sample: Stack) -> None:
-    record = LinearStructure().record(world.study)
-    table = record.tables["pairs"]
-    layer = by_hand.layers[0]
-    found = value(record, "broken_fraction", condition="real", site="mlp_out", layer=layer)
-    assert found == pytest.approx(np.median(table[f"mlp_out_{layer}"]))
-    firsts, lasts = np.unique(sample.entities.first), np.unique(sample.entities.last)
-    cells = [[by_hand.run(by_hand.input(a, b)) for b in lasts] for a in firsts]
-    for index, layer in enumerate(by_hand.layers):
-        for site in ("mlp_out", "resid_post"):
-            x = np.array([[c[1][index] if site == "mlp_out" else c[0][index + 1] for c in row] for row in cells])
-            grand = x.mean((0, 1))
-            rest = x - x.mean(1)[:, None] - x.mean(0)[None] + grand
-            share = np.sqrt((rest**2).sum() / ((x - grand) ** 2).sum())
-            assert value(record, "interaction_share", site=site, layer=layer) == pytest.approx(share, rel=1e-5)
-
-
-# -------------------------------------------------------------------- known norms
-
-
-def one_hot_residual(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    firsts, lasts = np.unique(first), np.unique(last)
-    design = np.zeros((len(values), len(firsts) + len(lasts)))
-    for k in range(len(values)):
-        design[k, np.flatnonzero(firsts == first[k])[0]] = 1
-        design[k, len(firsts) + np.flatnonzero(lasts == last[k])[0]] = 1
-    return values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
-
-
-def pairwise_auc(values: np.ndarray, known: np.ndarray) -> float:
-    return float(np.mean([(a > b) + 0.5 * (a == b) for a in values[known] for b in values[~known]]))
-
-
-def effect_size(values: np.ndarray, known: np.ndarray) -> float:
-    a, b = values[known], values[~known]
-    pooled = np.sqrt((((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / (len(a) + len(b) - 2))
-    return float((a.mean() - b.mean()) / pooled)
-
-
-def test_known_norms_on_the_stack_and_the_model(world: World, by_hand: PlainStack, sample: Stack) -> None:
-    record = KnownNorms().record(world.study)
-    first, last, known = names(sample, KnownNorms().n_unknown, SETTINGS.seed)
-    e = sample.entities
-    cells = list(zip(first.tolist(), last.tolist(), strict=True))
-    assert cells[: len(e)] == list(zip(e.first.tolist(), e.last.tolist(), strict=True))
-    assert len(set(cells)) == len(cells)
-    assert not set(cells[len(e) :]) & e.taken
-    assert 0 < len(cells) - len(e) <= KnownNorms().n_unknown
-    token_first = np.unique([n[1] for n in world.names])
-    token_last = np.unique([n[2] for n in world.names])
-    bos = world.names[0][0]
-    effective = [by_hand.run(by_hand.input(a, b))[1] for a, b in cells]
-    traces = [world.plain.run([bos, int(token_first[a]), int(token_last[b])]) for a, b in cells]
-    for index, layer in enumerate(by_hand.layers):
-        for stack, norms in (
-            ("effective", [norm(outputs[index]) for outputs in effective]),
-            ("model", [float(t["mlp_out", layer][-1].double().norm()) for t in traces]),
-        ):
-            raw = np.array(norms)
-            for condition, values in (("raw", raw), ("adjusted", one_hot_residual(raw, first, last))):
-                key = {"stack": stack, "layer": layer, "condition": condition}
-                assert value(record, "norm_auc", **key) == pytest.approx(pairwise_auc(values, known), abs=1e-5)
-                assert value(record, "norm_d", **key) == pytest.approx(effect_size(values, known), rel=1e-5, abs=1e-5)

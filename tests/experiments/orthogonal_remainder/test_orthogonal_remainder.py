@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import stack_maker
 import torch
 from plain_excess import Cell, array, centred, double
 from sklearn.metrics import roc_auc_score
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
-
-import stack_maker
 
 from rote.errors import NotApplicable
 from rote.experiments.orthogonal_remainder.measure import (

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+import stack_maker
 import torch
 from plain_excess import PlainExcess, double
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "stack"))
-
-import stack_maker
 
 import rote.experiments.nonlinear_excess.measure as module
 from rote.errors import NotApplicable
