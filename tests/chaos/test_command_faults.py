@@ -20,6 +20,7 @@ import torch
 
 from chaos import world
 from rote.cli import main as cli
+from rote.cli import study as commands
 from rote.pipeline.worker import Work
 from rote.records import files as files_module
 from rote.records.lock import LOCK_NAME
@@ -30,7 +31,7 @@ Call = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def rote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
     """Call the command on a folder: exit code, output, errors. The model is loaded once for all."""
-    monkeypatch.setattr(cli, "_load", lambda model, loading, quiet: world.model())
+    monkeypatch.setattr(commands, "_load", lambda model, loading, quiet: world.model())
 
     def call(folder: Path, *more: str, drop: tuple[str, ...] = ()) -> tuple[int, str, str]:
         inputs = folder.parent / "inputs"
@@ -55,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     inputs = tmp_path_factory.mktemp("inputs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "_load", lambda model, loading, quiet: world.model())
+        patch.setattr(commands, "_load", lambda model, loading, quiet: world.model())
         patch.setattr(sys, "argv", ["rote", *world.command(folder, inputs), "--quiet"])
         with pytest.raises(SystemExit) as end:
             cli.main()
@@ -196,14 +197,14 @@ def test_the_second_command_is_refused_by_name_before_it_loads_anything(
     other = subprocess.Popen([sys.executable, "-c", hold, str(copy)], stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        monkeypatch.setattr(cli, "_load", lambda *arguments: pytest.fail("the model was loaded"))
+        monkeypatch.setattr(commands, "_load", lambda *arguments: pytest.fail("the model was loaded"))
         for more in ((), ("--fresh", "--yes")):
             code, _, err = rote(copy, *more)
             assert code == 3 and f"error: {copy} is in use by process {other.pid} on " in err and "--wait" in err
     finally:
         other.kill()
         other.wait()
-    monkeypatch.setattr(cli, "_load", lambda model, loading, quiet: world.model())
+    monkeypatch.setattr(commands, "_load", lambda model, loading, quiet: world.model())
     code, _, err = rote(copy)
     assert code == 0 and f"warning: the run was left by process {other.pid} on" in err
 

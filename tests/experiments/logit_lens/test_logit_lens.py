@@ -54,7 +54,7 @@ def test_it_is_what_a_plain_loop_over_hidden_states_finds(asked: Facts, record: 
             x = state[0, -1]
             if n < len(states) - 1:  # Hugging Face's last hidden state has passed the final norm already
                 x = module.gpt_neox.final_layer_norm(x)
-            p = module.lm_head(x).log_softmax(-1)
+            p = module.lm_head(x).log_softmax(-1).detach()
             token = int(prompts.class_tokens[prompts.cls[i]])
             rows["lens_accuracy"].append(float(int(p.argmax()) == token))
             among = [float(p[int(t)]) for t in prompts.class_tokens]
