@@ -23,6 +23,7 @@ from rote.experiments.tabulator import Tabulator
 from rote.facts import FactTable, read_facts
 from rote.organisms import BUNDLED
 from rote.organisms.capacity import CapacityGrid
+from rote.page.view import Measured
 from rote.pipeline.toys import run_toy
 from rote.records import Record, RunFolder, Shard
 from rote.toys.capacity.toy import CapacitySettings
@@ -84,6 +85,11 @@ class Brought(Experiment):
             out.value("by_class", i + 0.5, cls=cls)
         out.value("alone", 41)
         out.absent("not_here", "nobody has looked")
+
+
+def bare(row: Measured) -> str:
+    """The number as it stands in a column whose title names the unit."""
+    return row.number if row.form.suffix == " %" else row.number.removesuffix(row.form.suffix)
 
 
 @cache

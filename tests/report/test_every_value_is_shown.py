@@ -91,7 +91,7 @@ def unshown(view: View, card: ExperimentCard, draw: Draw) -> list[Cell]:
         rows = within(view.summary, card, cell)
         less = replace(view, summary=view.summary[~rows])
         values = replace(view, summary=view.summary[rows]).measured
-        readable = any(r.number in text and r.interval in text for r in values)
+        readable = any(measured.bare(r) in text and r.interval in text for r in values)
         if values and (draw(less) == whole or not readable):
             found.append(cell)
     return found
@@ -153,7 +153,6 @@ CHOSEN: dict[str, set[Cell]] = {
     "layer_probes": {("layer_alone", "least")},  # the line of the table that has no layer
     "local_processing": {
         ("truncated_cosine", "all"),  # lines over lengths, where the others are lines over kinds
-        *(("n_tokens", c) for c in ("all", "newline", "full_stop", "comma", "common_word", "alphabetic", "other")),
     },
     "memorisation": {
         ("facts_agree", "two_correlated_facts"),  # the pictures, each with words of its own

@@ -57,7 +57,7 @@ def test_every_layer_and_category_is_in_a_table(folder: Path, view: View) -> Non
     names = ("newline", "full stop", "comma", "common word", "other letters", "all other")
     for kind, name in zip(KINDS, names, strict=True):
         (count,) = view.rows("local_processing", "n_tokens", condition=kind)
-        assert f"{name} ({count.number})" in page
+        assert f"{name} (n = {count.number})" in page
     assert "keep the positions that they had" in words(page) and "stands before every context" in words(page)
     assert "What was not measured" not in page
 

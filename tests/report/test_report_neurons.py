@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from measured import bare
 from synthetic_run import BUNDLED, PYTHIA, write_run
 
 from rote.experiments import card
@@ -87,7 +88,8 @@ def test_every_class_has_its_neuron_its_search_and_its_weights(view: View) -> No
     losses = [t for caption, t in tables(view, "class_neurons").items() if caption.startswith("Loss")][1]
     (line,) = [row for row in losses.rows if row[0] == "football"]
     for shown, condition in zip(line[1:4], ("kept", "mean", "zero"), strict=True):
-        assert shown.startswith(cell(view.one("class_neurons", "class_loss_nats", condition=condition, **where)))
+        loss = view.one("class_neurons", "class_loss_nats", condition=condition, **where)
+        assert loss is not None and shown == f"{bare(loss)} {loss.interval}, n = {loss.count}"
     assert line[4].startswith(cell(view.one("class_neurons", "direct_effect", **where)))
     (figure,) = [block for block in class_neurons.blocks(view) if isinstance(block, Figure)]
     chart = figure.charts[1]

@@ -22,7 +22,7 @@ from rote.page.document import BarChart, Chart, Document, Figure, LineUp, Part, 
 from rote.page.plot import GUIDE, LOOK, chart_height, color, plotted
 from rote.page.strips import place_strip
 
-_UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))")
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|pp|nats|SD)(?!\w))|(?<=\bn) (?== \d)|(?<=\bn =) (?=\d)")
 
 
 def html_of(document: Document) -> str:
@@ -74,7 +74,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _units_kept(value: Any) -> Any:
-    """A number and its unit stay on one line."""
+    """A number and its unit stay on one line, and so does an n."""
     return _UNIT.sub("\u00a0", value) if type(value) is str else value
 
 

@@ -134,9 +134,7 @@ def matrix(
     downs = sorted({place for place, _ in cells}, key=down.__getitem__)
     acrosses = sorted({place for _, place in cells}, key=across.__getitem__)
     grid = [[cells.get((a, b)) for b in acrosses] for a in downs]
-    printed = tuple(
-        tuple("" if r is None else r.number.removesuffix(r.form.suffix) + mark(r) for r in line) for line in grid
-    )
+    printed = tuple(tuple("" if r is None else _bare(r) + mark(r) for r in line) for line in grid)
     return Heatmap(
         title=title,
         x=Axis(title=x.title),
@@ -149,6 +147,12 @@ def matrix(
         limit=limit,
         printed=printed if len(acrosses) <= _MANY else (),
     )
+
+
+def _bare(row: Measured) -> str:
+    """The number without its unit; what is 0 in all its digits as such."""
+    text = row.number.removesuffix(row.form.suffix)
+    return text if any(c in "123456789" for c in text) else "0"
 
 
 def figure(caption: str, alt: str, *charts: Chart | None) -> Figure | None:
@@ -173,53 +177,49 @@ def pivot(caption: str, found: Sequence[Line], *by: By, most: int | None = None,
         caption += f": {shown_of(min(most, len(keys)), len(keys), what)}"
         keys = sorted(keys, key=lambda key: -abs(cells[0][key].value) if key in cells[0] else 0.0)[:most]
     grid = [[column.get(key) for column in cells] for key in keys]
-    shared, in_rows, in_titles = _counts(found, grid)
-
-    def cell(line: Line, title: str | None, row: Measured | None) -> str:
-        if row is None:
-            return "–"
-        if line.cell is not None:
-            return line.cell(row)
-        return row.full if title is None else f"{row.number} {row.interval}".strip()
-
-    titles = [line.name + (title or "") for line, title in zip(found, in_titles, strict=True)]
+    counted = [[row if line.cell is None else None for line, row in zip(found, cells, strict=True)] for cells in grid]
+    counts = [_counts(cells) for cells in counted]
+    every = set().union(*counts)
+    in_rows = len(every) > 1 and all(len(ns) == 1 for ns in counts)
+    columns = [
+        _column(line, of, told=len(every) == 1 or in_rows)
+        for line, of in zip(found, zip(*grid, strict=True), strict=True)
+    ]
+    if in_rows:
+        columns.append((Column(title="n", numeric=True), [_of(ns) for ns in counts]))
     return Table(
-        caption=caption + shared,
-        columns=(
-            *(Column(title=b.title) for b in by),
-            *(Column(title=title, numeric=True) for title in (*titles, *(["n"] if in_rows else []))),
-        ),
+        caption=caption + (f" (n = {_of(every)})" if len(every) == 1 and _of(every) else ""),
+        columns=(*(Column(title=b.title) for b in by), *(column for column, _ in columns)),
         rows=tuple(
-            (
-                *(b.word(value) for b, value in zip(by, key, strict=True)),
-                *(cell(*each) for each in zip(found, in_titles, line, strict=True)),
-                *in_rows[i : i + 1],
-            )
-            for i, (key, line) in enumerate(zip(keys, grid, strict=True))
+            (*(b.word(value) for b, value in zip(by, key, strict=True)), *(text[i] for _, text in columns))
+            for i, key in enumerate(keys)
         ),
     )
+
+
+def _column(line: Line, rows: Sequence[Measured | None], *, told: bool) -> tuple[Column, list[str]]:
+    """Its title, with the unit that all its values have, and its cells; n in either, unless told elsewhere."""
+    units, counts = {r.form.suffix for r in rows if r is not None}, _counts(rows)
+    unit = next(iter(units)) if len(units) == 1 and line.cell is None and not units & {"", " %"} else ""
+    shared = _of(counts) if len(counts) == 1 and line.cell is None and not told else ""
+
+    def cell(row: Measured) -> str:
+        if line.cell is not None:
+            return line.cell(row)
+        counted = "" if told or shared or row.n is None else f", n = {row.count}"
+        return f"{row.number.removesuffix(unit)} {row.interval}".strip() + counted
+
+    of = ", ".join(filter(None, (unit.strip(), f"n = {shared}" if shared else "")))
+    title = f"{line.name} ({of})" if of else line.name
+    return Column(title=title, numeric=True), ["–" if row is None else cell(row) for row in rows]
 
 
 def _at(places: Sequence[Mapping[Any, int]], key: Sequence[Any]) -> list[int]:
     return [place[value] for place, value in zip(places, key, strict=True)]
 
 
-def _counts(
-    found: Sequence[Line], grid: Sequence[Sequence[Measured | None]]
-) -> tuple[str, list[str], list[str | None]]:
-    """Where n is told: what a caption adds, a column of it, and what titles add (None: it stands in the cells)."""
-    counted = [[row if line.cell is None else None for line, row in zip(found, cells, strict=True)] for cells in grid]
-    rows, columns = ([_n(cells) for cells in lines] for lines in (counted, zip(*counted, strict=True)))
-    every = set().union(*rows)
-    if len(every) <= 1:
-        return _of(every), [], [""] * len(found)
-    if all(len(ns) <= 1 for ns in rows):
-        return "", [f"{next(iter(ns)):,}" if ns else "" for ns in rows], [""] * len(found)
-    return "", [], [None if len(ns) > 1 else _of(ns) for ns in columns]
-
-
-def _n(rows: Iterable[Measured | None]) -> set[int]:
-    return {row.n for row in rows if row is not None and row.n is not None}
+def _counts(rows: Iterable[Measured | None]) -> set[int | None]:
+    return {row.n for row in rows if row is not None}
 
 
 def table(caption: str, rows: Sequence[Measured], *by: By, most: int | None = None, what: str = "") -> Table | None:
@@ -271,8 +271,10 @@ def _ends(row: Measured) -> tuple[float, ...]:
     return tuple(end for end in (row.value, row.low, row.high) if end is not None)
 
 
-def _of(counts: set[int]) -> str:
-    return f" (n = {next(iter(counts)):,})" if len(counts) == 1 else ""
+def _of(counts: set[int | None]) -> str:
+    """The n that all share; nothing where that is none."""
+    (count,) = counts
+    return "" if count is None else f"{count:,}"
 
 
 def value_axis(title: str, rows: Sequence[Measured], span: tuple[float, float] | None = None) -> Axis:
@@ -282,6 +284,8 @@ def value_axis(title: str, rows: Sequence[Measured], span: tuple[float, float] |
         return Axis(title=title, low=-0.02, high=1.04, percent=True)
     ends = [end for row in rows for end in _ends(row)]
     low, high = (None, None) if span is None else (min(span[0], *ends), max(span[1], *ends))
+    if low is not None and high is not None:
+        high += 0.02 * (high - low)  # so that points at the end are whole
     named = first.unit in ("nats", "logit", "SD", "bits")
     return Axis(
         title=f"{title} ({first.unit})" if named else title, low=low, high=high, percent=first.shown == "points"

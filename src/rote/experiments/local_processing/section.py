@@ -10,10 +10,11 @@ from rote.experiments.local_processing.card import CARD
 from rote.page.document import Paragraph
 from rote.page.here import Blocks, Here, section_of
 from rote.page.lines import LAYER, By, lines
-from rote.page.shapes import curve, figure, finding, pivot
+from rote.page.shapes import curve, figure, finding, pivot, table
 from rote.page.view import Measured, View
 
 _KINDS = {
+    "all": "every token",
     "newline": "newline",
     "full_stop": "full stop",
     "comma": "comma",
@@ -21,6 +22,7 @@ _KINDS = {
     "alphabetic": "other letters",
     "other": "all other",
 }
+_KIND = By(of="condition", words=_KINDS, title="kind of token")
 _TEN = 10  # the longest context of the study
 _MAX_LINES, _MAX_LAYERS = 8, 6
 _AFTER = replace(LAYER, title="after layer")
@@ -40,10 +42,8 @@ def blocks(here: Here) -> Blocks:
     by_layer = lines(
         (r for r in rows if r.layer in drawn), By(of="layer", words={i: f"after layer {i}" for i in drawn})
     )
-    counts = {r.condition: r.number for r in here.rows("n_tokens")}
-    kinds = By(of="condition", words={name: f"{words} ({counts.get(name, '–')})" for name, words in _KINDS.items()})
     by_kind, squared_by_kind = (
-        lines((r for r in _at(here.rows(name), ten) if r.condition != "all"), kinds)
+        lines((r for r in _at(here.rows(name), ten) if r.condition != "all"), _KIND)
         for name in ("truncated_cosine", "truncated_cosine_squared")
     )
     y, span = "median cosine", (min(0.9, *(r.value for r in rows)), 1.0)
@@ -60,8 +60,9 @@ def blocks(here: Here) -> Blocks:
     squared = lines(_at(here.rows("truncated_cosine_squared", condition="all"), *shown), of_lengths)
     yield pivot("Median cosine, every token", by_length, LAYER)
     yield pivot("Median squared cosine, every token", squared, LAYER)
-    yield pivot(f"Median cosine, {last(ten)}, by kind of token (number of tokens)", by_kind, LAYER)
-    yield pivot(f"Median squared cosine, {last(ten)}, by kind of token (number of tokens)", squared_by_kind, LAYER)
+    yield pivot(f"Median cosine, {last(ten)}, by kind of token", by_kind, LAYER)
+    yield pivot(f"Median squared cosine, {last(ten)}, by kind of token", squared_by_kind, LAYER)
+    yield table("Tokens looked at", here.rows("n_tokens"), _KIND)
     yield Paragraph(text=_how(here), role="note")
 
 
