@@ -49,8 +49,9 @@ def line_up(view: View, outcome: Outcome) -> tuple[Stood, ...]:
     for side, controls in references:
         named |= {c.name for c in controls}
         found += [_stood(c, side, form, matched=c.name not in unmatched) for c in controls]
+    cell = _cell(view, outcome)
     for control in view.controls:
-        row = row_of(view, outcome, control) if control not in named else None
+        row = cell.position(control) if control not in named else None
         if row is not None:
             role: Role = "trained" if control == "trained" else "other"
             found.append(_stood(row, role, form, matched=control not in unmatched))
