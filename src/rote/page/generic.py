@@ -15,6 +15,7 @@ from rote.page.view import Measured
 
 # what is told apart by first; what comes later is left out of a chart where it adds nothing
 _FIELDS = ("stack", "condition", "cls", "site", "source", "position", "layer", "head", "neuron")
+_TITLES = {"cls": "class"}
 _MAX_CHARTS, _MAX_LINES, _MAX_BARS, _MAX_ROWS = 4, 8, 40, 200
 
 
@@ -73,7 +74,7 @@ def _varying(statistic: StatisticCard, rows: Sequence[Measured]) -> dict[str, By
     }
     parameters = dict.fromkeys(name for row in rows for name in row.parameters)
     every = {
-        **{name: By(of=name, words=words.get(name, {}), title=name) for name in _FIELDS},
+        **{name: By(of=name, words=words.get(name, {}), title=_TITLES.get(name, name)) for name in _FIELDS},
         **{name: By(of=partial(_parameter, name), title=name) for name in parameters},
     }
     return {name: by for name, by in every.items() if len({by.value(row) for row in rows}) > 1}
