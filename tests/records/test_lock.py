@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from rote.errors import RunError
-from rote.records import Record, RunFolder, Shard
+from rote.records import Record, RunFolder, Shard, opening
 from rote.records import lock as module
+from rote.records.contents import foreign
 from rote.records.lock import EXCLUSIVE_NAME, LOCK_NAME, Holder, RunLock, held_here, holder_of
 
 STUDY = {"model": "organism", "seed": 0}
@@ -100,6 +101,25 @@ def test_of_many_that_wait_one_writes_at_a_time(tmp_path: Path) -> None:
     assert len(lines) == 3 * 4 * 2
     for begin, end in zip(lines[::2], lines[1::2], strict=True):
         assert begin.split() == [end.split()[0], "begin"] and end.endswith("end")
+
+
+def test_a_study_that_begins_elsewhere_while_the_folder_is_looked_at_is_not_foreign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def begun_meanwhile(path: Path) -> list[str]:
+        (path / "study.json").write_text("{}")
+        return foreign(path)
+
+    monkeypatch.setattr(opening, "foreign", begun_meanwhile)
+    opening.refuse_foreign(folder, STUDY)
+    (folder / "study.json").unlink()
+    (folder / "thesis.tex").write_text("mine")
+    monkeypatch.setattr(opening, "foreign", foreign)
+    with pytest.raises(RunError, match="holds thesis"):
+        opening.refuse_foreign(folder, STUDY)
 
 
 def test_nobody_judges_a_run_that_another_process_writes(tmp_path: Path, other: subprocess.Popen[str]) -> None:

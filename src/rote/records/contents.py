@@ -59,8 +59,12 @@ def clear(folder: Path) -> tuple[str, ...]:
 
 def foreign(folder: Path) -> list[str]:
     """What a folder without study.json holds, but for the lock and the temporary file of an interrupted beginning."""
-    ours = {*folder.glob(".study.json.*.tmp"), folder / LOCK_NAME, folder / EXCLUSIVE_NAME}
-    return sorted(path.name for path in folder.iterdir() if path not in ours)
+    # One listing: of two, the second could show a temporary file that another process made after the first.
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name not in (LOCK_NAME, EXCLUSIVE_NAME) and not path.match(".study.json.*.tmp")
+    )
 
 
 def remove_temporaries(folder: Path) -> None:

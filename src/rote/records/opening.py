@@ -22,9 +22,10 @@ def fingerprint_of_study(study: Mapping[str, Any]) -> str:
 
 def refuse_foreign(path: Path, wanted: Mapping[str, Any]) -> None:
     """RunError for a folder that holds files and no study, unless the records in it are those of this study."""
-    if not path.is_dir() or (path / "study.json").exists():
+    others = foreign(path) if path.is_dir() else ()
+    # Asked after the listing: another process may begin this very study between the two.
+    if (path / "study.json").exists():
         return
-    others = foreign(path)
     if others and fingerprints(path) != {fingerprint_of_study(wanted)}:
         raise RunError(
             f"{path} is not a run folder: it has no study.json but holds {', '.join(others[:5])}"
