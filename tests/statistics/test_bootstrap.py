@@ -28,22 +28,42 @@ def test_coverage_holds_under_shared_names_and_fails_for_the_naive_bootstrap() -
         assert estimate.ci_low is not None and estimate.ci_high is not None
         covered += estimate.ci_low <= 0 <= estimate.ci_high
         single = np.arange(len(values))  # every entity its own factor: the ordinary bootstrap
-        control = PigeonholeBootstrap(single, single, n_resamples=400, generator=generator).mean(values)
+        control = PigeonholeBootstrap(single, n_resamples=400, generator=generator).mean(values)
         assert control.ci_low is not None and control.ci_high is not None
         naive += control.ci_low <= 0 <= control.ci_high
     assert 0.91 <= covered / worlds <= 0.985
     assert naive / worlds < 0.75
 
 
-def test_one_token_names_are_one_factor_and_give_the_ordinary_bootstrap() -> None:
+def test_one_factor_gives_the_ordinary_bootstrap() -> None:
     labels = np.arange(400)
     values = rng(1, "ordinary").normal(size=400)
-    bootstrap = PigeonholeBootstrap(labels, labels, generator=rng(1, "draws"))
+    bootstrap = PigeonholeBootstrap(labels, generator=rng(1, "draws"))
     assert (bootstrap.weights.sum(axis=1) == 400).all()
     estimate = bootstrap.mean(values)
     assert estimate.ci_low is not None and estimate.ci_high is not None
     standard_error = values.std() / np.sqrt(400)
     assert estimate.ci_high - estimate.ci_low == pytest.approx(2 * 1.96 * standard_error, rel=0.08)
+
+
+def test_a_missing_first_part_is_no_level_and_weighs_its_last_part_alone() -> None:
+    first, last = np.array([5, -1, 9, -1]), np.array([1, 2, 2, 7])
+    there = first >= 0
+    bootstrap = PigeonholeBootstrap(first, last, has_first=there, n_resamples=50, generator=rng(0, "w"))
+    of_last = bootstrap.observations(np.empty((3, 0), dtype=int), np.array([[1], [2], [7]])).weights
+    of_first = bootstrap.observations(np.array([[5], [9]]), np.empty((2, 0), dtype=int)).weights
+    assert (of_first.sum(axis=1) == 2).all()  # two levels, not three
+    assert (bootstrap.weights[:, [1, 3]] == of_last[:, [1, 2]]).all()
+    assert (bootstrap.weights[:, 2] == of_first[:, 1] * of_last[:, 1]).all()
+    none = np.zeros(4, dtype=bool)
+    nobody = PigeonholeBootstrap(first, last, has_first=none, n_resamples=50, generator=rng(0, "w"))
+    assert (nobody.weights == of_last[:, [0, 1, 1, 2]]).all()
+
+
+def test_equal_labels_of_a_first_and_a_last_part_are_two_levels() -> None:
+    duran = np.array([3, 3, 4, 5])  # " Duran Duran": both parts are one token
+    weights = PigeonholeBootstrap(duran, duran, n_resamples=200, generator=rng(0, "d")).weights
+    assert weights.max() > 4 or not (weights.sum(axis=1) == 4).all()
 
 
 def test_weights_are_products_of_level_counts() -> None:

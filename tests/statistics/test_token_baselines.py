@@ -108,3 +108,11 @@ def test_the_model_has_the_least_documented_objective(n_cls: int, another_penalt
     expected = (guess == cls[~train]).tolist()
     assert additive_held_out(cls, first, last, train=train).tolist() == expected
     assert additive_held_out(cls, first, last, train=train, penalty=another_penalty).tolist() != expected
+
+
+def test_a_missing_first_part_is_shared_by_nobody() -> None:
+    cls, first = np.array([0, 0, 1, 1, 0]), np.array([7, 7, -1, -1, -1])
+    there = first >= 0
+    # the majority of the others decides for those without a first part, whatever their equal labels say
+    assert baseline_first(cls, first, there).tolist() == [True, True, False, False, True]
+    assert baseline_first(cls, first).tolist() == [True, True, False, False, False]  # the control: taken for a level

@@ -16,7 +16,7 @@ from rote.catalog import TASK, ExperimentCard
 from rote.circuit import Circuit, OtherRelation, with_relations
 from rote.errors import NotApplicable
 from rote.experiments.cost import Cost, Sizes
-from rote.experiments.populations import bootstrap, sampled
+from rote.experiments.populations import resampled, sampled
 from rote.experiments.tabulator import Population, Tabulator
 from rote.facts import RelationPrompts
 from rote.model import Model
@@ -70,8 +70,7 @@ class Study:
     @cached_property
     def population(self) -> Population:
         """The known facts, resampled over their name tokens in the same way by every experiment of the relation."""
-        p = self.recall.prompts
-        resamples = bootstrap(p.first, p.last, self.settings, p.relation.name)
+        resamples = resampled(self.recall.prompts, self.settings, self.recall.relation)
         return Population(bootstrap=resamples, where=self.report, names=self.recall.names)
 
 
@@ -97,7 +96,7 @@ class Facts:
     def population(self) -> Population:
         """All facts asked, known or not."""
         p = self.prompts
-        return Population(bootstrap=bootstrap(p.first, p.last, self.settings, p.relation.name), names=p.entities)
+        return Population(bootstrap=resampled(p, self.settings, p.relation.name), names=p.entities)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from rote.experiments.tabulator import Population
+from rote.facts import RelationPrompts
 from rote.settings import Settings
 from rote.stack import Stack
 from rote.statistics import PigeonholeBootstrap, rng, stratified_sample
 
 
+def resampled(prompts: RelationPrompts, settings: Settings, item: str) -> PigeonholeBootstrap:
+    """Resamples over the parts of the prompts' names; the same for the same names and item.
+
+    ValueError for no names at all.
+    """
+    return bootstrap(prompts.first, prompts.last, settings, item, has_first=prompts.has_first)
+
+
 def bootstrap(
-    first: np.ndarray, last: np.ndarray, settings: Settings, item: str, *, one_token_names: bool = True
+    first: np.ndarray,
+    last: np.ndarray | None,
+    settings: Settings,
+    item: str,
+    *,
+    has_first: Bool[np.ndarray, " entity"] | None = None,
 ) -> PigeonholeBootstrap:
-    """Resamples over name tokens; the same for the same names and item. ValueError for no names at all."""
-    return PigeonholeBootstrap(
-        first,
-        last,
-        n_resamples=settings.n_bootstrap,
-        generator=rng(settings.seed, "bootstrap", item),
-        one_token_names=one_token_names,
-    )
+    """Resamples over any two labels, or over one; the same for the same labels and item."""
+    generator = rng(settings.seed, "bootstrap", item)
+    return PigeonholeBootstrap(first, last, has_first=has_first, n_resamples=settings.n_bootstrap, generator=generator)
 
 
 def entities_of(stack: Stack, settings: Settings) -> Population:
     """The stack's entities, all of them counted unless `where` says otherwise."""
     entities, relation = stack.entities, next(iter(stack.readouts))
     return Population(
-        bootstrap=bootstrap(entities.first, entities.last, settings, relation, one_token_names=False),
+        bootstrap=bootstrap(entities.first, entities.last, settings, relation),
         names=entities.names,
     )
 

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from rote.errors import FactsError
+from rote.facts.parts import Cut, Split, Stratum, cut_name, has_part, part_labels, strata_of
 from rote.facts.prompt_problems import class_problems, fact_problems, shared_problems
-from rote.facts.spans import Tokenizer, name_span, prefix_tokens, tokens_of
+from rote.facts.spans import Tokenizer, name_span, prefix_tokens, reading_starts, tokens_of
 from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation
 
 MOST_NAME_TOKENS = 256
@@ -46,8 +47,10 @@ class RelationPrompts:
         subject_first, subject_last: the name's first and last token.
         prefix_stop: first position after bos and prefix.
         n_name_tokens: subject_last − subject_first + 1.
-        first, last: token ids at subject_first and subject_last.
-        name_tokens: the name's token ids as they stand in the prompt.
+        cut: tokens in the name's first part, 0 where it has none (a name of one token).
+        kind: of the cut, an index of `rote.facts.parts.KINDS`.
+        first, last: labels of the two parts, as `rote.facts.parts.part_labels` gives them; NO_PART for a missing first.
+        name_tokens: the name's token ids as they stand in the prompt; the first `cut` of them are its first part.
         bos: id of the bos token put first, None when the tokenizer has none.
         pad: id that fills `tokens` beyond `length`.
         shared_first_tokens: pairs of classes with one first token; empty unless they were allowed.
@@ -68,6 +71,8 @@ class RelationPrompts:
     end: Int[np.ndarray, " fact"]
     prefix_stop: Int[np.ndarray, " fact"]
     n_name_tokens: Int[np.ndarray, " fact"]
+    cut: Int[np.ndarray, " fact"]
+    kind: Int[np.ndarray, " fact"]
     first: Int[np.ndarray, " fact"]
     last: Int[np.ndarray, " fact"]
     name_tokens: tuple[tuple[int, ...], ...]
@@ -89,6 +94,16 @@ class RelationPrompts:
     def entities(self) -> tuple[str, ...]:
         """The entity of each fact."""
         return tuple(fact.entity for fact in self.facts)
+
+    @property
+    def has_first(self) -> Bool[np.ndarray, " fact"]:
+        """Whether the name has two parts."""
+        return has_part(self.first)
+
+    @property
+    def strata(self) -> dict[Stratum, Int[np.ndarray, " some"]]:
+        """The facts of every stratum: the same kind of cut, and parts of the same lengths."""
+        return strata_of(self.kind, self.cut, self.n_name_tokens - self.cut)
 
     def take(self, index: Sequence[int] | Int[np.ndarray, " k"] | Bool[np.ndarray, " fact"]) -> RelationPrompts:
         """The facts at `index` (positions or a mask), in that order; classes and padded width stay."""
@@ -133,7 +148,7 @@ class RelationPrompts:
 
 _PER_FACT: tuple[str, ...] = (
     "cls", "tokens", "mask", "length", "subject_first", "subject_last", "end", "prefix_stop", "n_name_tokens",
-    "first", "last",
+    "cut", "kind", "first", "last",
 )  # fmt: skip
 
 
@@ -147,6 +162,7 @@ class _Asked:
     last: int
     prefix_stop: int
     answer: int
+    cut: Cut
 
 
 def build_prompts(
@@ -158,6 +174,7 @@ def build_prompts(
     asked_as: Relation | None = None,
     allow_shared_first_tokens: bool = False,
     leave_out: bool = True,
+    split: Split = "last_word",
 ) -> RelationPrompts:
     """The prompts of one relation's facts: `<bos>` + prefix + template with the entity.
 
@@ -172,6 +189,7 @@ def build_prompts(
 
     Args:
         max_length: longest prompt in tokens, bos included.
+        split: how names are cut in two, as `rote.facts.parts.cut_name` says.
         asked_as: puts the same facts into another relation's template and prefix.
         allow_shared_first_tokens: keeps a relation whose attributes share first tokens, for showing that a
             model predicts not even those; classes are not told apart then.
@@ -186,7 +204,7 @@ def build_prompts(
     left_out = [left for left in table.left_out if left.relation in (relation, "")]
     not_asked: list[tuple[Fact, str]] = []
     for fact in table.of(relation):
-        found = _ask(tokenizer, asked, fact, max_length)
+        found = _ask(tokenizer, asked, fact, max_length, split)
         if isinstance(found, str):
             not_asked.append((fact, found))
         else:
@@ -208,7 +226,7 @@ def build_prompts(
     return _arrays(tokenizer, described, asked, known, tokens_of_class, shared, left_out)
 
 
-def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None) -> _Asked | str:
+def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None, split: Split) -> _Asked | str:
     """One fact's prompt, or the reason why it cannot be asked."""
     text = asked.prompt(fact.entity).rstrip(" ")
     start = len(asked.prefix) + asked.template.index(SLOT)
@@ -229,6 +247,9 @@ def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | No
     answer = _answer(tokenizer, text, ids, fact.attribute)
     if isinstance(answer, str):
         return answer
+    cut = cut_name(fact.entity, reading_starts(text, offsets[first : last + 1], start), split)
+    if isinstance(cut, str):
+        return cut
     return _Asked(
         fact=fact,
         tokens=tuple(ids) if bos is None else (bos, *ids),
@@ -236,6 +257,7 @@ def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | No
         last=last + shift,
         prefix_stop=prefix_tokens(offsets, len(asked.prefix)) + shift if asked.prefix else shift,
         answer=answer,
+        cut=cut,
     )
 
 
@@ -283,6 +305,8 @@ def _arrays(
     index = {name: i for i, name in enumerate(classes)}
     names = tuple(item.tokens[item.first : item.last + 1] for item in known)
     length = mask.sum(axis=1)
+    cuts = [item.cut.tokens for item in known]
+    vocabulary = max(_size(tokenizer), 1 + max((max(name) for name in names), default=0))
     return RelationPrompts(
         relation=relation,
         asked=asked,
@@ -298,14 +322,21 @@ def _arrays(
         end=length - 1,
         prefix_stop=_ints(item.prefix_stop for item in known),
         n_name_tokens=_ints(len(name) for name in names),
-        first=_ints(name[0] for name in names),
-        last=_ints(name[-1] for name in names),
+        cut=_ints(cuts),
+        kind=_ints(item.cut.kind for item in known),
+        first=part_labels([name[:cut] for name, cut in zip(names, cuts, strict=True)], vocabulary),
+        last=part_labels([name[cut:] for name, cut in zip(names, cuts, strict=True)], vocabulary),
         name_tokens=names,
         bos=bos,
         pad=pad,
         shared_first_tokens=shared,
         left_out=tuple(left_out),
     )
+
+
+def _size(tokenizer: Any) -> int:
+    """The vocabulary with added tokens; 0 where the tokenizer does not say."""
+    return len(tokenizer) if hasattr(type(tokenizer), "__len__") else 0
 
 
 def _ints(values: Any) -> Int[np.ndarray, " n"]:

@@ -86,6 +86,14 @@ def name_span(
     return _with_blank(text, offsets, start, first), last, ""
 
 
+def reading_starts(text: str, offsets: Offsets, start: int) -> list[int]:
+    """Per token the character, counted from `start`, at which what it reads begins; −1 for blank tokens.
+
+    Tokenizers differ in whether a token's offsets include the blank before it.
+    """
+    return [a + len(text[a:b]) - len(text[a:b].lstrip()) - start if text[a:b].strip() else -1 for a, b in offsets]
+
+
 def _with_blank(text: str, offsets: Offsets, start: int, first: int) -> int:
     """The position of the single blank before the name where that is a token of its own, else `first`."""
     if first == 0 or start == 0 or text[start - 1] != " " or text[max(start - 2, 0) : start] == "  ":

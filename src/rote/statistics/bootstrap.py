@@ -1,7 +1,7 @@
 """The pigeonhole bootstrap: intervals for entities that share first or last names.
 
-Two athletes with one surname are not two independent observations. So the levels of each factor (first
-tokens, last tokens) are resampled with replacement, separately, and every entity gets the product of the
+Two athletes with one surname are not two independent observations. So the levels of each factor (first parts of
+names, last parts) are resampled with replacement, separately, and every entity gets the product of the
 counts of its levels as its weight. Source: Owen (2007), "The pigeonhole bootstrap", Annals of Applied
 Statistics 1(2).
 """
@@ -9,7 +9,8 @@ Statistics 1(2).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -235,45 +236,46 @@ class Bootstrap(ABC):
 
 
 class PigeonholeBootstrap(Bootstrap):
-    """Resamples first and last tokens separately; the weight of an entity is count(first) · count(last).
+    """Resamples first and last parts of names separately; the weight of an entity is count(first) · count(last).
 
-    `first`, `last`: labels (token ids or strings) of each entity. Where an entity's two labels are equal (a
-    name of one token) there is one factor only and its weight is count(first); `one_token_names=False` says that there
-    are no such names, for labels that are row numbers of two tables. Two seeds are drawn from
-    `generator`; the same generator state gives the same resamples. The variance of single entities
-    counts about three times (Owen 2007), so intervals are wide where names hardly matter; with few levels (15)
-    percentile intervals are slightly narrow, as everywhere. Raises ValueError for labels that are not one of each per
-    entity, or none at all.
+    `first`, `last`: labels (ids or strings) of each entity. `has_first`: False for a name of one token, whose first
+    part is missing: it is no level, and the weight is count(last). Without `last` there is one factor, whose levels
+    are `first`. Two seeds are drawn from `generator`; the same generator state gives the same resamples. The variance
+    of single entities counts about three times (Owen 2007), so intervals are wide where names hardly matter; with few
+    levels (15) percentile intervals are slightly narrow, as everywhere. Raises ValueError for labels that are not one
+    of each per entity, or none at all.
     """
 
     def __init__(
         self,
         first: Shaped[np.ndarray, " entity"],
-        last: Shaped[np.ndarray, " entity"],
+        last: Shaped[np.ndarray, " entity"] | None = None,
         *,
+        has_first: Bool[np.ndarray, " entity"] | None = None,
         n_resamples: int = 2000,
         generator: np.random.Generator,
-        one_token_names: bool = True,
     ) -> None:
-        first, last = np.asarray(first), np.asarray(last)
-        if first.shape != last.shape or first.ndim != 1 or not len(first):
-            raise ValueError(
-                f"first and last have the shapes {first.shape} and {last.shape}: expected [entity] for both"
-            )
+        first = np.asarray(first)
+        second = np.empty((len(first), 0)) if last is None else np.asarray(last)[:, None]
+        there = np.ones(len(first), dtype=bool) if has_first is None else np.asarray(has_first)
+        if first.ndim != 1 or not len(first) or len(second) != len(first) or there.shape != first.shape:
+            shapes = [None if x is None else np.shape(x) for x in (first, last, has_first)]
+            raise ValueError(f"first, last and has_first have the shapes {shapes}: expected [entity] for all")
         super().__init__(n_resamples, len(first))
         seeds = generator.integers(0, 2**63, size=2)  # one per factor: weights can be drawn again instead of kept
-        self._first, self._last = _Factor(first, int(seeds[0])), _Factor(last, int(seeds[1]))
-        self._labels = first, last
-        self._one_token_names = one_token_names
+        self._factors = _Factor(first[there], int(seeds[0])), _Factor(second.ravel(), int(seeds[1]))
+        self._labels = first[:, None], second, there[:, None]
 
     def _drawn(self, size: int) -> Iterator[Float[np.ndarray, "resample entity"]]:
-        first, last = self._labels
-        yield from self.observations(first[:, None], last[:, None])._drawn(size)
+        yield from self.observations(*self._labels)._drawn(size)
 
     def observations(
-        self, first: Shaped[np.ndarray, "obs _"], last: Shaped[np.ndarray, "obs _"]
+        self,
+        first: Shaped[np.ndarray, "obs _"],
+        last: Shaped[np.ndarray, "obs _"],
+        has_first: Bool[np.ndarray, "obs _"] | None = None,
     ) -> ObservationBootstrap:
-        """The same resamples for other observations, each made of any number of first and last tokens.
+        """The same resamples for other observations, each made of any number of first and last parts.
 
         A cell of the product has one of each; a pair of names (A, B) has `first = [[A₁, B₁], …]`,
         `last = [[A₂, B₂], …]`. The weight is the product of the counts of the distinct levels of the
@@ -285,38 +287,47 @@ class PigeonholeBootstrap(Bootstrap):
             raise ValueError(
                 f"first and last have the shapes {first.shape} and {last.shape}: expected [obs, any] twice"
             )
-        return ObservationBootstrap(
-            self._first, self._last, first, last, n_resamples=self.n_resamples, one_token_names=self._one_token_names
-        )
+        sides = [
+            _Side.of(factor, labels, there)
+            for factor, labels, there in zip(self._factors, (first, last), (has_first, None), strict=True)
+        ]
+        return ObservationBootstrap([side for side in sides if side is not None], len(first), self.n_resamples)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One factor's part in observations: which level stands in each place, and whether it counts there."""
+
+    factor: _Factor
+    index: Int[np.ndarray, "obs part"]
+    counts: Bool[np.ndarray, "obs part"]
+
+    @classmethod
+    def of(
+        cls, factor: _Factor, labels: Shaped[np.ndarray, "obs part"], there: Bool[np.ndarray, "obs part"] | None
+    ) -> _Side | None:
+        """None where the factor stands in no observation."""
+        if there is None:
+            there = np.ones(labels.shape, dtype=bool)
+        if not there.any():
+            return None
+        index = factor.index(np.where(there, labels, factor.levels[0]))
+        return cls(factor, index, _first_of_each(np.where(there, index, -1)) & there)
 
 
 class ObservationBootstrap(Bootstrap):
     """Weights of pairs, products or anything made of names: `PigeonholeBootstrap.observations` gives it."""
 
-    def __init__(
-        self,
-        first_factor: _Factor,
-        last_factor: _Factor,
-        first: np.ndarray,
-        last: np.ndarray,
-        *,
-        n_resamples: int,
-        one_token_names: bool = True,
-    ) -> None:
-        super().__init__(n_resamples, len(first))
-        self._factors = first_factor, last_factor
-        self._index = first_factor.index(first), last_factor.index(last)
-        single = np.zeros(last.shape, dtype=bool)
-        if one_token_names and first.shape == last.shape:
-            single = first == last  # one factor
-        self._once = _first_of_each(self._index[0]), _first_of_each(self._index[1]) & ~single
+    def __init__(self, sides: Sequence[_Side], n_observations: int, n_resamples: int) -> None:
+        super().__init__(n_resamples, n_observations)
+        self._sides = sides
 
     def _drawn(self, size: int) -> Iterator[Float[np.ndarray, "resample obs"]]:
-        blocks = (factor.blocks(self.n_resamples, size) for factor in self._factors)
+        blocks = (side.factor.blocks(self.n_resamples, size) for side in self._sides)
         for counts in zip(*blocks, strict=True):
             weights = np.ones((len(counts[0]), self.n_observations))
-            for count, index, once in zip(counts, self._index, self._once, strict=True):
-                for column, used in zip(index.T, once.T, strict=True):
+            for count, side in zip(counts, self._sides, strict=True):
+                for column, used in zip(side.index.T, side.counts.T, strict=True):
                     weights *= count[:, column] if used.all() else np.where(used, count[:, column], 1.0)
             yield weights
 

@@ -19,7 +19,7 @@ from rote.experiments.class_neurons.card import CARD
 from rote.experiments.class_neurons.search import Best, halves, sampled_halves, search, searched_classes
 from rote.experiments.class_neurons.weights import cosines, direct_logits, directions, without_directions
 from rote.experiments.cost import Cost, Sizes
-from rote.experiments.populations import bootstrap, entities_of
+from rote.experiments.populations import entities_of, resampled
 from rote.experiments.tabulator import Population, Tabulator
 from rote.model import Edit, Read, Site
 from rote.settings import Settings
@@ -130,8 +130,7 @@ class ClassNeurons(StackExperiment):
             selection=recall.selection,
             losses=losses,
         )
-        first, last = recall.prompts.first, recall.prompts.last
-        resamples = bootstrap(first, last, study.settings, recall.relation, one_token_names=False)
+        resamples = resampled(recall.prompts, study.settings, recall.relation)
         population = Population(bootstrap=resamples, where=~recall.selection, names=recall.names)
         self._tabulate(neurons, population, study.settings, out)
 

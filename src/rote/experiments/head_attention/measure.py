@@ -8,7 +8,7 @@ from rote.circuit.top_heads import Head, head_attention
 from rote.experiments.base import Experiment, Study
 from rote.experiments.cost import Cost, Sizes
 from rote.experiments.head_attention.card import CARD
-from rote.experiments.populations import bootstrap
+from rote.experiments.populations import resampled
 from rote.experiments.tabulator import Population, Tabulator
 
 
@@ -26,7 +26,7 @@ class HeadAttentionExperiment(Experiment):
         selected = {name for name, chosen in zip(recall.names, recall.selection, strict=True) if chosen}
         for asked in study.asked_otherwise:
             population = Population(
-                bootstrap=bootstrap(asked.first, asked.last, study.settings, asked.asked.name),
+                bootstrap=resampled(asked, study.settings, asked.asked.name),
                 where=np.array([name not in selected for name in asked.entities]),
                 names=asked.entities,
             )

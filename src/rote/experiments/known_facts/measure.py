@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 
@@ -35,17 +37,18 @@ class KnownFactsExperiment(Experiment):
 
 
 def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition: str, where: np.ndarray) -> None:
-    n, cls, first, last = int(where.sum()), prompts.cls[where], prompts.first[where], prompts.last[where]
+    n, cls, some = int(where.sum()), prompts.cls[where], prompts.take(where)
+    first, last, has_first = some.first, some.last, some.has_first
     out.value("n_facts", n, condition=condition, n=n)
     out.value("n_known", int(known.known[where].sum()), condition=condition, n=n)
-    shares_first, shares_last = _shared(first), _shared(last)
+    shares_first, shares_last = _shared(first) & has_first, _shared(last)
     values = {
         "accuracy": known.correct[where],
         "accuracy_cls": known.predicted_cls[where] == cls,
         "baseline_majority": baseline_majority(cls),
         "baseline_last": baseline_last(cls, last),
-        "baseline_first": baseline_first(cls, first),
-        "baseline_additive_fit": additive_fit(cls, first, last),
+        "baseline_first": baseline_first(cls, first, has_first),
+        "baseline_additive_fit": additive_fit(cls, first, last, has_first),
         "shared_first": shares_first,
         "shared_last": shares_last,
         "shared_both": shares_first & shares_last,
@@ -72,7 +75,8 @@ def _shared(tokens: np.ndarray) -> np.ndarray:
 
 
 def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) -> pd.DataFrame:
-    text = {int(t): tokenizer.decode([int(t)]) for t in np.unique([prompts.first, prompts.last])}
+    parts = [(name[:cut], name[cut:]) for name, cut in zip(prompts.name_tokens, prompts.cut.tolist(), strict=True)]
+    text = {part: tokenizer.decode(list(part)) for part in set(chain.from_iterable(parts))}
     return pd.DataFrame(
         {
             "entity": [fact.entity for fact in prompts.facts],
@@ -86,8 +90,8 @@ def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) ->
             "prediction_cls": [prompts.classes[c] for c in known.predicted_cls],
             "correct": known.correct,
             "known": known.known,
-            "first": [text[int(t)] for t in prompts.first],
-            "last": [text[int(t)] for t in prompts.last],
+            "first": [text[first] for first, _ in parts],
+            "last": [text[last] for _, last in parts],
         }
     )
 

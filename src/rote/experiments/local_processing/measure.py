@@ -117,7 +117,7 @@ class LocalProcessing(Experiment):
         category = strings.category[string, places.ravel()]
         generator = rng(settings.seed, "bootstrap", "local_processing")
         # tokens of one string are not independent: strings are resampled whole
-        resamples = PigeonholeBootstrap(string, string, n_resamples=settings.n_bootstrap, generator=generator)
+        resamples = PigeonholeBootstrap(string, n_resamples=settings.n_bootstrap, generator=generator)
         out = out.over(Population(bootstrap=resamples))
         common: dict[str, object] = {"positions": self.positions}
         out.value("n_strings", len(strings), parameters={"tokens": strings.length, "bos": bos})

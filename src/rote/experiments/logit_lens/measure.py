@@ -12,7 +12,7 @@ from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, Facts
 from rote.experiments.cost import Cost, Sizes
 from rote.experiments.logit_lens.card import CARD
-from rote.experiments.populations import bootstrap, sampled
+from rote.experiments.populations import resampled, sampled
 from rote.experiments.tabulator import Population, Tabulator
 from rote.model import Read, Site
 from rote.model.precision import wide
@@ -36,7 +36,7 @@ class LogitLens(Experiment):
         if not len(known):
             raise NotApplicable("the model knows none of the facts")
         prompts = facts.prompts.take(known[sampled(facts.prompts.cls[known], facts.settings, facts.relation)])
-        resamples = bootstrap(prompts.first, prompts.last, facts.settings, facts.relation)
+        resamples = resampled(prompts, facts.settings, facts.relation)
         out = out.over(Population(bootstrap=resamples, names=prompts.entities))
         asked = PromptSet.of(facts.model, prompts, facts.settings.batch_size)
         sites = {-1: Site("resid_pre", 0), **{n: Site("resid_post", n) for n in range(facts.model.n_layers)}}

@@ -137,8 +137,8 @@ class SharedNeurons(StackExperiment):
 
 def _apart(entities: Sequence[str], relation: str, settings: Settings) -> Population:
     """Entities that share no token, so that they are resampled as they are."""
-    names = np.arange(len(entities))  # equal first and last labels: one factor, whose levels are the entities
-    return Population(bootstrap=bootstrap(names, names, settings, f"{relation}/shared_neurons"), names=entities)
+    resamples = bootstrap(np.arange(len(entities)), None, settings, f"{relation}/shared_neurons")
+    return Population(bootstrap=resamples, names=entities)
 
 
 def _tabulate(

@@ -68,7 +68,6 @@ def exponent(networks: pd.DataFrame, axis: GridAxis, *, value: str, seed: int) -
         chosen["seed"].to_numpy(),
         n_resamples=N_BOOTSTRAP,
         generator=rng(seed, "toy_exponent", f"{axis.name}/{value}"),
-        one_token_names=False,
     )
     return bootstrap.interval(lambda weights: slope(x, y, group, weights))
 
