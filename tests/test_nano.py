@@ -23,7 +23,8 @@ from rote.facts import read_facts
 from rote.facts.read import SPORT_PREFIX, SPORT_TEMPLATE
 from rote.model import load_model
 from rote.organisms import BUNDLED
-from rote.pipeline.study import ask_all, find_circuit
+from rote.pipeline.questions import Questions
+from rote.pipeline.study import find_circuit
 from rote.settings import Settings
 from rote.statistics import rng
 
@@ -51,7 +52,7 @@ def library():
     circuit, recall = find_circuit(model, facts, settings=settings)
     return SimpleNamespace(
         table=table,
-        prompts=ask_all(model, facts, ["sport"], settings)["sport"],
+        prompts=Questions(model=model, table=facts, settings=settings).of("sport"),
         settings=settings,
         model=model,
         circuit=circuit,

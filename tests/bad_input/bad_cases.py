@@ -124,7 +124,8 @@ SHARED = (
 ONE_CLASS = (
     case("one class", ("relation 'sport' has 1 classes that can be asked ('golf')", "at least two"),
          data=b"entity,sport\nAnn Lee,golf\nBob Day,golf\n"),
-    case("one class", ("relation 'hue' has 1 classes",), data=b"entity,sport,hue\nAnn,golf,red\nBob,chess,red\n"),
+    case("one class", ("relation 'hue' has 1 classes", "relation 'sport' has 1 classes"),
+         data=b"entity,sport,hue\nAnn,golf,red\nBob,golf,red\n"),
     case("one class", ("relation 'sport' has 1 classes", "left out 1 times: row 3: the entity is empty"),
          data=b"entity,sport\nAnn Lee,golf\n,chess\n", options=(LEAVE,)),
     case("one class", ("relation 'hue' has 1 classes",), options=("--relation", "hue"),

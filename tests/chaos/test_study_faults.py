@@ -51,9 +51,9 @@ def poisoned(change: float) -> tuple[Model, str]:
 
 
 def provenance_prompts(model: Model) -> Any:
-    from rote.pipeline.worker import ask_all
+    from rote.pipeline.questions import Questions
 
-    return ask_all(model, world.facts(), ["sport"], world.SETTINGS)["sport"]
+    return Questions(model=model, table=world.facts(), settings=world.SETTINGS).of("sport")
 
 
 def other(**changes: Any) -> dict[str, Any]:

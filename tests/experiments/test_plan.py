@@ -77,7 +77,7 @@ def test_shared_neurons_needs_several_relations() -> None:
 
 
 def test_the_costs_are_measured() -> None:
-    found = plan._costs(model(), plan.ask_all(model(), facts(), ["sport"], SETTINGS)["sport"], SETTINGS)
+    found = plan._costs(model(), plan.Questions(model=model(), table=facts(), settings=SETTINGS).of("sport"), SETTINGS)
     assert all(0 < seconds < 5 for seconds in vars(found).values())
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,12 @@ def say_findings(run: Run, quiet: bool) -> None:
     if not quiet:
         typer.echo("\n" + lead_text(run.path) + "\n")
     typer.echo(f"report: {run.path / 'report.html'}")
+
+
+def say_notes(notes: Iterable[str], quiet: bool) -> None:
+    """What a study will lack, said before it begins."""
+    for note in () if quiet else notes:
+        typer.echo(f"note: {printable(note)}", err=True)
 
 
 def refuse(problem: str) -> NoReturn:

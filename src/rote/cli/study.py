@@ -26,6 +26,7 @@ from rote.cli.run_options import (
     refuse,
     resumable,
     say_findings,
+    say_notes,
 )
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ def _study(
 
     hush()
     inputs = read_inputs(request)
+    say_notes(inputs.notes, quiet)
     relation = list(request.relation) if request.relation else None
     loading = {**request.loading, **(loading or {})}
     if not dry_run:

@@ -30,8 +30,8 @@ from rote.text import Text
 class Study:
     """One relation of a study (CIRCUIT): all facts as asked, the known ones as a `Recall`, and the circuit found.
 
-    `asked_otherwise` holds the known entities' prompts under the table's other relations, `others` what is known of
-    those and which heads read it.
+    `asked_otherwise` holds the known entities' prompts under the table's other relations, `not_asked` why there are
+    none under some of them; `others` what is known of those relations and which heads read it.
     """
 
     prompts: RelationPrompts
@@ -39,6 +39,7 @@ class Study:
     recall: Recall
     circuit: Circuit
     asked_otherwise: tuple[RelationPrompts, ...] = ()
+    not_asked: Mapping[str, str] = field(default_factory=dict)
     others: tuple[OtherRelation, ...] = ()
     prepared: Mapping[str, np.ndarray] = field(default_factory=dict)
 

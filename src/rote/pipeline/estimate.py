@@ -29,7 +29,9 @@ from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control, PartialHash
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
-from rote.pipeline.worker import ask_all, require_facts
+from rote.pipeline.choosing import studied
+from rote.pipeline.questions import Questions
+from rote.pipeline.worker import require_facts
 from rote.settings import Settings
 from rote.statistics import rng
 from rote.statistics.batched_probes import held_out_correct
@@ -67,6 +69,7 @@ class Plan:
     texts: dict[str, float] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()  # of those that ask no facts
+    not_asked: dict[str, str] = field(default_factory=dict)  # relations that cannot be asked, and why
 
     @property
     def seconds(self) -> float:
@@ -83,6 +86,7 @@ class Plan:
             for name, reason in plan.inapplicable.items():
                 lines.append(f"  {name:22s} not applicable: {reason}")
             lines += [f"  {name:22s} {NOT_ESTIMATED}" for name in plan.unknown]
+        lines += [f"\n{name}: left out: {reason}" for name, reason in self.not_asked.items()]
         lines += [f"\n{name}: about {seconds:.1f} s" for name, seconds in self.texts.items()]
         lines += [f"\n{name}: not applicable: {NO_TEXT}" for name in self.unread]
         lines += [f"\n{name}: {NOT_ESTIMATED}" for name in self.unknown]
@@ -101,6 +105,7 @@ def plan(
     experiments: Sequence[Experiment],
     controls: Sequence[Control] = (),
     text: Text | None = None,
+    leave_out: bool = True,
 ) -> Plan:
     """Plan a study without running it; raises as the study would for input that cannot be used: InputError.
 
@@ -122,15 +127,18 @@ def plan(
     if table is None:
         return Plan(relations=(), memory_bytes=_memory(model, {}, settings, once), **common)
     asking = [e for e in experiments if e.card.needs_facts]
-    names = [r.name for r in (table.select(list(relation)) if relation else table).relations]
-    asked = ask_all(model, table, names, settings)
-    beside = {r.name: sum(f.relation == r.name for f in table.facts) for r in table.relations if r.name not in asked}
+    names = studied(table, list(relation) if relation else None, experiments)
+    questions = Questions(model=model, table=table, settings=settings, leave_out=leave_out)
+    asked, not_asked = questions.all(names)
+    others = [r.name for r in table.relations if r.name not in (*asked, *not_asked)]
+    beside = {name: len(table.of(name)) for name in others}
     plans = [_relation(model, table, prompts, settings, asking, controls) for prompts in asked.values()]
     several = {e.name for e in asking if "several_relations" in e.card.needs}
     if beside and several - set(plans[0].inapplicable):
-        seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, asked[names[0]], settings).block
+        seconds = 4 * sum(beside.values()) * model.n_layers * _costs(model, next(iter(asked.values())), settings).block
         plans[0] = replace(plans[0], seconds={"other_relations": seconds, **plans[0].seconds})
-    return Plan(relations=tuple(plans), memory_bytes=_memory(model, asked, settings, once), **common)
+    memory = _memory(model, asked, settings, once)
+    return Plan(relations=tuple(plans), memory_bytes=memory, not_asked=not_asked, **common)
 
 
 def _once(experiment: Experiment, reading: Reading) -> float | None:

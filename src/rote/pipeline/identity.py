@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +29,12 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "scipy", "scikit-le
 def describe(
     model: Model,
     table: FactTable | None,
-    relations: Sequence[str],
+    relations: Sequence[Relation],
     settings: Settings,
     experiments: Sequence[Experiment],
     controls: Sequence[Control],
     *,
+    not_asked: Mapping[str, str] | None = None,
     text: Text | None = None,
     rehearse: bool = False,
 ) -> dict[str, Any]:
@@ -52,7 +53,8 @@ def describe(
         "bos": getattr(model.tokenizer, "bos_token", None),
         "facts": table.name if table is not None else None,
         "facts_sha256": table.hash if table is not None else None,
-        "relations": {} if table is None else {r.name: _asked(r) for r in map(table.relation, relations)},
+        "relations": {relation.name: _asked(relation) for relation in relations},
+        **({"relations_not_asked": dict(not_asked)} if not_asked else {}),
         "text": text.name if text else None,
         "text_sha256": text.hash if text else None,
         "experiments": {experiment.name: parameters(experiment) for experiment in experiments},

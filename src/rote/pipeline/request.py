@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rote.errors import FactsError, InputError
+from rote.errors import InputError
 from rote.experiments import EXPERIMENTS
 from rote.experiments.base import Experiment
 from rote.experiments.entry import Draw
 from rote.experiments.parameters import read_changes, with_parameters
-from rote.facts import FactTable, RelationPrompts, build_prompts, read_facts
+from rote.facts import FactTable, read_facts
 from rote.facts.intake import MAX_FACTS
-from rote.facts.prompt_problems import shared_problems
 from rote.lineup import CONTROLS, Control
 from rote.model.load import checkpoint_problems, load_config, load_tokenizer, place_problems
 from rote.pipeline.brought import Brought, chosen, together
+from rote.pipeline.checks import Checker, vocabulary
 from rote.pipeline.worker import require_facts
 from rote.settings import Settings
 from rote.text import Text, read_text
@@ -70,12 +70,14 @@ class Inputs:
     experiments: tuple[Experiment, ...]
     controls: tuple[Control, ...]
     drawn: tuple[tuple[str, Draw], ...] = ()
+    leave_out: bool = True  # relations that cannot be asked
+    notes: tuple[str, ...] = ()  # of relations that are left out, or that nothing can be asked beside the studied ones
 
     @property
     def measured(self) -> dict[str, Any]:
         """What `study` and `plan` take beside the model and the table."""
         given = {"settings": self.settings, "experiments": self.experiments, "controls": self.controls}
-        return {**given, "text": self.text}
+        return {**given, "text": self.text, "leave_out": self.leave_out}
 
 
 def read_inputs(request: Request) -> Inputs:
@@ -118,14 +120,34 @@ def read_inputs(request: Request) -> Inputs:
     if not files:
         config = tried(lambda: load_config(request.model, request.revision))
         tokenizer = tried(lambda: load_tokenizer(request.model, request.revision, bos=request.bos))
+    notes: list[str] = []
     if tokenizer is not None and config is not None:
         problems += _bos_problems(request, tokenizer, config)
         if checked is not None:
-            problems += _prompt_problems(request, checked, tokenizer, config, among=bool(problems))
+            checker = Checker(
+                model=request.model,
+                table=checked,
+                tokenizer=tokenizer,
+                config=config,
+                relation=request.relation,
+                experiments=experiments or (),
+                leave_out=request.leave_out,
+            )
+            found = checker.check()
+            # a model that predicts not even the shared tokens ends its study with that finding, so it is asked first
+            problems += found.problems + (found.shared if problems or found.problems else [])
+            notes += found.notes
     if problems or settings is None or experiments is None or controls is None:
         raise InputError(dict.fromkeys(problems))
     return Inputs(
-        table=table, text=text, settings=settings, experiments=experiments, controls=controls, drawn=own.sections
+        table=table,
+        text=text,
+        settings=settings,
+        experiments=experiments,
+        controls=controls,
+        drawn=own.sections,
+        leave_out=request.leave_out or not request.relation,
+        notes=tuple(notes),
     )
 
 
@@ -189,7 +211,7 @@ def _settings(request: Request) -> Settings:
 
 
 def _bos_problems(request: Request, tokenizer: Any, config: Any) -> list[str]:
-    bos, size = tokenizer.bos_token_id, _vocabulary(config)
+    bos, size = tokenizer.bos_token_id, vocabulary(config)
     if bos is None and request.bos != "none":
         spare = getattr(tokenizer, "eos_token", None) or "<|endoftext|>"
         return [
@@ -202,44 +224,3 @@ def _bos_problems(request: Request, tokenizer: Any, config: Any) -> list[str]:
             "embeddings: put another token first with --bos"
         ]
     return []
-
-
-def _prompt_problems(request: Request, table: FactTable, tokenizer: Any, config: Any, *, among: bool) -> list[str]:
-    """What is wrong with the prompts of the relations asked for; shared first tokens only `among` other problems."""
-    chosen = table.select(request.relation) if request.relation else table
-    limit, size = getattr(config, "max_position_embeddings", None), _vocabulary(config)
-    problems: list[str] = []
-    shared: list[str] = []
-    for relation in chosen.relations:
-        try:
-            prompts = build_prompts(
-                table,
-                relation.name,
-                tokenizer,
-                max_length=limit,
-                allow_shared_first_tokens=True,
-                leave_out=request.leave_out,
-            )
-        except FactsError as error:
-            problems += error.problems
-            continue
-        tokens = dict(zip(prompts.classes, prompts.class_tokens.tolist(), strict=True))
-        shared += shared_problems(tokenizer, relation.name, prompts.shared_first_tokens, tokens)
-        problems += _beyond(request.model, prompts, size)
-    return problems + shared if problems or among else []
-
-
-def _beyond(model: str, prompts: RelationPrompts, size: int | None) -> list[str]:
-    """The sentence about token ids that the model has no embedding for."""
-    largest = int(max(prompts.tokens.max(initial=0), prompts.class_tokens.max(initial=0)))
-    if size is None or largest < size:
-        return []
-    return [
-        f"the tokenizer of {model} gives the token id {largest} in prompts of relation {prompts.relation.name!r}; the "
-        f"model has {size} embeddings: expected the model's own tokenizer"
-    ]
-
-
-def _vocabulary(config: Any) -> int | None:
-    size = getattr(config, "vocab_size", None)
-    return size if isinstance(size, int) else None

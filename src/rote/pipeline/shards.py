@@ -56,8 +56,10 @@ class Agenda:
         settings: Settings,
         experiments: tuple[Experiment, ...],
         controls: Sequence[Control] = (),
+        not_asked: Mapping[str, str] | None = None,
     ) -> None:
         self.facts, self.prompts, self.settings = table, prompts, settings
+        self.not_asked = dict(not_asked or {})  # relations that were asked for and cannot be asked, and why
         self.experiments = {e.name: e for e in experiments if e.card.needs_facts}
         self.of_no_facts = {e.name: e for e in experiments if not e.card.needs_facts}
         self._all = experiments
@@ -121,7 +123,7 @@ class Agenda:
         """The table's relations that are not studied, where an experiment asks for several facts per entity."""
         if not self.found.circuits or not self._several:
             return []
-        return [Shard(OTHERS, r.name) for r in self.table.relations if r.name not in self.prompts]
+        return [Shard(OTHERS, r.name) for r in self.table.relations if r.name not in (*self.prompts, *self.not_asked)]
 
     def take_readers(self, records: Sequence[Record]) -> None:
         pairs = zip(self.reading, records, strict=True)
@@ -130,7 +132,8 @@ class Agenda:
     # ---------------------------------------------------------- measure
     @property
     def measuring(self) -> list[Shard]:
-        return [Shard(e, name) for name in self.prompts for e in self.experiments if e != KNOWN]
+        asked = [Shard(e, name) for name in self.prompts for e in self.experiments if e != KNOWN]
+        return asked + [Shard(e, name) for name in self.not_asked for e in self.experiments]
 
     @property
     def once(self) -> list[Shard]:
@@ -141,7 +144,8 @@ class Agenda:
     def preparing(self) -> list[Shard]:
         """What experiments make and keep before they measure."""
         makers = {e.name for e in self._all if type(e).prepare is not Experiment.prepare}
-        return [prepared_for(shard) for shard in (*self.measuring, *self.once) if shard.experiment in makers]
+        made = [s for s in (*self.measuring, *self.once) if s.experiment in makers and s.item not in self.not_asked]
+        return [prepared_for(shard) for shard in made]
 
     def take_prepared(self, records: Sequence[Record]) -> None:
         pairs = zip(self.preparing, records, strict=True)

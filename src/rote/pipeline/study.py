@@ -28,10 +28,12 @@ from rote.lineup import CONTROLS, Control
 from rote.model import Model, ModelSpec
 from rote.model.memory import keep_freed_memory
 from rote.pipeline.brought import chosen
+from rote.pipeline.choosing import studied
+from rote.pipeline.questions import Questions
 from rote.pipeline.run import Run
 from rote.pipeline.shards import Agenda, Found
 from rote.pipeline.stages import Stages
-from rote.pipeline.worker import Step, Work, ask_all, planned, prepare, require_facts
+from rote.pipeline.worker import Step, Work, planned, prepare, require_facts
 from rote.records import Record, RunFolder, Shard
 from rote.settings import Settings
 from rote.text import Text, read_text
@@ -51,6 +53,7 @@ def study(
     fresh: bool = False,
     wait: bool = False,
     rehearse: bool = False,
+    leave_out: bool = True,
     drawn: Mapping[str, Draw] | None = None,
     on_event: OnEvent = ignore,
 ) -> Run:
@@ -60,14 +63,17 @@ def study(
 
     Args:
         model: loaded, or named by a `ModelSpec`; with workers elsewhere, a named one is loaded by them alone.
-        facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some. None
-            where every chosen experiment reads a text.
+        facts: a table, or what `read_facts` takes; all its relations are studied unless `relation` names some,
+            but no more than `rote.pipeline.choosing.MOST_UNASKED` where a circuit is searched for. None where every
+            chosen experiment reads a text.
         text: a text, or files of it, for the experiments that read one; without it they are absent.
         experiments: which, by default all: instances with parameters of their own, entries, and those of yours.
         controls: the line-up; none leaves it out, and every verdict with it.
         executor: where the work is done, by default in this process; `rote.Ray(...)` for a cluster.
         fresh: start over: everything that rote wrote into the folder is deleted (`rote.records.look` says what).
         wait: where another process writes the folder, wait until it has ended.
+        leave_out: a relation that was asked for and cannot be asked is left out, and its figures are absent with the
+            reason; False refuses it. Where none can be asked, all are refused.
         drawn: how the report shows experiments of yours that were given without an entry, by name.
         rehearse: every fact counts as known, to see how long a study takes on random weights; no verdict is given.
 
@@ -82,8 +88,8 @@ def study(
     words = text if isinstance(text, Text) or text is None else read_text(text)
     measured, sections = chosen(experiments)
     require_facts(table, words, measured)
-    relations, lineup = ([], ()) if table is None else (_relations(table, relation), tuple(controls))
-    setup = _setup(model, executor, table, relations, settings, measured, lineup, words, rehearse)
+    relations, lineup = ([], ()) if table is None else (studied(table, relation, measured), tuple(controls))
+    setup = _setup(model, executor, table, relations, settings, measured, lineup, words, rehearse, leave_out)
 
     with executor.session() as workers:
         # plan: everything that can be refused is refused here
@@ -133,7 +139,7 @@ def _finish(run: RunFolder, agenda: Agenda, stages: _OnWorkers, sections: Mappin
 
     # judge and report: from the tables alone
     stages.close("tables, verdicts and report")
-    measured = [*agenda.asking, *agenda.searching, *agenda.measuring, *agenda.once]
+    measured = [*agenda.asking, *agenda.searching, *agenda.reading, *agenda.measuring, *agenda.once]
     run.assemble([*measured, *agenda.members, *agenda.lineup])
     result = Run(records=run)
     result.judge()
@@ -156,20 +162,15 @@ def find_circuit(
     keep_freed_memory()
     settings = settings or Settings()
     table = facts if isinstance(facts, FactTable) else read_facts(facts)
-    (name,) = _relations(table, relation)[:1]
-    prompts = ask_all(model, table, [name], settings)[name]
-    work = Work(model=model, table=table, prompts={name: prompts}, settings=settings, experiments=())
-    work.found = Found(known={name: ask(model, prompts, settings)})
+    name = (table if relation is None else table.select(relation)).relations[0].name
+    questions = Questions(model=model, table=table, settings=settings)
+    work = Work(model=model, questions=questions, relations=[name], settings=settings, experiments=())
+    work.found = Found(known={name: ask(model, questions.of(name), settings)})
     reason = work.too_few(name)
     if reason is not None:
         raise NotApplicable(reason)
     recall = work.recall(name)
     return search(recall), recall
-
-
-def _relations(table: FactTable, relation: str | Sequence[str] | None) -> list[str]:
-    chosen = table if relation is None else table.select(relation)
-    return [r.name for r in chosen.relations]
 
 
 def _setup(

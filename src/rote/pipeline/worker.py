@@ -19,12 +19,13 @@ from rote.errors import FactsError, NotApplicable, RunError, TextError
 from rote.experiments import ENTRIES
 from rote.experiments.base import Experiment, Facts, Reading, Study, Task
 from rote.experiments.known_facts.measure import KnownFactsExperiment
-from rote.facts import FactTable, RelationPrompts, build_prompts
+from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control, Target
 from rote.model import Model, ModelSpec
 from rote.model.memory import heard_halvings, keep_freed_memory
 from rote.pipeline.identity import describe
 from rote.pipeline.line_up import measure_member, not_built
+from rote.pipeline.questions import Questions, said
 from rote.pipeline.shards import (
     BATCHES_PER_SLICE,
     PREPARED,
@@ -50,16 +51,24 @@ class Work(Agenda):
         self,
         *,
         model: Model,
-        table: FactTable | None,
-        prompts: dict[str, RelationPrompts],
+        questions: Questions,
+        relations: Sequence[str],
         settings: Settings,
         experiments: tuple[Experiment, ...],
         controls: Sequence[Control] = (),
         text: Text | None = None,
         rehearse: bool = False,
     ) -> None:
-        super().__init__(table=table, prompts=prompts, settings=settings, experiments=experiments, controls=controls)
-        self.model, self.text = model, text
+        prompts, not_asked = questions.all(relations)
+        super().__init__(
+            table=questions.table,
+            prompts=prompts,
+            not_asked=not_asked,
+            settings=settings,
+            experiments=experiments,
+            controls=controls,
+        )
+        self.model, self.text, self.questions = model, text, questions
         self.rehearse = rehearse  # every fact counts as known: for timing on random weights
         self.described: dict[str, Any] = {}
         self._targets: dict[str, Target] = {}
@@ -72,6 +81,7 @@ class Work(Agenda):
         return Agenda(
             table=self.facts,
             prompts=self.prompts,
+            not_asked=self.not_asked,
             settings=self.settings,
             experiments=self._all,
             controls=tuple(self.controls.values()),
@@ -98,8 +108,17 @@ class Work(Agenda):
         return choice(shard.item, search(self.recall(shard.item), rehearse=self.rehearse).to_json())
 
     def other_relation(self, shard: Shard) -> Record:
-        """Which facts of a relation beside the studied ones are known, and the heads that read it."""
-        prompts = self._asked(shard.item)
+        """Which facts of a relation beside the studied ones are known, and the heads that read it.
+
+        Where it cannot be asked, what needs several relations is absent for it, with that reason.
+        """
+        try:
+            prompts = self.questions.of(shard.item)
+        except FactsError as error:
+            nobody = choice(shard.item, json.dumps({"heads": (), "known": [], "reason": said(error)}))
+            several = [e for e in self.experiments.values() if "several_relations" in e.card.needs]
+            absent = [e.absent("model", shard.item, self.settings, said(error)) for e in several]
+            return replace(nobody, absent=tuple(row for record in absent for row in record.absent))
         known = self._ask(prompts).known
         reason = too_few(known, prompts, self.settings)
         heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings, self._kept))
@@ -109,7 +128,10 @@ class Work(Agenda):
     def experiment(self, shard: Shard) -> Record:
         """One experiment on one relation; all its statistics absent where it does not apply."""
         experiment = self.experiments[shard.experiment]
-        if experiment.card.needs_circuit and (reason := self.too_few(shard.item)) is not None:
+        reason = self.not_asked.get(shard.item)
+        if reason is None and experiment.card.needs_circuit:
+            reason = self.too_few(shard.item)
+        if reason is not None:
             return experiment.absent("model", shard.item, self.settings, reason)
         return experiment.record(self._given(shard))
 
@@ -148,12 +170,14 @@ class Work(Agenda):
     def study(self, name: str) -> Study:
         """The relation's known facts with the circuit that was found."""
         if name not in self._studies:
+            otherwise, not_asked = self._otherwise(name)
             self._studies[name] = Study(
                 prompts=self.prompts[name],
                 known=self.found.known[name],
                 recall=self.recall(name),
                 circuit=self.found.circuits[name],
-                asked_otherwise=self._otherwise(name),
+                asked_otherwise=otherwise,
+                not_asked=not_asked,
                 others=self._others(name),
             )
         return self._studies[name]
@@ -192,26 +216,30 @@ class Work(Agenda):
 
     def _beside(self, name: str) -> Recall:
         if name not in self._recalls:
-            prompts, names = self._asked(name), set(self.found.readers[name]["known"])
+            prompts, names = self.questions.of(name), set(self.found.readers[name]["known"])
             known = np.array([fact.entity in names for fact in prompts.facts])
             self._recalls[name] = Recall.of(self.model, prompts, known, self.settings, self._kept)
         return self._recalls[name]
 
-    def _asked(self, name: str) -> RelationPrompts:
-        return _prompts(self.model, self.table, name, self.settings)
-
-    def _otherwise(self, name: str) -> tuple[RelationPrompts, ...]:
-        """The known facts asked as every other relation of the table."""
+    def _otherwise(self, name: str) -> tuple[tuple[RelationPrompts, ...], dict[str, str]]:
+        """The known facts asked as every other relation of the table, and why some cannot be asked of them."""
         known = set(self.prompts[name].take(self.found.known[name].known).entities)
-        asked = []
+        asked: list[RelationPrompts] = []
+        reasons: dict[str, str] = {}
         for relation in self.table.relations:
             if relation.name == name:
                 continue
-            prompts = build_prompts(
-                self.table, name, self.model.tokenizer, max_length=_limit(self.model), asked_as=relation
-            )
-            asked.append(prompts.take([i for i, e in enumerate(prompts.entities) if e in known]))
-        return tuple(asked)
+            try:
+                prompts = self.questions.otherwise(name, relation.name)
+            except FactsError as error:
+                reasons[relation.name] = said(error)
+                continue
+            rows = [i for i, entity in enumerate(prompts.entities) if entity in known]
+            if rows:
+                asked.append(prompts.take(rows))
+            else:
+                reasons[relation.name] = f"no entity known can be asked as relation {relation.name!r} is"
+        return tuple(asked), reasons
 
 
 def require_facts(table: FactTable | None, text: Text | None, experiments: Sequence[Experiment]) -> None:
@@ -230,32 +258,6 @@ def require_facts(table: FactTable | None, text: Text | None, experiments: Seque
         raise TextError(f"neither facts nor a text was given: {', '.join(reading) or 'a study'} needs one")
 
 
-def ask_all(model: Model, table: FactTable, relations: Sequence[str], settings: Settings) -> dict[str, RelationPrompts]:
-    """The prompts of every relation; FactsError with all that is wrong with any of them."""
-    prompts: dict[str, RelationPrompts] = {}
-    problems: list[str] = []
-    for name in relations:
-        try:
-            prompts[name] = _prompts(model, table, name, settings)
-        except FactsError as error:
-            problems += error.problems
-    if problems:
-        raise FactsError(problems)
-    return prompts
-
-
-def _prompts(model: Model, table: FactTable, name: str, settings: Settings) -> RelationPrompts:
-    """Attributes that share a first token are refused, unless the model knows not even those tokens."""
-    limit = _limit(model)
-    try:
-        return build_prompts(table, name, model.tokenizer, max_length=limit)
-    except FactsError:
-        loose = build_prompts(table, name, model.tokenizer, max_length=limit, allow_shared_first_tokens=True)
-        if ask(model, loose, settings).known.any():
-            raise
-        return loose
-
-
 def prepare(
     model: Model | ModelSpec,
     table: FactTable | None,
@@ -265,6 +267,7 @@ def prepare(
     controls: Sequence[Control],
     text: Text | None = None,
     rehearse: bool = False,
+    leave_out: bool = True,
 ) -> Work:
     """What every worker begins with: the model, loaded here if it is not yet, and its questions, all checked.
 
@@ -272,11 +275,10 @@ def prepare(
     """
     keep_freed_memory()
     model = (model.load() if isinstance(model, ModelSpec) else model).with_fast_products()
-    asked = {} if table is None else ask_all(model, table, relations, settings)
     work = Work(
         model=model,
-        table=table,
-        prompts=asked,
+        questions=Questions(model=model, table=table, settings=settings, leave_out=leave_out),
+        relations=relations,
         settings=settings,
         experiments=tuple(experiments),
         controls=controls,
@@ -285,7 +287,17 @@ def prepare(
     )
     for experiment in experiments:  # a text that is too short, for instance, or a prompt that has no single answer
         experiment.check(model, text, settings)
-    work.described = describe(model, table, list(asked), settings, experiments, controls, text=text, rehearse=rehearse)
+    work.described = describe(
+        model,
+        table,
+        [prompts.relation for prompts in work.prompts.values()],
+        settings,
+        experiments,
+        controls,
+        not_asked=work.not_asked,
+        text=text,
+        rehearse=rehearse,
+    )
     return work
 
 
@@ -326,8 +338,3 @@ def noting_halvings(do: Callable[[Shard], Record], shard: Shard) -> Record:
 
 def _heads(found: Sequence[Sequence[int]]) -> tuple[Head, ...]:
     return tuple((int(layer), int(head)) for layer, head in found)
-
-
-def _limit(model: Model) -> int | None:
-    """The longest prompt in tokens."""
-    return getattr(model.config, "max_position_embeddings", None)

@@ -31,7 +31,9 @@ class HeadAttentionExperiment(Experiment):
                 names=asked.entities,
             )
             _rows(out.over(population), head_attention(recall.prompt_set(asked), asked, heads), asked.asked.name)
-        if not study.asked_otherwise:
+        for relation, reason in study.not_asked.items():
+            out.absent("attention", reason, condition=f"asked:{relation}")
+        if not study.asked_otherwise and not study.not_asked:
             out.absent("attention", "the table asks these entities no other relation", condition="other_relation")
 
 

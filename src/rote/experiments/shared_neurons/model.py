@@ -50,9 +50,10 @@ def model_effects(study: Study, *, count: int, pool: int, draws: int, first_orde
     entities with four such facts; NonFinite as in `Model.run`.
     """
     stack, settings, relation = study.stack, study.settings, study.recall.relation
-    templates = {relation: study.recall.prompts, **{p.asked.name: p for p in study.asked_otherwise}}
+    every = {relation: study.recall.prompts, **{p.asked.name: p for p in study.asked_otherwise}}
+    templates = {name: prompts for name, prompts in every.items() if name in stack.readouts}
     sample = _askable(reported(stack, settings).entities, templates)
-    facts = _known_prompts(study, sample.names)
+    facts = {name: prompts for name, prompts in _known_prompts(study, sample.names).items() if name in templates}
     rows = {name: {entity: i for i, entity in enumerate(p.entities)} for name, p in facts.items()}
     known = np.array([[entity in rows[name] for name in facts] for entity in sample.names])
     everyone = np.ones(len(sample), dtype=bool)

@@ -1,0 +1,96 @@
+"""How a model is asked the facts of a table: the prompts of every relation, each made once, when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rote.asking import ask
+from rote.errors import FactsError
+from rote.facts import FactTable, RelationPrompts, build_prompts
+from rote.model import Model
+from rote.settings import Settings
+
+Asked = RelationPrompts | FactsError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Questions:
+    """The relations of a table as they are put to one model.
+
+    A relation that cannot be asked is no error of the others: `of` raises for it alone, `all` says why it is missing.
+    """
+
+    model: Model
+    table: FactTable | None
+    settings: Settings
+    leave_out: bool = True  # False: a relation that was asked for and cannot be asked is refused
+    _made: dict[str, Asked] = field(default_factory=dict, init=False, repr=False)
+
+    def of(self, name: str) -> RelationPrompts:
+        """A relation's prompts; FactsError with all that is wrong with it."""
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        made = self._made[name]
+        if isinstance(made, FactsError):
+            raise made
+        return made
+
+    def all(self, names: Sequence[str]) -> tuple[dict[str, RelationPrompts], dict[str, str]]:
+        """The prompts of the relations that can be asked, and why the others cannot.
+
+        FactsError, with all that is wrong with any of them, where none can be asked, or one cannot and none may be
+        left out.
+        """
+        prompts: dict[str, RelationPrompts] = {}
+        wrong: dict[str, FactsError] = {}
+        for name in names:
+            try:
+                prompts[name] = self.of(name)
+            except FactsError as error:
+                wrong[name] = error
+        if wrong and (not prompts or not self.leave_out):
+            raise FactsError(problem for error in wrong.values() for problem in error.problems)
+        return prompts, {name: said(error) for name, error in wrong.items()}
+
+    def otherwise(self, name: str, relation: str) -> RelationPrompts:
+        """The facts of relation `name` asked as another relation is; FactsError where not even two classes can be."""
+        assert self.table is not None
+        asked_as = self.table.relation(relation)
+        # answers are not asked for here, so that two of them may begin alike under the other template
+        return build_prompts(self.table, name, **self._limits, asked_as=asked_as, allow_shared_first_tokens=True)
+
+    def _make(self, name: str) -> Asked:
+        try:
+            return self._strict(name)
+        except FactsError as error:
+            return error
+
+    def _strict(self, name: str) -> RelationPrompts:
+        """Attributes that share a first token are refused, unless the model knows not even those tokens."""
+        assert self.table is not None
+        try:
+            return build_prompts(self.table, name, **self._limits)
+        except FactsError:
+            loose = build_prompts(self.table, name, **self._limits, allow_shared_first_tokens=True)
+            if ask(self.model, loose, self.settings).known.any():
+                raise
+            return loose
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        longest = getattr(self.model.config, "max_position_embeddings", None)  # in tokens
+        return {"tokenizer": self.model.tokenizer, "max_length": longest}
+
+
+def said(error: FactsError, most: int = 3) -> str:
+    """What is wrong, as the one reason why a relation's figures are absent."""
+    return joined(error.problems, most)
+
+
+def joined(problems: Iterable[str], most: int = 3) -> str:
+    """Several sentences as one, the first few of them."""
+    every = list(problems)
+    more = f"; and {len(every) - most} more" if len(every) > most else ""
+    return "; ".join(every[:most]) + more
