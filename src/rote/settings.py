@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ _FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop
 SWEEPS = ("auto", "exact", "first_order")
 
 
-def _sweeps(value: Any) -> list[str]:
-    return [] if value in SWEEPS else [f"setting sweeps is {value!r}; expected one of {', '.join(SWEEPS)}"]
+KNOWN = ("probability", "top1", "among_answers")
+ANSWERS = ("whole", "first_token")
+BLANKS = ("auto", "always", "never")
 
-
-_OF_WORDS: dict[str, Callable[[Any], list[str]]] = {"sweeps": _sweeps}
+_OF_WORDS: dict[str, tuple[str, ...]] = {"sweeps": SWEEPS, "known": KNOWN, "answers": ANSWERS, "blank": BLANKS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,11 @@ class Settings:
     """Choices that the posts leave open, each with its default; changing one makes another study.
 
     Attributes:
-        known_probability: a fact is known when p(first token of the answer) exceeds this.
+        answers: an answer is scored `whole`, or by its `first_token` behind what all of them begin with.
+        blank: put between question and answer: `auto`, where the characters at the joint ask for it, `always`, `never`.
+        known: a fact is known by `probability`, where that of its answer exceeds known_probability, `top1`, where the
+            likeliest tokens are the answer's, or `among_answers`, where it is the likeliest of the relation's answers.
+        known_probability: a fact is known when the probability of its answer exceeds this.
         min_known: fewer known facts than this end the study early, with that finding.
         n_top_heads: how many heads count as top heads.
         n_resamples_ablation: random facts of another class drawn for each resample ablation.
@@ -53,6 +57,9 @@ class Settings:
     Shares, probabilities and accuracies are fractions. Raises SettingsError with every setting that is out of range.
     """
 
+    answers: str = "whole"
+    blank: str = "auto"
+    known: str = "probability"
     known_probability: float = 0.5
     min_known: int = 24
     n_top_heads: int = 6
@@ -80,7 +87,9 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in _OF_WORDS:
-                problems += _OF_WORDS[field.name](value)
+                words = _OF_WORDS[field.name]
+                if value not in words:
+                    problems.append(f"setting {field.name} is {value!r}; expected one of {', '.join(words)}")
             elif isinstance(value, float) and not math.isfinite(value):
                 problems.append(f"setting {field.name} is {value}; expected a finite number")
             elif isinstance(field.default, int) and (not isinstance(value, int) or isinstance(value, bool)):

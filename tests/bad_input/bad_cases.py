@@ -103,23 +103,15 @@ EMPTY_OR_DOUBLE = (
     case("entities", ("none of the 2 rows", "row 2: the entity is empty (and likewise row 3)"),
          data=b"entity,sport\n,golf\n,chess\n"),
 )  # fmt: skip
-SHARED = (
-    case("first token", ("'basketball' and 'basketball team'", "share their first token", "reword or take out one"),
-         model="bundled", cured_model="bundled", options=SPORT, cure=SPORT,
-         data=b"entity,sport\nKobe Bryant,basketball\nLarry Bird,basketball team\nTom Brady,football\n",
-         repaired=b"entity,sport\nKobe Bryant,basketball\nLarry Bird,basketball\nTom Brady,football\n"),
-    case("first token", ("'football' and 'football club'", "share their first token"), file="facts.jsonl",
-         model="bundled", cured_model="bundled", options=SPORT, cure=SPORT,
-         data=records(*({"entity": e, "sport": a} for e, a in (("Tom Brady", "football"), ("Hank Aaron", "baseball"),
-                                                               ("Joe Montana", "football club")))),
-         repaired=records({"entity": "Tom Brady", "sport": "football"}, {"entity": "Hank Aaron", "sport": "baseball"})),
-    case("first token", ("row 6: the entity is empty", "'chess' and 'cricket' of relation 'sport' share"),
-         data=rows(",golf", "Eve Poe,cricket")),
-    case("first token",
-         ("'golf' and 'gym' of relation 'sport'", "'red' and 'rust' of relation 'hue'", "holds the control"),
-         data=b"entity,sport,hue\nAnn,golf,red\nBob,gym,rust\nE\x07,golf,red\n"),
-    case("first token", ("'New Jersey' and 'New York' of relation 'home'", "no experiment is called guesswork"),
-         data=b"entity,home\nAnn,New York\nBob,New Jersey\n", options=("--experiments", "guesswork")),
+ANSWERS = (
+    case("answers", ("row 6 ('Eve Poe'): its answer has 500 tokens; at most 256 are taken", "1 of 5 facts"),
+         data=rows("Eve Poe," + 500 * "x")),
+    case("answers", ("row 6 ('Eve Poe'): its answer has 300 tokens", "no experiment is called guesswork"),
+         data=rows("Eve Poe," + 300 * "x"), options=("--experiments", "guesswork")),
+    case("answers", ("its answer has 257 tokens", "and likewise row 6"), file="facts.jsonl",
+         data=records(*LONG, *({"entity": e, "relation": "sport", "attribute": 257 * "x"} for e in ("Eve Poe", "F")))),
+    case("answers", ("('Ann Lee'): its prompt has", "the relation's longest answer 250", "fit together"),
+         data=rows("Eve Poe," + 250 * "x"), options=("--prefix", 150 * "y")),
 )  # fmt: skip
 ONE_CLASS = (
     case("one class", ("relation 'sport' has 1 classes that can be asked ('golf')", "at least two"),
@@ -320,11 +312,11 @@ CHECKPOINTS = (
 )  # fmt: skip
 
 CASES = (
-    *MISSING_COLUMNS, *EMPTY_OR_DOUBLE, *SHARED, *ONE_CLASS, *TOKENS, *CONTROL, *SCRIPTS, *TEMPLATES, *BOS, *SWALLOWED,
+    *MISSING_COLUMNS, *EMPTY_OR_DOUBLE, *ANSWERS, *ONE_CLASS, *TOKENS, *CONTROL, *SCRIPTS, *TEMPLATES, *BOS, *SWALLOWED,
     *CONTEXT, *EMPTY, *LARGE, *ENCODINGS, *FILES, *ARGUMENTS, *CHECKPOINTS,
 )  # fmt: skip
 # the classes that a table of facts can be wrong in, each with at least four cases
 KINDS = (
-    "columns", "entities", "first token", "one class", "tokens", "control characters", "scripts", "template", "bos",
+    "columns", "entities", "answers", "one class", "tokens", "control characters", "scripts", "template", "bos",
     "swallowed", "context", "empty", "large", "encoding",
 )  # fmt: skip

@@ -14,9 +14,9 @@ import pytest
 from circuit_world import SETTINGS, cut, facts, model
 
 import rote
-from rote.asking import ask
+from rote.asking import Recall
 from rote.catalog import CIRCUIT, FACTS, STACK, TEXT, ExperimentCard, StatisticCard
-from rote.errors import FactsError, InputError, NotApplicable, RunError
+from rote.errors import InputError, NotApplicable, RunError
 from rote.execute import Started
 from rote.experiments import ClassNeurons, KnownNorms, LocalProcessing
 from rote.experiments.base import Experiment, Facts, Reading, StackExperiment, Study
@@ -29,7 +29,6 @@ from rote.lineup import Additive, Control, PartialHash
 from rote.pipeline import estimate as plan
 from rote.pipeline import identity as provenance
 from rote.pipeline.run import Run
-from rote.pipeline.study import find_circuit
 from rote.report import lead_text
 from rote.settings import Settings
 from rote.stack import Stack
@@ -199,22 +198,13 @@ class TestFirstTokens:
         ),
     )
 
-    @pytest.fixture
-    def above_all(self) -> Settings:
-        """Settings by which not even the surest answer is known."""
-        loose = build_prompts(self.TABLE, "sport", model().tokenizer, allow_shared_first_tokens=True)
-        surest = float(np.exp(ask(model(), loose, SETTINGS).log_prob.max()))
-        assert 0.5 < surest < 1
-        return replace(TINY, known_probability=(1 + surest) / 2)
-
-    def test_they_are_refused_by_the_studys_own_settings(self, above_all: Settings, tmp_path: Path) -> None:
-        arguments = {"folder": tmp_path / "run", "experiments": [KNOWN], "controls": ()}
-        with pytest.raises(FactsError, match="league"):
-            rote.study(model(), self.TABLE, settings=TINY, **arguments)
-        with pytest.raises(NotApplicable, match="knows none"):
-            find_circuit(model(), self.TABLE, settings=above_all)
-        run = rote.study(model(), self.TABLE, settings=above_all, **arguments)
-        assert not run.table("known_facts", "facts")["known"].any()
+    def test_the_circuit_has_one_class_for_those_of_one_token(self, tmp_path: Path) -> None:
+        prompts = build_prompts(self.TABLE, "sport", model().tokenizer)
+        assert len(prompts.sharing) == 3 and len(prompts.classes) == 6
+        recall = Recall.of(model(), prompts, np.ones(len(prompts), dtype=bool), TINY)
+        plain = build_prompts(cut(facts(), 12), "sport", model().tokenizer)
+        assert recall.prompts.classes == tuple(f"{sport} / {sport} league" for sport in plain.classes)
+        assert np.array_equal(recall.cls, plain.cls) and np.array_equal(recall.prompts.class_tokens, plain.class_tokens)
 
 
 class TestPlan:

@@ -69,8 +69,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Any:
 
 
 def prompts_of(tokenizer: Any, facts: FactTable | None = None, **options: Any) -> Any:
-    # The small Llama's vocabulary does not tell the three sports apart; that is tested by itself below.
-    return build_prompts(facts or table(), "sport", tokenizer, allow_shared_first_tokens=True, **options)
+    return build_prompts(facts or table(), "sport", tokenizer, **options)
 
 
 class TestEveryTokenizer:
@@ -88,7 +87,7 @@ class TestEveryTokenizer:
         front = [] if prompts.bos is None else [prompts.bos]
         for i, entity in enumerate(prompts.entities):
             ids = tokenizer(PREFIX + TEMPLATE.replace("{}", entity), add_special_tokens=False)["input_ids"]
-            assert prompts.tokens[i, : prompts.length[i]].tolist() == front + ids
+            assert prompts.tokens[i, : prompts.length[i]].tolist() == [*front, *ids, *prompts.start]
             assert prompts.mask[i].sum() == prompts.length[i] == prompts.end[i] + 1
 
     def test_the_name_span_is_exactly_the_name(self, tokenizer: Any) -> None:
@@ -131,8 +130,9 @@ class TestEveryTokenizer:
         for i, fact in enumerate(prompts.facts):
             text = PREFIX + TEMPLATE.replace("{}", fact.entity) + " " + fact.attribute
             ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-            answer = ids[prompts.length[i] - int(prompts.bos is not None)]
-            assert prompts.class_tokens[prompts.cls[i]] == answer
+            answer = ids[prompts.length[i] - int(prompts.bos is not None) :]
+            assert prompts.answers[prompts.cls[i]] == (tuple(answer),)
+            assert prompts.class_tokens[prompts.cls[i]] == answer[0]
             assert prompts.classes[prompts.cls[i]] == fact.attribute
 
     def test_name_only_prompts_hold_the_prompts_own_tokens(self, tokenizer: Any) -> None:
@@ -251,17 +251,6 @@ class TestLeftOut:
 
 
 class TestRefusals:
-    def test_all_pairs_that_share_a_first_token_are_named(self) -> None:
-        facts = {"Ann": "red wine", "Bob": "red beer", "Cal": "red tea", "Dan": "blue"}
-        tokenizer = word_level("It Ann Bob Cal Dan is red blue wine beer tea :")
-        with pytest.raises(FactsError) as caught:
-            build_prompts(table(facts, "It: {} is", "", "hue"), "hue", tokenizer)
-        assert len(caught.value.problems) == 3
-        assert "'red beer' and 'red tea'" in str(caught.value)
-        allowed = build_prompts(table(facts, "It: {} is", "", "hue"), "hue", tokenizer, allow_shared_first_tokens=True)
-        assert len(allowed.shared_first_tokens) == 3
-        assert len(allowed) == 4
-
     def test_fewer_than_two_classes_are_refused_with_the_reasons(self) -> None:
         facts = {"Tim Duncan": "basketball", "Quux": "football"}
         with pytest.raises(FactsError, match=r"1 classes.*'basketball'.*at least two.*'Quux'"):
@@ -321,10 +310,10 @@ class TestTheStudysTokens:
             assert prompts.class_tokens[prompts.cls[i]] == published.loc[entity, "sport_token"]
 
     @needs(STORIES)
-    def test_a_vocabulary_that_cannot_tell_the_sports_apart_is_refused_unless_allowed(self) -> None:
-        with pytest.raises(FactsError, match=r"'baseball' and 'basketball'.*share their first token '▁b'"):
-            build_prompts(table(), "sport", stories())
-        assert prompts_of(stories()).shared_first_tokens == (("baseball", "basketball"),)
+    def test_a_vocabulary_that_tells_the_sports_apart_only_by_whole_answers(self) -> None:
+        prompts = prompts_of(stories())
+        assert prompts.sharing == (("baseball", "basketball"),)
+        assert prompts.merged().classes == ("baseball / basketball", "football")
 
 
 def test_the_built_in_table_asks_the_studys_question() -> None:

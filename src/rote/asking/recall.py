@@ -48,7 +48,11 @@ class Recall:
         settings: Settings,
         kept: Kept | None = None,
     ) -> Recall:
-        """The known ones of a relation's facts, halved by class; `kept` as in `PromptSet.of`."""
+        """The known ones of a relation's facts, halved by class; `kept` as in `PromptSet.of`.
+
+        Its classes are those of the class tokens (`RelationPrompts.merged`): no more can be read at one position.
+        """
+        prompts = prompts.merged()
         two, chosen = prompts.n_name_tokens == 2, prompts.take(known)
         return cls(
             model=model,

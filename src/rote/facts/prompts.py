@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from rote.errors import FactsError
+from rote.facts.answers import Answers, Tokens, answers_of, continuation, right_answers, shared_name
+from rote.facts.joint import with_joint
 from rote.facts.parts import Cut, Split, Stratum, cut_name, has_part, part_labels, strata_of
-from rote.facts.prompt_problems import class_problems, fact_problems, shared_problems
+from rote.facts.prompt_problems import class_problems, fact_problems
 from rote.facts.spans import Tokenizer, name_span, prefix_tokens, reading_starts, tokens_of
 from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation
 
 MOST_NAME_TOKENS = 256
-_MOST_PAIRS = 10_000
 POSITIONS: tuple[str, ...] = ("bos", "prefix", "name_early", "subject_last", "relation_words", "end")
 
 
@@ -38,10 +37,12 @@ class RelationPrompts:
         relation: whose attributes are the classes.
         asked: whose template and prefix the prompts have; `relation` unless `asked_as` was given.
         facts: in the table's order; the `fact` axis.
-        classes: attributes, sorted; the `cls` axis.
-        class_tokens: first token id of each class as the prompt's continuation.
+        classes: attributes, sorted, those that aliases connect as one; the `cls` axis.
+        answers: the token ids behind the prompt of every spelling of each class, the class's own first.
+        class_tokens: first token id of each class behind the prompt; several classes may share one.
+        start: what all answers begin with (a bare blank, a common word), the last of the prompt's tokens.
         cls: index into `classes` per fact.
-        tokens: `<bos>` + prefix + template with the entity, right-padded.
+        tokens: `<bos>` + prefix + template with the entity + `start`, right-padded.
         mask: True where `tokens` holds the prompt.
         length: tokens of the prompt; `end` = length − 1, where the answer is predicted.
         subject_first, subject_last: the name's first and last token.
@@ -53,7 +54,6 @@ class RelationPrompts:
         name_tokens: the name's token ids as they stand in the prompt; the first `cut` of them are its first part.
         bos: id of the bos token put first, None when the tokenizer has none.
         pad: id that fills `tokens` beyond `length`.
-        shared_first_tokens: pairs of classes with one first token; empty unless they were allowed.
         left_out: facts that cannot be asked, with reasons, after those of the table.
     """
 
@@ -61,7 +61,9 @@ class RelationPrompts:
     asked: Relation
     facts: tuple[Fact, ...]
     classes: tuple[str, ...]
+    answers: tuple[tuple[Tokens, ...], ...]
     class_tokens: Int[np.ndarray, " cls"]
+    start: Tokens
     cls: Int[np.ndarray, " fact"]
     tokens: Int[np.ndarray, "fact pos"]
     mask: Bool[np.ndarray, "fact pos"]
@@ -78,7 +80,6 @@ class RelationPrompts:
     name_tokens: tuple[tuple[int, ...], ...]
     bos: int | None
     pad: int
-    shared_first_tokens: tuple[tuple[str, str], ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
@@ -104,6 +105,29 @@ class RelationPrompts:
     def strata(self) -> dict[Stratum, Int[np.ndarray, " some"]]:
         """The facts of every stratum: the same kind of cut, and parts of the same lengths."""
         return strata_of(self.kind, self.cut, self.n_name_tokens - self.cut)
+
+    @property
+    def sharing(self) -> tuple[tuple[str, ...], ...]:
+        """The classes that share their class token with others, those of one token together."""
+        return tuple(names for names in _by_token(self.classes, self.class_tokens).values() if len(names) > 1)
+
+    def merged(self) -> RelationPrompts:
+        """The same prompts with every answer cut to its class token, and the classes that share one merged.
+
+        The circuit's view: a readout at the end of the prompt tells nothing apart that begins alike.
+        """
+        if not self.sharing and all(len(spelling) == 1 for spellings in self.answers for spelling in spellings):
+            return self
+        groups = _by_token(self.classes, self.class_tokens)
+        place = {token: i for i, token in enumerate(groups)}
+        of_class = _ints(place[token] for token in self.class_tokens.tolist())
+        return replace(
+            self,
+            classes=tuple(shared_name(names) for names in groups.values()),
+            answers=tuple(((token,),) for token in groups),
+            class_tokens=_ints(groups),
+            cls=of_class[self.cls],
+        )
 
     def take(self, index: Sequence[int] | Int[np.ndarray, " k"] | Bool[np.ndarray, " fact"]) -> RelationPrompts:
         """The facts at `index` (positions or a mask), in that order; classes and padded width stay."""
@@ -152,16 +176,24 @@ _PER_FACT: tuple[str, ...] = (
 )  # fmt: skip
 
 
+def _by_token(classes: Sequence[str], class_tokens: Int[np.ndarray, " cls"]) -> dict[int, tuple[str, ...]]:
+    """The classes of each class token, in their order."""
+    groups: dict[int, tuple[str, ...]] = {}
+    for name, token in zip(classes, class_tokens.tolist(), strict=True):
+        groups[token] = (*groups.get(token, ()), name)
+    return groups
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """One fact's prompt as lists; positions count from bos."""
+    """One fact's prompt and the tokens of its right answers by their text; positions count from bos."""
 
     fact: Fact
     tokens: tuple[int, ...]
     first: int
     last: int
     prefix_stop: int
-    answer: int
+    answers: dict[str, Tokens]
     cut: Cut
 
 
@@ -172,31 +204,29 @@ def build_prompts(
     *,
     max_length: int | None = None,
     asked_as: Relation | None = None,
-    allow_shared_first_tokens: bool = False,
     leave_out: bool = True,
     split: Split = "last_word",
+    blank: str = "auto",
 ) -> RelationPrompts:
     """The prompts of one relation's facts: `<bos>` + prefix + template with the entity.
 
     - bos is put first as an id, once, when the tokenizer has one, also where the tokenizer itself would add
       none; special tokens of the tokenizer's own are never added.
-    - The answer's first token is found by continuation: tokens of prompt + " " + attribute, which must begin
-      with the prompt's tokens. Blanks at the template's end belong to the answer; after a line break no
-      blank is put.
+    - An answer's tokens are found by continuation: those of prompt + blank + attribute, which must begin with the
+      prompt's. Where a blank is put, and where none: `rote.facts.joint`.
+    - Tokens with which all answers of the relation begin (a bare blank, a common word) belong to the prompt.
     - Facts that cannot be asked are left out with a reason: no exact name span, words that the tokenizer does
-      not know, an answer that merges with the prompt, more than `max_length` tokens, a name of more than
-      `MOST_NAME_TOKENS`.
+      not know, an answer that merges with the prompt, that has no tokens or too many, more than `max_length` tokens, a
+      name of more than `MOST_NAME_TOKENS`.
 
     Args:
-        max_length: longest prompt in tokens, bos included.
+        max_length: longest prompt in tokens, bos and all answer tokens but the last included.
         split: how names are cut in two, as `rote.facts.parts.cut_name` says.
         asked_as: puts the same facts into another relation's template and prefix.
-        allow_shared_first_tokens: keeps a relation whose attributes share first tokens, for showing that a
-            model predicts not even those; classes are not told apart then.
         leave_out: False makes facts that cannot be asked a problem, each with its row.
+        blank: one of `rote.facts.joint.BLANKS`.
 
-    Errors: `FactsError` for an unknown relation, fewer than two classes, or attributes that share their first
-    token (all such pairs are named).
+    Errors: `FactsError` for an unknown relation, or fewer than two classes.
     """
     described = table.relation(relation)
     asked = described if asked_as is None else asked_as
@@ -204,29 +234,26 @@ def build_prompts(
     left_out = [left for left in table.left_out if left.relation in (relation, "")]
     not_asked: list[tuple[Fact, str]] = []
     for fact in table.of(relation):
-        found = _ask(tokenizer, asked, fact, max_length, split)
+        found = _ask(tokenizer, asked, fact, max_length, split, blank)
         if isinstance(found, str):
             not_asked.append((fact, found))
         else:
             known.append(found)
-    tokens_of_class = _class_tokens(known)
-    for item in known:
-        if item.answer != tokens_of_class[item.fact.attribute]:
-            reason = f"its answer {item.fact.attribute!r} begins with another token than in the other prompts"
-            not_asked.append((item.fact, reason))
+    answers = answers_of([(item.fact, item.answers) for item in known])
+    reasons = [_unusual(item, answers) or _too_long(item, answers, max_length) for item in known]
+    not_asked += [(item.fact, reason) for item, reason in zip(known, reasons, strict=True) if reason]
     left_out += [LeftOut(entity=fact.entity, relation=relation, reason=reason) for fact, reason in not_asked]
-    known = [item for item in known if item.answer == tokens_of_class[item.fact.attribute]]
-    shared = _shared(tokens_of_class)
+    known = [item for item, reason in zip(known, reasons, strict=True) if not reason]
     problems = [] if leave_out else fact_problems(relation, not_asked, len(table.of(relation)))
-    problems += class_problems(relation, tokens_of_class, left_out if leave_out else ())  # else told above
-    if shared and not allow_shared_first_tokens:
-        problems += shared_problems(tokenizer, relation, shared, tokens_of_class)
+    problems += class_problems(relation, answers.classes, left_out if leave_out else ())  # else told above
     if problems:
         raise FactsError(problems)
-    return _arrays(tokenizer, described, asked, known, tokens_of_class, shared, left_out)
+    return _arrays(tokenizer, described, asked, known, answers, left_out)
 
 
-def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None, split: Split) -> _Asked | str:
+def _ask(
+    tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None, split: Split, blank: str
+) -> _Asked | str:
     """One fact's prompt, or the reason why it cannot be asked."""
     text = asked.prompt(fact.entity).rstrip(" ")
     start = len(asked.prefix) + asked.template.index(SLOT)
@@ -244,9 +271,9 @@ def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | No
     shift = 0 if bos is None else 1
     if max_length is not None and len(ids) + shift > max_length:
         return f"its prompt has {len(ids) + shift} tokens; at most {max_length} fit"
-    answer = _answer(tokenizer, text, ids, fact.attribute)
-    if isinstance(answer, str):
-        return answer
+    answers, problem = _answers(tokenizer, asked.prompt(fact.entity), ids, fact, blank)
+    if not answers:
+        return problem
     cut = cut_name(fact.entity, reading_starts(text, offsets[first : last + 1], start), split)
     if isinstance(cut, str):
         return cut
@@ -256,36 +283,44 @@ def _ask(tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | No
         first=first + shift,
         last=last + shift,
         prefix_stop=prefix_tokens(offsets, len(asked.prefix)) + shift if asked.prefix else shift,
-        answer=answer,
+        answers=answers,
         cut=cut,
     )
 
 
-def _answer(tokenizer: Tokenizer, text: str, ids: list[int], attribute: str) -> int | str:
-    """The first token of the attribute as the prompt's continuation, or the reason why there is none."""
-    joint = "" if text[-1:].isspace() else " "
-    whole, _ = tokens_of(tokenizer, text + joint + attribute)
-    if whole[: len(ids)] != ids or len(whole) == len(ids):
-        return f"the answer {attribute!r} merges with the prompt's last token"
-    if whole[len(ids)] == tokenizer.unk_token_id:
-        return f"the tokenizer's vocabulary does not have the answer {attribute!r}"
-    return whole[len(ids)]
+def _answers(
+    tokenizer: Tokenizer, question: str, ids: list[int], fact: Fact, blank: str
+) -> tuple[dict[str, Tokens], str]:
+    """The tokens of a fact's right answers that can be asked, and why the first of the others cannot."""
+    answers: dict[str, Tokens] = {}
+    problem = ""
+    for answer in right_answers(fact):
+        text, joint = with_joint(question, answer, blank)
+        found = continuation(tokenizer, text, ids, joint, answer)
+        if isinstance(found, str):
+            problem = problem or found
+        else:
+            answers[answer] = found
+    return answers, problem
 
 
-def _class_tokens(known: Sequence[_Asked]) -> dict[str, int]:
-    """Each class's usual first token, classes sorted; the commonest where prompts differ."""
-    votes: dict[str, Counter[int]] = {}
-    for item in known:
-        votes.setdefault(item.fact.attribute, Counter())[item.answer] += 1
-    return {name: votes[name].most_common(1)[0][0] for name in sorted(votes)}
+def _unusual(item: _Asked, answers: Answers) -> str:
+    """Why a fact's answer cannot be told by its tokens, or ""; another spelling of it may do."""
+    if any(tokens == answers.usual[text] for text, tokens in item.answers.items()):
+        return ""
+    text, tokens = next(iter(item.answers.items()))
+    how = "begins with another token" if tokens[0] != answers.usual[text][0] else "has other tokens"
+    return f"its answer {text!r} {how} than in the other prompts"
 
 
-def _shared(class_tokens: dict[str, int]) -> tuple[tuple[str, str], ...]:
-    """Pairs of classes with one first token; of many with the same one only the first `_MOST_PAIRS`."""
-    alike: dict[int, list[str]] = {}
-    for name, token in class_tokens.items():
-        alike.setdefault(token, []).append(name)
-    return tuple(sorted(pair for names in alike.values() for pair in islice(combinations(names, 2), _MOST_PAIRS)))
+def _too_long(item: _Asked, answers: Answers, max_length: int | None) -> str:
+    """Why a prompt and the relation's longest answer do not fit, or ""; nothing is predicted behind the last token."""
+    if max_length is None or len(item.tokens) + answers.longest - 1 <= max_length:
+        return ""
+    return (
+        f"its prompt has {len(item.tokens)} tokens and the relation's longest answer {answers.longest}; "
+        f"at most {max_length} fit together"
+    )
 
 
 def _arrays(
@@ -293,16 +328,13 @@ def _arrays(
     relation: Relation,
     asked: Relation,
     known: Sequence[_Asked],
-    class_tokens: dict[str, int],
-    shared: tuple[tuple[str, str], ...],
+    answers: Answers,
     left_out: Sequence[LeftOut],
 ) -> RelationPrompts:
     bos = getattr(tokenizer, "bos_token_id", None)
     spare = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
     pad = next((token for token in spare if token is not None), 0)
-    tokens, mask = _padded([item.tokens for item in known], pad)
-    classes = tuple(class_tokens)
-    index = {name: i for i, name in enumerate(classes)}
+    tokens, mask = _padded([(*item.tokens, *answers.start) for item in known], pad)
     names = tuple(item.tokens[item.first : item.last + 1] for item in known)
     length = mask.sum(axis=1)
     cuts = [item.cut.tokens for item in known]
@@ -311,9 +343,11 @@ def _arrays(
         relation=relation,
         asked=asked,
         facts=tuple(item.fact for item in known),
-        classes=classes,
-        class_tokens=_ints(class_tokens.values()),
-        cls=_ints(index[item.fact.attribute] for item in known),
+        classes=answers.classes,
+        answers=answers.tokens,
+        class_tokens=_ints(spellings[0][0] for spellings in answers.tokens),
+        start=answers.start,
+        cls=_ints(answers.class_of[next(iter(item.answers))] for item in known),
         tokens=tokens,
         mask=mask,
         length=length,
@@ -329,7 +363,6 @@ def _arrays(
         name_tokens=names,
         bos=bos,
         pad=pad,
-        shared_first_tokens=shared,
         left_out=tuple(left_out),
     )
 

@@ -21,12 +21,14 @@ MOST_PROMPT_CHARACTERS = 20_000
 class Fact:
     """One fact: (entity, relation, attribute), for instance ("Michael Jordan", "sport", "basketball").
 
-    `where` is its row in the source, for messages alone: equal facts may stand in different rows.
+    `aliases` are other answers that are right as well. `where` is its row in the source, for messages alone: equal
+    facts may stand in different rows.
     """
 
     entity: str
     relation: str
     attribute: str
+    aliases: tuple[str, ...] = ()
     where: str = field(default="", compare=False, repr=False)
 
 
@@ -107,7 +109,7 @@ class FactTable:
         """sha256 of relations and facts, in order, as ASCII JSON: equal hashes ask the same prompts."""
         content = {
             "relations": [[r.name, r.template, r.prefix] for r in self.relations],
-            "facts": [[f.entity, f.relation, f.attribute] for f in self.facts],
+            "facts": [[f.entity, f.relation, f.attribute, *([f.aliases] if f.aliases else [])] for f in self.facts],
         }
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
 

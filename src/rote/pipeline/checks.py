@@ -9,10 +9,10 @@ from typing import Any
 from rote.errors import FactsError
 from rote.experiments.base import Experiment
 from rote.facts import FactTable, RelationPrompts, build_prompts
-from rote.facts.prompt_problems import shared_problems
 from rote.facts.table import cut, shortened
 from rote.pipeline.choosing import studied
 from rote.pipeline.questions import joined
+from rote.settings import Settings
 
 _MOST_NOTES = 8
 
@@ -21,12 +21,11 @@ _MOST_NOTES = 8
 class Checks:
     """What is wrong with the questions that would be asked.
 
-    problems: why the study is refused. notes: what it will lack. shared: attributes that share a first token.
+    problems: why the study is refused. notes: what it will lack.
     """
 
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    shared: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +39,7 @@ class Checker:
     relation: Sequence[str] | None
     experiments: Sequence[Experiment]
     leave_out: bool
+    settings: Settings
 
     def check(self) -> Checks:
         """All problems of the relations that are studied, and what cannot be asked beside them."""
@@ -53,9 +53,7 @@ class Checker:
             except FactsError as error:
                 wrong[described.name] = error
         self._say_wrong(found, wrong, alone=not prompts)
-        for name, asked in prompts.items():
-            tokens = dict(zip(asked.classes, asked.class_tokens.tolist(), strict=True))
-            found.shared += shared_problems(self.tokenizer, name, asked.shared_first_tokens, tokens)
+        for asked in prompts.values():
             found.problems += beyond(self.model, asked, vocabulary(self.config))
         counts = {name: (len(asked), len(asked.classes)) for name, asked in prompts.items()}
         try:
@@ -72,8 +70,8 @@ class Checker:
             name,
             self.tokenizer,
             max_length=getattr(self.config, "max_position_embeddings", None),
-            allow_shared_first_tokens=True,
             leave_out=self.leave_out if leave_out is None else leave_out,
+            blank=self.settings.blank,
         )
 
     def _say_wrong(self, found: Checks, wrong: dict[str, FactsError], *, alone: bool) -> None:
@@ -119,7 +117,8 @@ def _told(missing: dict[str, FactsError], one: str, several: str) -> list[str]:
 
 def beyond(model: str, prompts: RelationPrompts, size: int | None) -> list[str]:
     """The sentence about token ids that the model has no embedding for."""
-    largest = int(max(prompts.tokens.max(initial=0), prompts.class_tokens.max(initial=0)))
+    answers = (token for spellings in prompts.answers for spelling in spellings for token in spelling)
+    largest = max(int(prompts.tokens.max(initial=0)), *answers)
     if size is None or largest < size:
         return []
     return [

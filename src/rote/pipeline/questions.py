@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rote.asking import ask
 from rote.errors import FactsError
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.model import Model
@@ -58,30 +57,21 @@ class Questions:
         """The facts of relation `name` asked as another relation is; FactsError where not even two classes can be."""
         assert self.table is not None
         asked_as = self.table.relation(relation)
-        # answers are not asked for here, so that two of them may begin alike under the other template
-        return build_prompts(self.table, name, **self._limits, asked_as=asked_as, allow_shared_first_tokens=True)
+        return build_prompts(self.table, name, **self._limits, asked_as=asked_as).merged()
 
     def _make(self, name: str) -> Asked:
-        try:
-            return self._strict(name)
-        except FactsError as error:
-            return error
-
-    def _strict(self, name: str) -> RelationPrompts:
-        """Attributes that share a first token are refused, unless the model knows not even those tokens."""
+        """Answers whole, or only their class tokens, as the settings say."""
         assert self.table is not None
         try:
-            return build_prompts(self.table, name, **self._limits)
-        except FactsError:
-            loose = build_prompts(self.table, name, **self._limits, allow_shared_first_tokens=True)
-            if ask(self.model, loose, self.settings).known.any():
-                raise
-            return loose
+            prompts = build_prompts(self.table, name, **self._limits)
+        except FactsError as error:
+            return error
+        return prompts if self.settings.answers == "whole" else prompts.merged()
 
     @property
     def _limits(self) -> dict[str, Any]:
         longest = getattr(self.model.config, "max_position_embeddings", None)  # in tokens
-        return {"tokenizer": self.model.tokenizer, "max_length": longest}
+        return {"tokenizer": self.model.tokenizer, "max_length": longest, "blank": self.settings.blank}
 
 
 def said(error: FactsError, most: int = 3) -> str:

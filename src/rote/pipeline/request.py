@@ -81,12 +81,7 @@ class Inputs:
 
 
 def read_inputs(request: Request) -> Inputs:
-    """Read and check all that was asked for.
-
-    Raises InputError with every problem of facts, settings, names, run folder and model. Attributes that share a
-    first token are among them only beside other problems: a model that predicts not even those tokens ends its study
-    with that finding, so it is asked first.
-    """
+    """Read and check all that was asked for; InputError with every problem of facts, settings, names, folder, model."""
     problems: list[str] = []
 
     def tried(read: Callable[[], _T]) -> _T | None:
@@ -132,10 +127,10 @@ def read_inputs(request: Request) -> Inputs:
                 relation=request.relation,
                 experiments=experiments or (),
                 leave_out=request.leave_out,
+                settings=settings or Settings(),
             )
             found = checker.check()
-            # a model that predicts not even the shared tokens ends its study with that finding, so it is asked first
-            problems += found.problems + (found.shared if problems or found.problems else [])
+            problems += found.problems
             notes += found.notes
     if problems or settings is None or experiments is None or controls is None:
         raise InputError(dict.fromkeys(problems))

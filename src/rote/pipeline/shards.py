@@ -213,7 +213,10 @@ def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings
             f"the model knows {which} of the {n_facts:,} facts "
             f"(p > {settings.known_probability:g}); at least {least} are needed"
         )
-    if min(np.sort(np.bincount(prompts.cls[known], minlength=2))[-2:]) < 4:
+    circuit = prompts.merged()
+    if len(circuit.classes) < 2:
+        return f"answers part only after their first token: all {len(prompts.classes):,} begin with the same one"
+    if min(np.sort(np.bincount(circuit.cls[known], minlength=2))[-2:]) < 4:
         return "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
     return None
 

@@ -35,7 +35,8 @@ class LogitLens(Experiment):
         known = np.flatnonzero(facts.known.known)
         if not len(known):
             raise NotApplicable("the model knows none of the facts")
-        prompts = facts.prompts.take(known[sampled(facts.prompts.cls[known], facts.settings, facts.relation)])
+        every = facts.prompts.merged()  # the lens sees one position, so no answer beyond its class token
+        prompts = every.take(known[sampled(every.cls[known], facts.settings, facts.relation)])
         resamples = resampled(prompts, facts.settings, facts.relation)
         out = out.over(Population(bootstrap=resamples, names=prompts.entities))
         asked = PromptSet.of(facts.model, prompts, facts.settings.batch_size)
