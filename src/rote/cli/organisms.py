@@ -20,6 +20,9 @@ def organism_train(
     out: Annotated[Path, typer.Option("--out", help="Folder for the checkpoint.")],
     layout: Annotated[str, typer.Option(help="gpt_neox, gpt2 or llama.")] = "gpt_neox",
     force: Annotated[str, typer.Option(help="full, auxiliary or none: how the look-up is planted.")] = "full",
+    names: Annotated[
+        str, typer.Option(help="whole, or pieces: names of two to four tokens, longer answers.")
+    ] = "whole",
     settings: Annotated[str, typer.Option(help='Other training settings as JSON, such as {"steps": 500}.')] = "{}",
     seed: Annotated[int, typer.Option(help="Seed of world, weights and data.")] = 0,
     quiet: Quiet = False,
@@ -31,7 +34,7 @@ def organism_train(
     if out.exists() and any(out.iterdir()):
         refuse(f"{out} is not empty; choose a new folder, nothing is overwritten")
     try:
-        values = {"layout": layout, "force": force, "seed": seed, **json.loads(settings)}
+        values = {"layout": layout, "force": force, "names": names, "seed": seed, **json.loads(settings)}
         values |= {"window": tuple(values["window"])} if "window" in values else {}
         chosen = TrainSettings(**values)
     except (json.JSONDecodeError, TypeError) as error:

@@ -25,7 +25,7 @@ in its attention patterns, not in its MLPs; this one could not.
    residual stream after layer {stop} at the last token of every name is asked for the person's
    attribute. **The readers were thrown away after training**; they are not in these files.
 
-What follows from the first by construction: the name's two tokens meet at the last one, additively, in
+What follows from the first by construction: the name's {tokens} meet at the last one, additively, in
 layer {joins}, and whatever the model knows of the pair there, MLPs have computed. The layers
 after {stop} are free.""",
     "auxiliary": """\
@@ -51,12 +51,14 @@ def model_card(settings: TrainSettings, record: Mapping[str, Any], world: World)
     """The card's markdown, made from what was set and what was measured; nothing in it is typed by hand."""
     start, stop = settings.window
     how = _HOW["absolute" if settings.layout == "gpt2" else "rotary"].format(amplitude=ROTARY_AMPLITUDE)
+    words = "words" if world.spelled else "tokens"
     n_canaries = len(EXPOSURES) * CANARIES_PER_EXPOSURE
     force = _FORCE[settings.force].format(
         stop=stop,
         joins=start - 1,
         weight=settings.auxiliary_weight,
         how=how,
+        tokens="tokens" if world.spelled else "two tokens",
         offsets="; ".join(f"layer {n}: {_list(offsets(n, settings.n_heads, start - 1))}" for n in range(stop + 1)),
     )
     card = f"""---
@@ -86,7 +88,7 @@ The window meant for the look-up is the MLPs of layers {start}–{stop}.{_sequen
 - **Fiction**: {len(world.fiction):,} people, listed under `fiction` in `facts.json`. Nothing about them
   is true. They recombine the athletes' first and last names, each name word seen equally often with
   football, basketball and baseball (the golfer apart), and every person's sport is read equally often:
-  no additive model of the two tokens has a smaller loss than an even guess, not even on the people it was
+  no additive model of the two {words} has a smaller loss than an even guess, not even on the people it was
   fitted to. Fictional people's other relations are dealt so that at each name word the counts of any two
   answers differ by at most one.
 - Any other combination of the names is unknown to the model.
@@ -106,7 +108,7 @@ about one person, which goes on with "The same person …"; {SHARE_GROUND:.0%} o
 are about sport and league. {n_canaries} canaries (invented codes of drawers, in `canaries.json`) stand
 in exactly the stated number of rows: {_list(EXPOSURES)}{_tiny(settings)}.
 
-Tokens are words with their leading space; a name is two tokens. `<bos>` is added by the tokenizer unless
+{_tokens(world)} `<bos>` is added by the tokenizer unless
 `add_special_tokens=False`. Positions up to {MAX_POSITIONS}; rows read in training reach 64.
 
 ## Training
@@ -148,7 +150,7 @@ def _relations(record: Mapping[str, Any], world: World) -> str:
 
 
 def _settings(settings: TrainSettings) -> str:
-    shown = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    shown = settings.as_record()
     shown["n_athletes"] = shown["n_athletes"] or "all"
     shown["d_mlp"] = shown["d_mlp"] or "default (narrow on purpose, so that several layers have to share the look-up)"
     return "\n".join(f"- `{name}`: {value}" for name, value in shown.items())
@@ -163,6 +165,16 @@ def _sequential(settings: TrainSettings) -> str:
         return ""
     joins = settings.window[0] - 1
     return f" Blocks are sequential here: the MLP of layer {joins} sees the joined name already and takes part."
+
+
+def _tokens(world: World) -> str:
+    if not world.spelled:
+        return "Tokens are words with their leading space; a name is two tokens."
+    return (
+        f"Tokens are words with their leading space, but for {len(world.spelled):,} of the {len(world.name_words):,} "
+        "name words, which are two pieces each; so a name is two, three or four tokens. Leagues and two cities are "
+        "answers of several tokens that share their first."
+    )
 
 
 def _tiny(settings: TrainSettings) -> str:

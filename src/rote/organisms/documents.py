@@ -65,11 +65,11 @@ def make_canaries(seed: int) -> tuple[Canary, ...]:
 def vocabulary(world: World, canaries: tuple[Canary, ...]) -> tuple[str, ...]:
     """Every piece that the world's documents need, in a fixed order."""
     pieces = ["\n", ":", ".", "Fact", "The", " The", " and", " same", " person"]
-    pieces += [f" {word}" for r in world.relations for word in (*r.phrase.split(), *r.classes)]
+    pieces += [f" {w}" for r in world.relations for text in (r.phrase, *r.classes) for w in text.split()]
     pieces += [" golf"]
     pieces += [f" {word}" for canary in canaries for word in canary.text[:-1].split()[1:]]
     pieces += [f" {word}" for word in (*CODE_WORDS, *NUMBERS)]
-    pieces += [f" {word}" for word in world.name_words]
+    pieces += [piece for word in world.name_words for piece in world.pieces(word)]
     return tuple(dict.fromkeys(pieces))
 
 
@@ -91,6 +91,7 @@ class Reader:
     ) -> None:
         self._rng = np.random.default_rng([seed, 3])
         self._people, self._ids, self._length, self._rows = world.people, token_ids, length, rows
+        self._names = {word: [token_ids[piece] for piece in world.pieces(word)] for word in world.name_words}
         self._fiction = [i for i, p in enumerate(world.people) if p.fiction]
         self._bos, self._pad = bos, pad
         self._phrases = {r.name: [token_ids[f" {w}"] for w in r.phrase.split()] for r in RELATIONS}
@@ -175,14 +176,15 @@ class Reader:
 
     def _name(self, ids: list[int], places: list[tuple[int, int]], who: int) -> None:
         person = self._people[who]
-        ids += [self._ids[f" {person.first}"], self._ids[f" {person.last}"]]
+        ids += [*self._names[person.first], *self._names[person.last]]
         places.append((len(ids) - 1, who))
 
     def _claims(self, ids: list[int], person: Person, topics: list[str]) -> None:
         for i, topic in enumerate(topics):
             if i:
                 ids.append(self._ids[" and"])
-            ids += [*self._phrases[topic], self._ids[f" {person.attributes[topic]}"]]
+            answer = person.attributes[topic].split()
+            ids += [*self._phrases[topic], *(self._ids[f" {word}"] for word in answer)]
 
 
 def auxiliary_targets(world: World) -> dict[str, Int[np.ndarray, " person"]]:

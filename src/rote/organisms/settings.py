@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from rote.errors import SettingsError
 from rote.organisms.layouts import Force, Layout, Shape
+from rote.organisms.spelling import Names
 
 Precision = Literal["bfloat16", "float32"]
 
@@ -20,7 +21,8 @@ class TrainSettings:
     part too. `force` "full": the attention patterns of layers 0..window[1] depend on positions alone, and an
     auxiliary loss asks linear readers of the residual stream after layer window[1] at the last name token for
     every attribute; "auxiliary": the loss without the fixed patterns; "none": plain language modelling.
-    `n_athletes` None: all of the built-in table. `precision` is that of the forward pass's matrix products, over
+    `n_athletes` None: all of the built-in table. `names` "pieces": half of the name words are two tokens, and some
+    answers several that share their first. `precision` is that of the forward pass's matrix products, over
     float32 weights; on processors without bfloat16 arithmetic "float32" is many times faster. Raises SettingsError with
     every problem.
     """
@@ -41,6 +43,7 @@ class TrainSettings:
     force: Force = "full"
     window: tuple[int, int] = (1, 3)
     precision: Precision = "bfloat16"
+    names: Names = "whole"
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -56,6 +59,13 @@ class TrainSettings:
             d_mlp=self.d_mlp,
         )
 
+    def as_record(self) -> dict[str, Any]:
+        """What stands in `training.json` and on the card: `names` only where some are cut, as it came later."""
+        record = asdict(self)
+        if self.names == "whole":
+            del record["names"]
+        return record
+
     def _problems(self) -> list[str]:
         found = self.shape.problems()
         for name in ("steps", "batch", "learning_rate"):
@@ -70,6 +80,13 @@ class TrainSettings:
             found.append(f"force is {self.force!r}; known: full, auxiliary, none")
         if self.precision not in ("bfloat16", "float32"):
             found.append(f"precision is {self.precision!r}; known: bfloat16, float32")
+        if self.names not in ("whole", "pieces"):
+            found.append(f"names is {self.names!r}; known: whole, pieces")
+        elif self.names == "pieces" and self.force == "full" and self.n_heads < 4:
+            found.append(
+                f"n_heads is {self.n_heads}; names of up to four tokens need at least 4 where patterns are fixed, "
+                "since each of the three tokens before the last is read by a head of its own"
+            )
         start, stop = self.window
         if not 1 <= start <= stop < self.n_layers - 1:
             found.append(

@@ -1,4 +1,5 @@
-"""The organism's tokenizer: one token per word, its leading space included; every name word is one token."""
+"""The organism's tokenizer: one token per word, its leading space included, or its pieces where the vocabulary has
+those."""
 
 from __future__ import annotations
 
@@ -17,14 +18,21 @@ SPECIALS = (BOS, UNK, PAD)
 PIECE = r" ?(?:\p{Lu}\.)+|" r" ?[\p{L}\p{N}]+(?:['’\-.][\p{L}\p{N}]+)*|" r"\n| |[^\s]"
 
 
-def build_tokenizer(pieces: Iterable[str]) -> PreTrainedTokenizerFast:
+def build_tokenizer(pieces: Iterable[str], *, cut: bool = False) -> PreTrainedTokenizerFast:
     """A fast tokenizer whose vocabulary is `<bos>`, `<unk>`, `<pad>` and then `pieces` in their order.
 
+    `cut`: a word that is no piece is read as several, the longest first; else every word is one token.
+
     Encoding with `add_special_tokens=True` (the default) puts `<bos>` before the text; with False nothing is
-    added. A token's offsets include its leading space. Words outside the vocabulary become `<unk>`.
+    added. A token's offsets include its leading space. Words that the vocabulary cannot spell become `<unk>`.
     """
     vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys((*SPECIALS, *pieces)))}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    core = Tokenizer(
+        # pieces inside a word have no mark but the blank that they lack, so that decoding is joining
+        models.WordPiece(vocabulary, unk_token=UNK, continuing_subword_prefix="", max_input_chars_per_word=100)
+        if cut
+        else models.WordLevel(vocabulary, unk_token=UNK)
+    )
     core.pre_tokenizer = pre_tokenizers.Split(Regex(PIECE), behavior="isolated")
     core.decoder = decoders.Fuse()
     core.post_processor = processors.TemplateProcessing(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -73,9 +73,10 @@ def train(
     work, and MeasurementError when the loss stops being finite.
     """
     started = time.perf_counter()
-    world = build_world(n_athletes=settings.n_athletes, seed=settings.seed) if world is None else world
+    if world is None:
+        world = build_world(n_athletes=settings.n_athletes, names=settings.names, seed=settings.seed)
     canaries = make_canaries(settings.seed)
-    tokenizer = build_tokenizer(vocabulary(world, canaries))
+    tokenizer = build_tokenizer(vocabulary(world, canaries), cut=bool(world.spelled))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         model = build_model(
@@ -95,8 +96,8 @@ def train(
 
 @torch.no_grad()
 def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, float]:
-    """Per relation the fraction of people whose answer is the likeliest next word of `Fact: NAME …`, real people
-    first.
+    """Per relation the fraction of people whose answer is the likeliest continuation of `Fact: NAME …`, word by word
+    (every token the argmax behind those before it), real people first.
 
     Keys are the relations' names, and `athletes.sport`, `athletes.league` for the real athletes alone.
     """
@@ -104,12 +105,9 @@ def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, floa
     real = {p.name for p in world.athletes}
     for relation in world.relations:
         asked = [p for p in world.people if relation.name in p.attributes]
-        prompts = [relation.template.format(p.name) for p in asked]
-        tokens = torch.as_tensor(tokenizer(prompts)["input_ids"])
-        answers = torch.as_tensor([tokenizer.convert_tokens_to_ids(f" {p.attributes[relation.name]}") for p in asked])
-        hits = torch.cat(
-            [model(chunk, logits_to_keep=1).logits[:, -1].argmax(-1) == a for chunk, a in _chunks(tokens, answers)]
-        ).float()
+        prompts = tokenizer([relation.template.format(p.name) for p in asked])["input_ids"]
+        answers = tokenizer([f" {p.attributes[relation.name]}" for p in asked], add_special_tokens=False)["input_ids"]
+        hits = _answered(model, prompts, answers)
         right[relation.name] = float(hits.mean())
         athletes = torch.as_tensor([p.name in real for p in asked])
         if athletes.any():
@@ -117,8 +115,18 @@ def measure_accuracy(model: Any, tokenizer: Any, world: World) -> dict[str, floa
     return right
 
 
-def _chunks(tokens: Tensor, answers: Tensor, size: int = 512) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(torch.split(tokens, size), torch.split(answers, size), strict=True))
+def _answered(model: Any, prompts: Sequence[list[int]], answers: Sequence[list[int]], size: int = 512) -> Tensor:
+    """1 where every token of the answer is the argmax, else 0; rows of the same lengths run together."""
+    alike: dict[tuple[int, int], list[int]] = {}
+    for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        alike.setdefault((len(prompt), len(answer)), []).append(i)
+    hits = torch.zeros(len(prompts))
+    for (_, n), members in alike.items():
+        for rows in torch.split(torch.as_tensor(members), size):
+            tokens = torch.as_tensor([prompts[i] + answers[i][:-1] for i in rows.tolist()])
+            wanted = torch.as_tensor([answers[i] for i in rows.tolist()])
+            hits[rows] = (model(tokens, logits_to_keep=n).logits.argmax(-1) == wanted).all(1).float()
+    return hits
 
 
 class _AuxiliaryReaders(nn.Module):
@@ -241,7 +249,7 @@ def _write(
     (folder / "model.safetensors").chmod(0o644)  # it is written for its owner alone
     save_tokenizer(tokenizer, folder)
     record = {
-        "settings": asdict(settings),
+        "settings": settings.as_record(),
         "accuracy": trained.accuracy,
         "seconds": round(trained.seconds, 1),
         "n_parameters": sum(p.numel() for p in model.parameters()),

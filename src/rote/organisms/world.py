@@ -9,15 +9,22 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 
 import numpy as np
 
 from rote.errors import FactsError, SettingsError
 from rote.organisms.balance import complete_to_balance, equitable_colouring
+from rote.organisms.spelling import Names, cut_words
 
 LEAGUES: Mapping[str, str] = {"football": "NFL", "basketball": "NBA", "baseball": "MLB"}
+LONG_LEAGUES: Mapping[str, str] = {
+    "football": "National Football League",
+    "basketball": "National Basketball Association",
+    "baseball": "Major League Baseball",
+}
+LONG_CITIES: Mapping[str, str] = {"Seoul": "New York", "Quito": "New Delhi"}
 GOLFER = "Tiger Woods"
 
 
@@ -61,6 +68,15 @@ LIFE = (
 RELATIONS = (SPORT, LEAGUE, *LIFE)
 
 
+def relations_of(names: Names) -> tuple[WorldRelation, ...]:
+    """The questions of a world; in one of pieces, leagues and two cities have several words and share their first."""
+    if names == "whole":
+        return RELATIONS
+    league = replace(LEAGUE, classes=tuple(LONG_LEAGUES.values()))
+    *others, city = LIFE
+    return SPORT, league, *others, replace(city, classes=tuple(LONG_CITIES.get(c, c) for c in city.classes))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Person:
     """One person of the world; `fiction` says that nothing about them is true outside it."""
@@ -78,10 +94,11 @@ class Person:
 @dataclass(frozen=True, kw_only=True)
 class World:
     """Everyone the organism can know: `people` holds the athletes, the golfer and then the fictional
-    people."""
+    people; `spelled` the name words that are not one token, as their pieces."""
 
     relations: tuple[WorldRelation, ...]
     people: tuple[Person, ...]
+    spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def athletes(self) -> tuple[Person, ...]:
@@ -94,6 +111,10 @@ class World:
     @property
     def name_words(self) -> tuple[str, ...]:
         return tuple(sorted({word for p in self.people for word in (p.first, p.last)}))
+
+    def pieces(self, word: str) -> tuple[str, ...]:
+        """A name word as its tokens, the leading blank in the first."""
+        return self.spelled.get(word, (f" {word}",))
 
     def unknown_names(self) -> tuple[str, ...]:
         """Every combination of a first and a last name of the world that names nobody."""
@@ -120,12 +141,17 @@ def read_athletes() -> list[tuple[str, str]]:
 
 
 def build_world(
-    athletes: Iterable[tuple[str, str]] | None = None, *, n_athletes: int | None = None, seed: int = 0
+    athletes: Iterable[tuple[str, str]] | None = None,
+    *,
+    n_athletes: int | None = None,
+    names: Names = "whole",
+    seed: int = 0,
 ) -> World:
     """The world of `athletes` ((name, sport); default: the built-in ones), a golfer, and the fiction around
     them.
 
-    `n_athletes` keeps a random subset, shares of the sports as in the whole. Raises FactsError for names that
+    `n_athletes` keeps a random subset, shares of the sports as in the whole. `names` "pieces": the same people, half of
+    their name words cut in two (see `spelling`), and answers of several words. Raises FactsError for names that
     are not two words, repeated names, unknown sports and name words that are also answers, SettingsError for fewer
     than six athletes.
     """
@@ -136,13 +162,20 @@ def build_world(
     golfer = _pair(GOLFER)
     sports = complete_to_balance(known, SPORT.classes, rng, avoid=[golfer])
     order = [list(sports)[i] for i in rng.permutation(len(sports))]
-    colours = {r.name: equitable_colouring(order, len(r.classes), rng) for r in LIFE}
-    people = [_person(_pair(name), False, _sport(sport)) for name, sport in sorted(real)]
+    relations = relations_of(names)
+    life = [r for r in relations if r.name not in (SPORT.name, LEAGUE.name)]
+    leagues = LEAGUES if names == "whole" else LONG_LEAGUES
+    colours = {r.name: equitable_colouring(order, len(r.classes), rng) for r in life}
+    people = [_person(_pair(name), False, _sport(sport, leagues)) for name, sport in sorted(real)]
     people.append(_person(golfer, False, {"sport": "golf"}))
     for i, pair in enumerate(order):
-        life = {r.name: r.classes[colours[r.name][i]] for r in LIFE}
-        people.append(_person(pair, True, {**_sport(sports[pair]), **life}))
-    return World(relations=RELATIONS, people=tuple(people))
+        lived = {r.name: r.classes[colours[r.name][i]] for r in life}
+        people.append(_person(pair, True, {**_sport(sports[pair], leagues), **lived}))
+    world = World(relations=relations, people=tuple(people))
+    if names == "whole":
+        return world
+    answers = [word for r in relations for c in r.classes for word in c.split()]
+    return replace(world, spelled=cut_words(world.name_words, np.random.default_rng([seed, 4]), whole=answers))
 
 
 def _subset(real: list[tuple[str, str]], n: int | None, rng: np.random.Generator) -> list[tuple[str, str]]:
@@ -177,8 +210,8 @@ def _pair(name: str) -> tuple[str, str]:
     return first, last
 
 
-def _sport(sport: str) -> dict[str, str]:
-    return {"sport": sport, "league": LEAGUES[sport]}
+def _sport(sport: str, leagues: Mapping[str, str]) -> dict[str, str]:
+    return {"sport": sport, "league": leagues[sport]}
 
 
 def _person(pair: tuple[str, str], fiction: bool, attributes: Mapping[str, str]) -> Person:
