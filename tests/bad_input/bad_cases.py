@@ -131,6 +131,10 @@ TOKENS = (
          data=records(*LONG, {"entity": "é" * 1001, "relation": "sport", "attribute": "golf"})),
     case("tokens", ("its name has 321 tokens; at most 256 are taken", "row 6", LEAVE), data=rows("é" * 160 + ",golf")),
     case("tokens", ("row 6 ('☃☃'): no token lies on the entity's name",), data=rows("☃☃,golf"), model="deleting"),
+    case("tokens", ("row 6 ('ann lee')", "the same tokens as another entity's with the same answer", LEAVE),
+         data=rows("ann lee,golf"), model="lowering", cured_model="lowering"),
+    case("tokens", ("row 2 ('Ann Lee')", "the answers differ ('chess', 'golf')"),
+         data=rows("ann lee,chess"), model="lowering", cured_model="lowering"),
     case("tokens", ("the entity has no visible character",), data=rows("\u200d\u200d,golf")),
     case("tokens", ("no visible character", "the entity is empty"), data=rows("\u200c,golf", ",golf")),
 )  # fmt: skip

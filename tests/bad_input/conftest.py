@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import N_EMBEDDINGS, byte_level, checkpoint, copy, deleting, edited, merging
+from tiny import N_EMBEDDINGS, byte_level, checkpoint, copy, deleting, edited, lowering, merging
 
 from rote.model.load import hush
 from rote.organisms import BUNDLED
@@ -98,6 +98,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
         "tiny": lambda folder: checkpoint(folder, byte_level()),
         "without bos": lambda folder: checkpoint(folder, byte_level(bos=False)),
         "merging": lambda folder: checkpoint(folder, merging(PIECES)),
+        "lowering": lambda folder: checkpoint(folder, lowering()),
         "deleting": lambda folder: checkpoint(folder, deleting()),
         "bos beyond": _bos_beyond,
     }

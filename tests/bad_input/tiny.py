@@ -45,6 +45,13 @@ def deleting() -> Any:
     return tokenizer
 
 
+def lowering() -> Any:
+    """The byte-level one, for which capitals do not exist."""
+    tokenizer = byte_level()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    return tokenizer
+
+
 def checkpoint(folder: Path, tokenizer: Any) -> Path:
     """A whole checkpoint with random weights."""
     torch.manual_seed(0)

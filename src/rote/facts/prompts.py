@@ -16,6 +16,7 @@ from rote.facts.parts import Cut, Split, Stratum, cut_name, has_part, part_label
 from rote.facts.prompt_problems import class_problems, fact_problems
 from rote.facts.spans import Tokenizer, name_span, prefix_tokens, reading_starts, tokens_of
 from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation
+from rote.facts.twins import written_alike
 
 MOST_NAME_TOKENS = 256
 POSITIONS: tuple[str, ...] = ("bos", "prefix", "name_early", "subject_last", "relation_words", "end")
@@ -211,13 +212,14 @@ def build_prompts(
     """The prompts of one relation's facts: `<bos>` + prefix + template with the entity.
 
     - bos is put first as an id, once, when the tokenizer has one, also where the tokenizer itself would add
-      none; special tokens of the tokenizer's own are never added.
+      none, but not before a prefix or a template that itself begins with it; special tokens of the tokenizer's own
+      are never added.
     - An answer's tokens are found by continuation: those of prompt + blank + attribute, which must begin with the
       prompt's. Where a blank is put, and where none: `rote.facts.joint`.
     - Tokens with which all answers of the relation begin (a bare blank, a common word) belong to the prompt.
     - Facts that cannot be asked are left out with a reason: no exact name span, words that the tokenizer does
       not know, an answer that merges with the prompt, that has no tokens or too many, more than `max_length` tokens, a
-      name of more than `MOST_NAME_TOKENS`.
+      name of more than `MOST_NAME_TOKENS`, or one that the tokenizer writes as another entity's.
 
     Args:
         max_length: longest prompt in tokens, bos and all answer tokens but the last included.
@@ -239,6 +241,9 @@ def build_prompts(
             not_asked.append((fact, found))
         else:
             known.append(found)
+    alike = written_alike([(item.fact, item.tokens[item.first : item.last + 1]) for item in known])
+    not_asked += [(item.fact, reason) for item, reason in zip(known, alike, strict=True) if reason]
+    known = [item for item, reason in zip(known, alike, strict=True) if not reason]
     answers = answers_of([(item.fact, item.answers) for item in known])
     reasons = [_unusual(item, answers) or _too_long(item, answers, max_length) for item in known]
     not_asked += [(item.fact, reason) for item, reason in zip(known, reasons, strict=True) if reason]
@@ -268,7 +273,7 @@ def _ask(
         unknown = [text[a:b] for i, (a, b) in zip(ids, offsets, strict=True) if i == unk]
         return f"the tokenizer's vocabulary does not have {', '.join(map(repr, unknown))}"
     bos = getattr(tokenizer, "bos_token_id", None)
-    shift = 0 if bos is None else 1
+    shift = 0 if bos is None or ids[:1] == [bos] else 1  # a chat's text begins with its bos
     if max_length is not None and len(ids) + shift > max_length:
         return f"its prompt has {len(ids) + shift} tokens; at most {max_length} fit"
     answers, problem = _answers(tokenizer, asked.prompt(fact.entity), ids, fact, blank)
@@ -279,7 +284,7 @@ def _ask(
         return cut
     return _Asked(
         fact=fact,
-        tokens=tuple(ids) if bos is None else (bos, *ids),
+        tokens=(bos, *ids) if shift and bos is not None else tuple(ids),
         first=first + shift,
         last=last + shift,
         prefix_stop=prefix_tokens(offsets, len(asked.prefix)) + shift if asked.prefix else shift,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import re
@@ -75,7 +76,8 @@ def load_model(
 
         allow_pickle: read weights from pytorch_model.bin where there is no safetensors file, tensors and nothing
             else (torch.load with weights_only=True).
-        bos: the token put first in every prompt instead of the tokenizer's own; "none" for none.
+        bos: the token put first in every prompt instead of the tokenizer's own, also of one that is given; "none" for
+            none. A study refuses a tokenizer that has none, unless this says so.
 
     Code in a checkpoint is never imported; there is no flag for it.
 
@@ -91,11 +93,20 @@ def load_model(
         family = family_of(module.config)
         if tokenizer is None:
             raise ModelRefused("a loaded module came without a tokenizer; pass tokenizer=...")
+        tokenizer = with_bos(tokenizer, name, bos)
     else:
         name = name or str(source)
         module, tokenizer = _read(str(source), revision, dtype, device, device_map, tokenizer, allow_pickle, bos)
         family = family_of(module.config)
-    model = Model(module=module, tokenizer=tokenizer, family=family, name=name, revision=revision, spec=spec)
+    model = Model(
+        module=module,
+        tokenizer=tokenizer,
+        family=family,
+        name=name,
+        revision=revision,
+        without_bos=bos == "none",
+        spec=spec,
+    )
     if check:
         failed = [c for c in self_check(model) if not c.passed]
         if failed:
@@ -135,7 +146,7 @@ def _read(
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # so that they are all named below; none is ignored
         )
-    tokenizer = tokenizer or load_tokenizer(name, revision, bos=bos)
+    tokenizer = load_tokenizer(name, revision, bos=bos) if tokenizer is None else with_bos(tokenizer, name, bos)
     _refuse_other_weights(name, found)
     outside = sum(parameter.is_meta for parameter in module.parameters())
     if outside:
@@ -170,16 +181,24 @@ def load_tokenizer(name: str, revision: str | None = None, *, bos: str | None = 
     """
     with _refusing(name):
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, use_fast=True, trust_remote_code=False)
-    if bos == "none":
-        tokenizer.bos_token = None
-    elif bos is not None:
-        if bos not in tokenizer.get_vocab():
-            raise ModelRefused(
-                f"the tokenizer of {name} has no token {bos!r} to put first (--bos); expected one of its vocabulary, "
-                'such as its end of text, or "none" to ask without one'
-            )
-        tokenizer.bos_token = bos
-    return tokenizer
+    return with_bos(tokenizer, name, bos)
+
+
+def with_bos(tokenizer: Any, name: str, bos: str | None) -> Any:
+    """The tokenizer with another token first, or with none; None leaves it as it is, and so is what was given.
+
+    ModelRefused for a token that its vocabulary has not.
+    """
+    if bos is None:
+        return tokenizer
+    if bos != "none" and bos not in tokenizer.get_vocab():
+        raise ModelRefused(
+            f"the tokenizer of {name} has no token {bos!r} to put first (--bos); expected one of its "
+            'vocabulary, such as its end of text, or "none" to ask without one'
+        )
+    changed = copy.deepcopy(tokenizer)  # the caller may go on using his own
+    changed.bos_token = None if bos == "none" else bos
+    return changed
 
 
 def place_problems(dtype: str, device: str | None) -> list[str]:

@@ -39,6 +39,7 @@ class Model:
     name: str
     revision: str | None = None
     float32_products: bool = False
+    without_bos: bool = False  # that prompts begin with no bos was asked for
     spec: Any = None  # the ModelSpec that loads it again, None for a module that was given
 
     # ------------------------------------------------------------------ shapes

@@ -10,6 +10,7 @@ from rote.errors import FactsError
 from rote.experiments.base import Experiment
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.facts.table import cut, shortened
+from rote.pipeline.bos import vocabulary
 from rote.pipeline.choosing import studied
 from rote.pipeline.questions import joined
 from rote.settings import Settings
@@ -125,9 +126,3 @@ def beyond(model: str, prompts: RelationPrompts, size: int | None) -> list[str]:
         f"the tokenizer of {model} gives the token id {largest} in prompts of relation {prompts.relation.name!r}; the "
         f"model has {size} embeddings: expected the model's own tokenizer"
     ]
-
-
-def vocabulary(config: Any) -> int | None:
-    """How many embeddings a configuration says there are."""
-    size = getattr(config, "vocab_size", None)
-    return size if isinstance(size, int) else None

@@ -9,6 +9,7 @@ from typing import Any
 from rote.errors import FactsError
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.model import Model
+from rote.pipeline.bos import bos_problems
 from rote.settings import Settings
 
 Asked = RelationPrompts | FactsError
@@ -19,6 +20,7 @@ class Questions:
     """The relations of a table as they are put to one model.
 
     A relation that cannot be asked is no error of the others: `of` raises for it alone, `all` says why it is missing.
+    FactsError where the tokenizer has no bos token, and none was not asked for.
     """
 
     model: Model
@@ -26,6 +28,12 @@ class Questions:
     settings: Settings
     leave_out: bool = True  # False: a relation that was asked for and cannot be asked is refused
     _made: dict[str, Asked] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        model = self.model
+        problems = bos_problems(model.name, model.tokenizer, model.config, without=model.without_bos)
+        if problems:
+            raise FactsError(problems)
 
     def of(self, name: str) -> RelationPrompts:
         """A relation's prompts; FactsError with all that is wrong with it."""

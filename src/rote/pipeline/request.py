@@ -18,8 +18,9 @@ from rote.facts import FactTable, read_facts
 from rote.facts.intake import MAX_FACTS
 from rote.lineup import CONTROLS, Control
 from rote.model.load import checkpoint_problems, load_config, load_tokenizer, place_problems
+from rote.pipeline.bos import bos_problems
 from rote.pipeline.brought import Brought, chosen, together
-from rote.pipeline.checks import Checker, vocabulary
+from rote.pipeline.checks import Checker
 from rote.pipeline.worker import require_facts
 from rote.settings import Settings
 from rote.text import Text, read_text
@@ -117,7 +118,7 @@ def read_inputs(request: Request) -> Inputs:
         tokenizer = tried(lambda: load_tokenizer(request.model, request.revision, bos=request.bos))
     notes: list[str] = []
     if tokenizer is not None and config is not None:
-        problems += _bos_problems(request, tokenizer, config)
+        problems += bos_problems(request.model, tokenizer, config, without=request.bos == "none")
         if checked is not None:
             checker = Checker(
                 model=request.model,
@@ -203,19 +204,3 @@ def _settings(request: Request) -> Settings:
     settings = Settings.read(request.settings) if request.settings else Settings()
     given = {"seed": request.seed, "sweeps": request.sweeps}
     return Settings.of({**settings.as_dict(), **{name: value for name, value in given.items() if value is not None}})
-
-
-def _bos_problems(request: Request, tokenizer: Any, config: Any) -> list[str]:
-    bos, size = tokenizer.bos_token_id, vocabulary(config)
-    if bos is None and request.bos != "none":
-        spare = getattr(tokenizer, "eos_token", None) or "<|endoftext|>"
-        return [
-            f"the tokenizer of {request.model} has no bos token; expected one, since every prompt and every name alone "
-            f"begins with it: say which token to put first, such as --bos {spare!r}, or --bos none to ask without one"
-        ]
-    if bos is not None and size and bos >= size:
-        return [
-            f"the bos token {tokenizer.bos_token!r} of {request.model} has the id {bos}; the model has {size} "
-            "embeddings: put another token first with --bos"
-        ]
-    return []
