@@ -19,6 +19,9 @@ KNOWN = ("probability", "top1", "among_answers")
 ANSWERS = ("whole", "first_token")
 BLANKS = ("auto", "always", "never")
 
+MOST_SHOTS = 64
+_FROM_ZERO = ("seed", "readout_tolerance", "shots")
+
 _OF_WORDS: dict[str, tuple[str, ...]] = {"sweeps": SWEEPS, "known": KNOWN, "answers": ANSWERS, "blank": BLANKS}
 
 
@@ -29,6 +32,7 @@ class Settings:
     Attributes:
         answers: an answer is scored `whole`, or by its `first_token` behind what all of them begin with.
         blank: put between question and answer: `auto`, where the characters at the joint ask for it, `always`, `never`.
+        chat: put the question as a turn of the tokenizer's chat, examples as earlier turns.
         known: a fact is known by `probability`, where that of its answer exceeds known_probability, `top1`, where the
             likeliest tokens are the answer's, or `among_answers`, where it is the likeliest of the relation's answers.
         known_probability: a fact is known when the probability of its answer exceeds this.
@@ -51,6 +55,7 @@ class Settings:
         n_refine_steps: the most gradient steps that a control gets to be matched.
         n_bootstrap: resamples behind every interval.
         batch_size: prompts per forward pass at most; part of the batch plan, so of the fingerprint.
+        shots: facts of the relation that stand as examples before its question, and are not studied themselves.
         sweeps: how the effects of all neurons, heads and edges are taken: `exact`, `first_order` (slope × change), or
             `auto`, exact where the cost allows it; first order always reports its agreement with exact values.
 
@@ -59,6 +64,7 @@ class Settings:
 
     answers: str = "whole"
     blank: str = "auto"
+    chat: bool = False
     known: str = "probability"
     known_probability: float = 0.5
     min_known: int = 24
@@ -79,6 +85,7 @@ class Settings:
     n_refine_steps: int = 600
     n_bootstrap: int = 2000
     batch_size: int = 256
+    shots: int = 0
     sweeps: str = "auto"
     seed: int = 0
 
@@ -86,7 +93,10 @@ class Settings:
         problems = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in _OF_WORDS:
+            if isinstance(field.default, bool):
+                if not isinstance(value, bool):
+                    problems.append(f"setting {field.name} is {value!r}; expected true or false")
+            elif field.name in _OF_WORDS:
                 words = _OF_WORDS[field.name]
                 if value not in words:
                     problems.append(f"setting {field.name} is {value!r}; expected one of {', '.join(words)}")
@@ -98,10 +108,12 @@ class Settings:
                 problems.append(f"setting {field.name} is {value!r}; expected a number")
             elif field.name in _FRACTIONS and not 0 < value < 1:
                 problems.append(f"setting {field.name} is {value}; expected a fraction between 0 and 1")
-            elif field.name not in _FRACTIONS and field.name not in ("seed", "readout_tolerance") and value < 1:
+            elif field.name not in _FRACTIONS and field.name not in _FROM_ZERO and value < 1:
                 problems.append(f"setting {field.name} is {value}; expected at least 1")
             elif value < 0:
                 problems.append(f"setting {field.name} is {value}; expected 0 or more")
+            elif field.name == "shots" and value > MOST_SHOTS:
+                problems.append(f"setting shots is {value}; expected at most {MOST_SHOTS}")
         if problems:
             raise SettingsError(problems)
 

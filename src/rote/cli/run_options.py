@@ -35,6 +35,11 @@ Dtype = Annotated[str, typer.Option(help="float32, bfloat16, float16, or float64
 Device = Annotated[str | None, typer.Option(help="Where the model runs, for instance cuda or cuda:1.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub model.")]
 Bos = Annotated[str | None, typer.Option(help='Token put first instead of the tokenizer\'s bos; "none" for none.')]
+Shots = Annotated[
+    int | None,
+    typer.Option(help="Facts of the relation put as examples before its question; never studied themselves."),
+]
+Chat = Annotated[bool, typer.Option("--chat", help="Put the question through the tokenizer's chat template.")]
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Read pytorch_model.bin too: its tensors, never its code.")
 ]

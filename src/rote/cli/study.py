@@ -10,6 +10,7 @@ import typer
 from rote.cli.run_options import (
     AllowPickle,
     Bos,
+    Chat,
     Device,
     Dtype,
     Fresh,
@@ -19,6 +20,7 @@ from rote.cli.run_options import (
     Own,
     Quiet,
     Revision,
+    Shots,
     Wait,
     Workers,
     Yes,
@@ -87,6 +89,8 @@ def study(
     sweeps: Annotated[
         str | None, typer.Option(help="Effects of all neurons, heads and edges: exact, first_order, or auto.")
     ] = None,
+    shots: Shots = None,
+    chat: Chat = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and how long.")] = False,
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Every fact counts as known: for timing on random weights.")
@@ -123,6 +127,8 @@ def study(
         settings=settings,
         seed=seed,
         sweeps=sweeps,
+        shots=shots,
+        chat=True if chat else None,
         revision=revision,
         device=device,
         dtype=dtype,

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rote.asking.examples import in_seeded_order
 from rote.errors import FactsError
 from rote.experiments.base import Experiment
 from rote.facts import FactTable, RelationPrompts, build_prompts
 from rote.facts.table import cut, shortened
+from rote.facts.wording import LEAST_LEFT, Wording, shots_problem, without_examples
 from rote.pipeline.bos import vocabulary
 from rote.pipeline.choosing import studied
 from rote.pipeline.questions import joined
@@ -66,14 +68,25 @@ class Checker:
         return found
 
     def _prompts(self, name: str, *, leave_out: bool | None = None) -> RelationPrompts:
-        return build_prompts(
-            self.table,
+        """A relation's prompts before any example; which facts are examples is not known before the model is asked."""
+        wording = Wording(tokenizer=self.tokenizer, blank=self.settings.blank, chat=self.settings.chat)
+        described = self.table.relation(name)
+        any_of_them = in_seeded_order(self.table, name, self.settings.seed)[: self.settings.shots]
+        wording.of(described, any_of_them)  # whether examples can be written
+        prompts = build_prompts(
+            without_examples(self.table, wording.of(described), ()),
             name,
             self.tokenizer,
             max_length=getattr(self.config, "max_position_embeddings", None),
             leave_out=self.leave_out if leave_out is None else leave_out,
             blank=self.settings.blank,
         )
+        searched = any(e.card.needs_circuit for e in self.experiments)
+        least = self.settings.min_known if searched and len(prompts) >= self.settings.min_known else LEAST_LEFT
+        too_few = shots_problem(name, len(prompts), self.settings.shots, least) if self.settings.shots else ""
+        if too_few:
+            raise FactsError(too_few)
+        return prompts
 
     def _say_wrong(self, found: Checks, wrong: dict[str, FactsError], *, alone: bool) -> None:
         """A relation that cannot be asked at all is left out, unless it was named or nothing else is left."""

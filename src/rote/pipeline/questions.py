@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rote.asking.examples import examples_of
 from rote.errors import FactsError
-from rote.facts import FactTable, RelationPrompts, build_prompts
+from rote.facts import Fact, FactTable, Relation, RelationPrompts, build_prompts
+from rote.facts.wording import LEAST_LEFT, Wording, shots_problem, without_examples
 from rote.model import Model
 from rote.pipeline.bos import bos_problems
 from rote.settings import Settings
@@ -28,6 +30,7 @@ class Questions:
     settings: Settings
     leave_out: bool = True  # False: a relation that was asked for and cannot be asked is refused
     _made: dict[str, Asked] = field(default_factory=dict, init=False, repr=False)
+    _examples: dict[str, tuple[Fact, ...]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         model = self.model
@@ -62,19 +65,45 @@ class Questions:
         return prompts, {name: said(error) for name, error in wrong.items()}
 
     def otherwise(self, name: str, relation: str) -> RelationPrompts:
-        """The facts of relation `name` asked as another relation is; FactsError where not even two classes can be."""
+        """The facts of relation `name` asked as another relation is, but the examples of either.
+
+        FactsError where not even two classes can be asked.
+        """
+        worded, shown = self.worded(relation), {fact.entity for fact in self.examples(relation)}
+        prompts = build_prompts(self._worded_table(name), name, **self._limits, asked_as=worded).merged()
+        return prompts.take([i for i, entity in enumerate(prompts.entities) if entity not in shown])
+
+    def worded(self, name: str) -> Relation:
+        """A relation as it is asked: with examples before its question, or in a chat, as the settings say."""
         assert self.table is not None
-        asked_as = self.table.relation(relation)
-        return build_prompts(self.table, name, **self._limits, asked_as=asked_as).merged()
+        return self._wording.of(self.table.relation(name), self.examples(name))
+
+    def examples(self, name: str) -> tuple[Fact, ...]:
+        """The facts of a relation that stand before its question; FactsError where it has too few for that."""
+        assert self.table is not None
+        if name not in self._examples:
+            shots = self.settings.shots
+            too_few = shots_problem(name, len(self.table.of(name)), shots, LEAST_LEFT) if shots else ""
+            if too_few:
+                raise FactsError(too_few)
+            self._examples[name] = examples_of(self.model, self.table, name, self.settings, self._wording)
+        return self._examples[name]
 
     def _make(self, name: str) -> Asked:
         """Answers whole, or only their class tokens, as the settings say."""
-        assert self.table is not None
         try:
-            prompts = build_prompts(self.table, name, **self._limits)
+            prompts = build_prompts(self._worded_table(name), name, **self._limits)
         except FactsError as error:
             return error
         return prompts if self.settings.answers == "whole" else prompts.merged()
+
+    def _worded_table(self, name: str) -> FactTable:
+        assert self.table is not None
+        return without_examples(self.table, self.worded(name), self.examples(name))
+
+    @property
+    def _wording(self) -> Wording:
+        return Wording(tokenizer=self.model.tokenizer, blank=self.settings.blank, chat=self.settings.chat)
 
     @property
     def _limits(self) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Request:
     parameters: tuple[str, ...] = ()  # of experiments: `experiment.name=value`
     seed: int | None = None
     sweeps: str | None = None
+    shots: int | None = None
+    chat: bool | None = None
     revision: str | None = None
     device: str | None = None
     dtype: str = "float32"
@@ -202,5 +204,5 @@ def _experiments(request: Request, known: Sequence[Experiment]) -> tuple[Experim
 
 def _settings(request: Request) -> Settings:
     settings = Settings.read(request.settings) if request.settings else Settings()
-    given = {"seed": request.seed, "sweeps": request.sweeps}
+    given = {name: getattr(request, name) for name in ("seed", "sweeps", "shots", "chat")}
     return Settings.of({**settings.as_dict(), **{name: value for name, value in given.items() if value is not None}})
