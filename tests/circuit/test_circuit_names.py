@@ -12,6 +12,7 @@ from circuit_world import CLASSES, SETTINGS, World, measured, model, value
 from rote.asking import Recall, ask
 from rote.circuit import search
 from rote.circuit.product import Product
+from rote.circuit.window import find_window
 from rote.errors import NotApplicable
 from rote.experiments import EXPERIMENTS, Study, card
 from rote.facts import Fact, FactTable, build_prompts
@@ -100,6 +101,10 @@ def test_experiments_on_the_stack_take_two_token_names_only(mixed: Study) -> Non
 
 def test_too_few_two_token_names_are_a_reason_with_counts(world: World) -> None:
     study = study_of(world, 5, 60)
+    assert study.circuit.no_readout  # of names that are made up
+    heads = world.circuit.readout_heads
+    read = replace(study.circuit, readout_heads=heads, no_readout=None)
+    study = replace(study, circuit=replace(read, no_window=find_window(study.recall, heads).reason))
     n, n_two = len(study.recall), len(study.recall.two_token)
     with pytest.raises(NotApplicable, match=f"{n_two} of {n} known entities have two-token names; at least 12"):
         study.recall.require_two_token()

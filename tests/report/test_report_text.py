@@ -90,7 +90,7 @@ def test_a_section_for_every_experiment_with_question_method_and_source(texts: d
 
 
 # of these the tables show the largest
-LARGEST = {"direct_effect", "value_effect", "total_effect"}
+LARGEST = {"direct_effect", "source_effect", "value_effect", "total_effect"}
 
 
 def test_tables_show_every_value_with_its_interval(view: View, texts: dict[str, str]) -> None:

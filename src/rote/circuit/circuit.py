@@ -9,7 +9,7 @@ from rote.asking.recall import Recall
 from rote.circuit.concatenation import concatenating_layers
 from rote.circuit.direct_effects import direct_effects
 from rote.circuit.effective import effective_model
-from rote.circuit.extraction import choose_readout
+from rote.circuit.readout_heads import choose_readout_heads
 from rote.circuit.top_heads import Head
 from rote.circuit.window import Window, find_window
 from rote.errors import NotApplicable
@@ -20,15 +20,21 @@ from rote.stack import Stack
 class Circuit:
     """extract ∘ lookup ∘ concatenate for one relation, chosen on the selection half of the entities.
 
-    `top_heads` are ranked by direct effect, the first `n_readout_heads` of them are read through; attention at
-    subject_last is not needed from layer `attention_from` on; `first_mlps` lie between concatenation and look-up;
-    `no_window` says why there is no MLP window, in which case `lookup_start` and `lookup_stop` are None. Layers and
-    heads count from 0.
+    `top_heads` are ranked by whole direct effect. `readout_heads`, through which the answer is read at the name, are
+    the first of `candidates`, which are ranked by the part of the effect that comes from the name's last token;
+    `flip_gains` says of each number of candidates how many more answers their readout's subspace flips than random ones
+    do. `no_readout` says why nothing reads the name: then there are no readout heads, and nothing that follows from
+    them. Attention at subject_last is not needed from layer `attention_from` on; `first_mlps` lie between
+    concatenation and look-up; `no_window` says why there is no MLP window, in which case `lookup_start` and
+    `lookup_stop` are None. Layers and heads count from 0.
     """
 
     relation: str
     top_heads: tuple[Head, ...]
-    n_readout_heads: int
+    candidates: tuple[Head, ...]
+    readout_heads: tuple[Head, ...]
+    flip_gains: tuple[float, ...]
+    no_readout: str | None
     attention_from: int
     concatenating: tuple[int, ...]
     first_mlps: tuple[int, ...]
@@ -36,9 +42,11 @@ class Circuit:
     lookup_stop: int | None
     no_window: str | None
 
-    @property
-    def readout_heads(self) -> tuple[Head, ...]:
-        return self.top_heads[: self.n_readout_heads]
+    def require_readout(self) -> tuple[Head, ...]:
+        """The readout heads; NotApplicable with the figures where nothing reads the name."""
+        if self.no_readout is not None:
+            raise NotApplicable(self.no_readout)
+        return self.readout_heads
 
     @property
     def window(self) -> Window:
@@ -57,28 +65,32 @@ class Circuit:
     @classmethod
     def from_json(cls, text: str) -> Circuit:
         values = json.loads(text)
-        values["top_heads"] = tuple((int(layer), int(head)) for layer, head in values["top_heads"])
-        values |= {name: tuple(values[name]) for name in ("concatenating", "first_mlps")}
+        for name in ("top_heads", "candidates", "readout_heads"):
+            values[name] = tuple((int(layer), int(head)) for layer, head in values[name])
+        values |= {name: tuple(values[name]) for name in ("flip_gains", "concatenating", "first_mlps")}
         return cls(**values)
 
 
 def search(recall: Recall, *, rehearse: bool = False) -> Circuit:
-    """Find the circuit; every choice on the selection half; no window is no error. Source: Fact Finding, post 2.
+    """Find the circuit; every choice on the selection half; no readout or window is no error. Source: post 2.
 
     `rehearse`: the search runs and takes its time, but heads are of the upper half of the model and the window is the
     default one where none is found, so that whatever follows has something to run on.
     """
     effects, above = direct_effects(recall), recall.model.n_layers // 2 if rehearse else 1
-    heads = effects.top_heads(recall.selection, recall.settings.n_top_heads, above=above)
-    n_readout, _ = choose_readout(recall, heads)
-    window = find_window(recall, heads[:n_readout])
+    top_heads = effects.top_heads(recall.selection, recall.settings.n_top_heads, above=above)
+    found = choose_readout_heads(recall, above=above, rehearse=rehearse)
+    window = _no_window(recall, found.reason) if found.reason else find_window(recall, found.heads)
     if rehearse and window.reason:
-        window = _default_window(recall.model.n_layers, heads[0][0])
-    concatenating = concatenating_layers(recall, window.attention_from)
+        window = _default_window(recall.model.n_layers, found.heads[0][0])
+    concatenating = () if found.reason else concatenating_layers(recall, window.attention_from)
     return Circuit(
         relation=recall.relation,
-        top_heads=heads,
-        n_readout_heads=n_readout,
+        top_heads=top_heads,
+        candidates=found.candidates,
+        readout_heads=found.heads,
+        flip_gains=found.gains,
+        no_readout=found.reason,
         attention_from=window.attention_from,
         concatenating=concatenating,
         first_mlps=_between(recall, concatenating, window.start),
@@ -86,6 +98,12 @@ def search(recall: Recall, *, rehearse: bool = False) -> Circuit:
         lookup_stop=None if window.reason else window.stop,
         no_window=window.reason,
     )
+
+
+def _no_window(recall: Recall, reason: str) -> Window:
+    """Where nothing reads the name: nothing tells from which layer on its attention is needed no more."""
+    n = recall.model.n_layers
+    return Window(attention_from=n, start=n, stop=n - 1, reason=reason)
 
 
 def _default_window(n_layers: int, head_layer: int) -> Window:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.asking.recall import Recall
@@ -83,18 +83,14 @@ def _mean_attention(recall: Recall, layer: int, head: int) -> Float[Tensor, " fa
     return pattern[torch.arange(len(pattern)), head, prompts.subject_last]
 
 
-def choose_readout(recall: Recall, heads: Sequence[Head]) -> tuple[int, tuple[float, ...]]:
-    """How many heads to read through, and the accuracy (a fraction) of each number on the selection half.
-
-    The fewest heads within `readout_tolerance` of the best, read where the first head reads.
-    """
-    x = recall.at_subject("resid_pre", (heads[0][0],))[heads[0][0]]
-    use = recall.selection
-    accuracies = tuple(
-        float((r.centred_on(x).predict(x)[use] == recall.cls[use]).mean()) for r in head_readouts(recall, heads)
-    )
-    enough = max(accuracies) - recall.settings.readout_tolerance
-    return next(k for k, accuracy in enumerate(accuracies, start=1) if accuracy >= enough), accuracies
+def answer_ranks(
+    readout: Readout, x: Float[Tensor, "fact d_model"], cls: Int[np.ndarray, " fact"]
+) -> Int[np.ndarray, " fact"]:
+    """The right class's place among all classes by the readout's scores on x, from 1."""
+    scores = readout.centred_on(x).scores(x)
+    right = scores[torch.arange(len(cls)), torch.as_tensor(cls)]
+    ranks: Int[np.ndarray, " fact"] = 1 + (scores > right[:, None]).sum(-1).cpu().numpy()
+    return ranks
 
 
 def condition_edits(
@@ -119,31 +115,3 @@ def residuals(
     sites = {layer: Site("resid_post", layer) if layer >= 0 else Site("embed") for layer in layers}
     values = prompts.read([Read(site=s, position=prompts.subject_last) for s in sites.values()], edits)
     return {layer: values[site] for layer, site in sites.items()}
-
-
-def subspace_flips(
-    recall: Recall, readout: Readout, layer: int, generator: np.random.Generator
-) -> dict[str, Bool[np.ndarray, "draw fact"]]:
-    """Patch the readout's subspace at subject_last from a fact of another class: does the answer become its class?
-
-    x ← x + P(x_other − x) before block `layer`, P the projector on the span of the readout's centred columns; beside
-    it a random subspace of the same dimension. Source: the causal check of Fact Finding, post 2.
-    """
-    site = Site("resid_pre", layer)
-    prompts = recall.full
-    x = recall.at_subject("resid_pre", (layer,))[layer]
-    centred = readout.weight - readout.weight.mean(1, keepdim=True)
-    # centred columns sum to 0, so the rank is one less than the classes
-    rank = min(centred.shape) if centred.shape[1] > centred.shape[0] else centred.shape[1] - 1
-    basis = torch.linalg.svd(centred)[0][:, :rank].to(x.dtype)
-    noise = torch.as_tensor(generator.standard_normal((x.shape[1], rank)), dtype=torch.float64)
-    bases = {"readout_subspace": basis, "random_subspace": torch.linalg.qr(noise)[0].to(x)}
-    flips: dict[str, Bool[np.ndarray, "draw fact"]] = {}
-    for name, space in bases.items():
-        draws = []
-        for other in recall.others:
-            edit = Edit(site=site, change="add", value=(x[other] - x) @ space @ space.T, position=prompts.subject_last)
-            predicted = prompts.forward([edit]).scores.class_logits.argmax(-1).cpu().numpy()
-            draws.append(predicted == recall.cls[other.numpy()])
-        flips[name] = np.stack(draws)
-    return flips

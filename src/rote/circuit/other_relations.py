@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from rote.asking.recall import Recall
-from rote.circuit.direct_effects import direct_effects
-from rote.circuit.extraction import choose_readout, head_readouts
+from rote.circuit.extraction import head_readouts
 from rote.circuit.top_heads import Head
 from rote.stack import Stack
 
@@ -23,12 +22,6 @@ class OtherRelation:
 
     recall: Recall
     heads: tuple[Head, ...]
-
-
-def reading_heads(recall: Recall) -> tuple[Head, ...]:
-    """The heads that read a relation, found as for the studied one, without a search for its window."""
-    heads = direct_effects(recall).top_heads(recall.selection, recall.settings.n_top_heads)
-    return heads[: choose_readout(recall, heads)[0]]
 
 
 def with_relations(stack: Stack, others: Sequence[OtherRelation]) -> Stack:

@@ -64,7 +64,7 @@ def value_inputs(
             continue
         total = torch.zeros(len(recall), device=clean.device, dtype=clean.dtype)
         for other in recall.others:
-            value = _values(recall, head, stream + output[other] - output)
+            value = head_values(recall, head, stream + output[other] - output)
             edit = Edit(site=Site("v", layer), value=value, position=recall.full.subject_last, head=index)
             patched = recall.full.forward([edit]).scores.class_logits
             other_cls = cls[other]
@@ -86,12 +86,12 @@ def value_inputs_first_order(recall: Recall, head: Head) -> dict[str, Float[np.n
         found = recall.full.slopes([site], recall.difference_from(other), recall.full.subject_last)[site]
         slope, value = found.slope[:, index], found.value[:, index]
         for name, output in outputs.items():
-            change = _values(recall, head, stream + output[other] - output) - value
+            change = head_values(recall, head, stream + output[other] - output) - value
             effects[name] -= (slope * change).sum(-1).cpu().numpy() / len(recall.others)
     return effects
 
 
-def _values(recall: Recall, head: Head, stream: Float[Tensor, "fact d_model"]) -> Float[Tensor, "fact d_head"]:
+def head_values(recall: Recall, head: Head, stream: Float[Tensor, "fact d_model"]) -> Float[Tensor, "fact d_head"]:
     """A head's values for a residual stream, by linear algebra (positions do not enter values)."""
     norm, ov = recall.model.attention_norm(head[0]), recall.model.head(*head)
     x = stream if norm is None else norm(stream)

@@ -66,6 +66,15 @@ SOURCE_MLP = By(of=source_mlp, title="MLP")
 NODE = By(of="name", title="node")
 HEAD = replace(NODE, title="head")
 CLASS = By(of="cls", words={None: "mean over the classes"}, title="class")
+_POSITIONS = {
+    "bos": "start of text",
+    "prefix": "one-shot prefix",
+    "name_early": "earlier name tokens",
+    "subject_last": "last name token",
+    "relation_words": "relation words",
+    "end": "the end itself",
+}
+POSITION = By(of="position", words=_POSITIONS, colors=(4, 7, 2, 0, 1, 3))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ import torch
 from rote.asking import PromptSet
 from rote.asking.recordings import budget
 from rote.catalog import TEXT
+from rote.circuit.readout_heads import N_RANDOM
 from rote.errors import NotApplicable
 from rote.experiments.base import NO_TEXT, Experiment, Reading, StackExperiment
 from rote.experiments.cost import WINDOW, Sizes
@@ -192,7 +193,8 @@ def _relation(
     }
     seconds = {}
     if any(e.card.needs_circuit for e in experiments):
-        blocks = sizes.n_facts * (6 * sizes.n_layers + 6 * sizes.read) + sizes.curve
+        flips = settings.n_top_heads * (1 + N_RANDOM) * settings.n_resamples_ablation * sizes.after / 2
+        blocks = sizes.n_facts * (6 * sizes.n_layers + 6 * sizes.read + flips) + sizes.curve
         seconds["circuit"] = blocks * prices.block + 2 * prices.probe
     for name, cost in costs.items():
         on_model = cost.blocks * prices.block + cost.splits * prices.probe + cost.seconds

@@ -204,6 +204,9 @@ def prepared_for(shard: Shard) -> Shard:
     return Shard(shard.experiment, f"{shard.item}/{PREPARED}")
 
 
+LEAST_APART = 4  # facts of other classes than the commonest, so that each half has some to compare with
+
+
 def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings: Settings) -> str | None:
     """Why nothing can be found out from what is known of a relation, or None."""
     n_known, n_facts, least = int(known.sum()), len(known), settings.min_known
@@ -216,8 +219,10 @@ def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings
     circuit = prompts.merged()
     if len(circuit.classes) < 2:
         return f"answers part only after their first token: all {len(prompts.classes):,} begin with the same one"
-    if min(np.sort(np.bincount(circuit.cls[known], minlength=2))[-2:]) < 4:
-        return "all, or all but a few, of the facts known are of one class only; two classes of at least 4 are needed"
+    apart = n_known - int(np.bincount(circuit.cls[known]).max())
+    if apart < LEAST_APART:
+        which = "all" if apart == 0 else f"all but {apart}"
+        return f"{which} of the {n_known:,} facts known are of one class; at least {LEAST_APART} of others are needed"
     return None
 
 

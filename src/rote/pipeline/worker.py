@@ -121,7 +121,12 @@ class Work(Agenda):
             return replace(nobody, absent=tuple(row for record in absent for row in record.absent))
         known = self._ask(prompts).known
         reason = too_few(known, prompts, self.settings)
-        heads = () if reason else reading_heads(Recall.of(self.model, prompts, known, self.settings, self._kept))
+        heads: tuple[Head, ...] = ()
+        if not reason:
+            try:
+                heads = reading_heads(Recall.of(self.model, prompts, known, self.settings, self._kept))
+            except NotApplicable as error:  # nothing reads the name
+                reason = error.reason
         names = [prompts.facts[i].entity for i in np.flatnonzero(known)]
         return choice(shard.item, json.dumps({"heads": heads, "known": names, "reason": reason}))
 
@@ -207,7 +212,7 @@ class Work(Agenda):
         others = [
             OtherRelation(recall=self.recall(n), heads=circuit.readout_heads)
             for n, circuit in self.found.circuits.items()
-            if n != name
+            if n != name and circuit.readout_heads
         ]
         for beside, found in self.found.readers.items():
             if found["heads"]:

@@ -80,7 +80,7 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
     last = int(stop.value) if stop else None
     guesses = [g for g in map(known, ("baseline_majority", "baseline_last", "baseline_first")) if g]
     layers = _concatenating(view, relation, first)
-    heads = _top_heads(view, relation)
+    heads = _readout_heads(view, relation)
     classes, example = _from_facts(view, relation)
     return CircuitFound(
         relation=relation,
@@ -139,19 +139,14 @@ def _concatenating_heads(view: View, relation: str | None, layers: set[int | Non
     return tuple(r for r in rows[:_MAX_HEADS] if r.value > 0 and r.value >= NAMED_SHARE * rows[0].value)
 
 
-def _top_heads(view: View, relation: str | None) -> tuple[Measured, ...]:
-    """The heads chosen for the readout, with their effect on the report half; else the largest ones."""
-    ranked = sorted(view.rows("direct_effects", "top_head", relation=(relation, None)), key=lambda r: r.value)
-    effects = {
-        (r.layer, r.head): r
-        for r in view.rows("direct_effects", "direct_effect", relation=(relation, None), condition="report")
-    }
-    found = [effects.get((r.layer, r.head), r) for r in ranked]
-    chosen = view.one("readout", "n_readout_heads", relation=(relation, None))
-    if chosen:
-        return tuple(found[: max(int(chosen.value), 1)])
-    measured = [r for r in found if r.statistic == "direct_effect"]
-    return tuple(r for r in measured[:_MAX_HEADS] if r.value >= NAMED_SHARE * measured[0].value) or tuple(found[:1])
+def _readout_heads(view: View, relation: str | None) -> tuple[Measured, ...]:
+    """The heads that the answer is read through, with what they bring from the name on the report half."""
+    ranked = sorted(view.rows("direct_effects", "readout_head", relation=(relation, None)), key=lambda r: r.value)
+    parts = view.rows(
+        "direct_effects", "source_effect", relation=(relation, None), condition="report", position="subject_last"
+    )
+    effects = {(r.layer, r.head): r for r in parts}
+    return tuple(effects.get((r.layer, r.head), r) for r in ranked)
 
 
 def _from_facts(view: View, relation: str | None) -> tuple[tuple[str, ...], tuple[str, str, str] | None]:

@@ -35,6 +35,26 @@ def logistic_correct(
     return correct
 
 
+def logistic_directions(
+    x: Float[np.ndarray, "entity feature"],
+    cls: Int[np.ndarray, " entity"],
+    train: Bool[np.ndarray, " entity"],
+    strength: float,
+) -> Float[np.ndarray, "feature cls"]:
+    """What `logistic_correct` multiplies inputs by, up to a constant, for each class of `train`.
+
+    Raises NotApplicable where `train` holds fewer than two classes.
+    """
+    if len(np.unique(cls[train])) < 2:
+        raise NotApplicable("the fitting entities are all of one class; at least two classes are needed")
+    scaler = StandardScaler().fit(x[train])
+    with threadpool_limits(1):
+        model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(x[train]), cls[train])
+    # sklearn keeps one row for two classes
+    rows = model.coef_ if len(model.classes_) > 2 else np.concatenate([-model.coef_, model.coef_])
+    return np.asarray((rows / scaler.scale_).T)
+
+
 def _features(
     x: Float[np.ndarray, "entity feature"], train: Bool[np.ndarray, " entity"]
 ) -> Float[np.ndarray, "entity feature"]:

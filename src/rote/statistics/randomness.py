@@ -31,7 +31,9 @@ def stratified_halves(
     Within each class the entities are sorted by sha256 of (seed, experiment, id) and the first half is taken,
     so the split depends on ids and classes alone, not on the order of the table. In classes of odd size the
     odd one goes to the selection half and to the report half by turns, so the halves differ by at most one
-    in all. Raises ValueError for ids that repeat (one entity could fall into both halves), or are not one per class.
+    in all. Where most entities are the only ones of their class (countries and capitals), there is nothing to
+    stratify these by: they are halved together, as if of one class. Raises ValueError for ids that repeat (one
+    entity could fall into both halves), or are not one per class.
     """
     cls = np.asarray(cls)
     if len(ids) != len(cls):
@@ -41,6 +43,7 @@ def stratified_halves(
         raise ValueError(
             f"{repeated} ids repeat: expected one row for each entity, so that no entity is in both halves"
         )
+    cls = _pooled(cls)
     keys = np.array([_digest(seed, experiment, str(name)).hex() for name in ids], dtype=str)
     selection = np.zeros(len(cls), dtype=bool)
     odd_to_selection = True
@@ -53,6 +56,14 @@ def stratified_halves(
             odd_to_selection = not odd_to_selection
         selection[members[:size]] = True
     return selection
+
+
+def _pooled(cls: Shaped[np.ndarray, " entity"]) -> Int[np.ndarray, " entity"]:
+    """Class numbers; the classes of one entity are one class, −1, where most entities are of such."""
+    _, number, count = np.unique(cls, return_inverse=True, return_counts=True)
+    single = count[number] == 1
+    pooled: Int[np.ndarray, " entity"] = np.where(single, -1, number) if 2 * single.sum() > len(cls) else number
+    return pooled
 
 
 def stratified_sample(

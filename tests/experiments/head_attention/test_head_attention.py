@@ -1,4 +1,4 @@
-"""Attention of the top heads, summed by kind of position."""
+"""Attention of the readout heads, summed by kind of position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rote.experiments.head_attention.measure import HeadAttentionExperiment
 
 
 def test_attention_is_reported_on_the_report_half(world: World) -> None:
-    record, (layer, head) = HeadAttentionExperiment().record(world.study), world.circuit.top_heads[0]
+    record, (layer, head) = HeadAttentionExperiment().record(world.study), world.circuit.readout_heads[0]
     weights = [float(world.clean[i]["pattern", layer][head, -1, world.last[i]]) for i in world.report]
     found = value(record, "attention", layer=layer, head=head, position="subject_last")
     assert found == pytest.approx(np.mean(weights), abs=1e-5)

@@ -61,7 +61,7 @@ def _or_absent(out: Tabulator, statistic: str, measure: Callable[[Study, Tabulat
 
 
 def _total_effects(study: Study, out: Tabulator) -> None:
-    n_layers = study.circuit.top_heads[0][0]
+    n_layers = study.circuit.require_readout()[0][0]
     if not n_layers:
         return
     first, first_order = total_effects_first_order(study.recall, n_layers), _first_order(study, n_layers)
@@ -95,7 +95,7 @@ def _first_order(study: Study, n_layers: int) -> bool:
 
 
 def _ablated(study: Study, out: Tabulator) -> None:
-    for layer in range(study.circuit.top_heads[0][0]):
+    for layer in range(study.circuit.require_readout()[0][0]):
         for how in ABLATIONS:
             draws = attention_ablated(study.recall, (layer,), how)
             correct = np.mean([scores.correct_cls.cpu().numpy() for scores in draws], axis=0)
@@ -126,7 +126,7 @@ def _frozen(study: Study, out: Tabulator) -> None:
     (late,) = condition_edits(recall, both, "mean", circuit.attention_from, ())
     length = recall.name_only.tokens.shape[1]
     patterns = [_padded(edit, length) for edit in frozen_patterns(recall, frozen_layers(recall, window.start))]
-    readout = head_readouts(recall, circuit.readout_heads)[-1]
+    readout = head_readouts(recall, circuit.require_readout())[-1]
     x = residuals(recall, [*patterns, *late], (window.stop,), name_only=True)[window.stop]
     two = np.isin(np.arange(len(recall)), facts)
     correct = readout.centred_on(x[two]).predict(x) == recall.cls

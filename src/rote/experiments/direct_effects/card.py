@@ -10,9 +10,11 @@ CARD = ExperimentCard(
     question="Which attention heads and MLPs write the answer directly into the logits at the end of the prompt?",
     method=(
         "Each head and each MLP in turn has its output at the prompt's end replaced, along the direct path into the "
-        "unembedding only, by its output on a prompt about an entity of another class. The effect is how far the logit "
-        "of the right class falls against that of the other class; the heads are ranked on one half of the entities "
-        "and reported on the other."
+        "unembedding only, by its output on a prompt about an entity of another class; the effect is how far the logit "
+        "of the right class falls against that of the other class, ranked on one half of the entities and reported on "
+        "the other. A head that does not look at the entity reads nothing there, so each head's effect is split, "
+        "exactly, by the tokens that it comes from, and the answer is read through heads that bring it from the "
+        "name's last token."
     ),
     source=Source(post=2, section="attribute extraction: the heads that write the sport"),
     takes=(CIRCUIT,),
@@ -30,8 +32,24 @@ CARD = ExperimentCard(
         StatisticCard(
             name="top_head",
             unit="rank",
-            meaning="The six heads with the largest effect on the selection half; rank 1 is the readout head.",
+            meaning="The six heads with the largest effect on the selection half, wherever they read.",
             formula="rank of the head by direct_effect on the selection half",
+        ),
+        StatisticCard(
+            name="source_effect",
+            unit="logit",
+            conditions=("selection", "report"),
+            meaning="The part of a head's effect that comes from one kind of position: start of text, one-shot prefix, "
+            "earlier name tokens, last name token, relation words, the end itself; the six sum to the effect.",
+            formula="Σ over the kind's positions of pattern · v · W_O, clean minus the same on the other prompt, into "
+            "logit[clean class] − logit[other class] with the clean norms' scales frozen",
+        ),
+        StatisticCard(
+            name="readout_head",
+            unit="rank",
+            meaning="The heads that the answer is read through at the name's last token; rank 1 brings most of it.",
+            formula="rank by source_effect from the last name token on the selection half; as few heads as come within "
+            "a tolerance of the largest gain in flips over random subspaces (flip_gain of readout)",
         ),
     ),
     published=(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rote.experiments.direct_effects.card import CARD
 from rote.page.here import Blocks, Here, section_of
-from rote.page.lines import LAYER, NODE, By, Line, lines
+from rote.page.lines import HEAD, LAYER, NODE, POSITION, By, Line, lines
 from rote.page.shapes import figure, largest, matrix, pivot
 
 _SHOWN = 12
+_BY_SOURCE = 6
 _HEAD = By(of="head", words={None: "MLP"}, title="head (last column: the layer's MLP)")
 _HALF = By(of="condition", words={"report": "report half", "selection": "selection half"})
 
@@ -21,5 +22,17 @@ def blocks(here: Here) -> Blocks:
         f"Heat map of layers by heads{top}.",
         matrix("", report, y=LAYER, x=_HEAD, unit="logit", label=NODE.called),
     )
-    ranks = Line(name="rank as chosen", rows=here.rows("top_head"), cell=lambda r: r.number)
-    yield pivot("Direct effect in logits", (*lines(rows, _HALF), ranks), NODE, most=_SHOWN, what="nodes")
+    ranks = Line(name="rank by effect", rows=here.rows("top_head"), cell=lambda r: r.number)
+    readers = Line(name="readout head", rows=here.rows("readout_head"), cell=lambda r: r.number)
+    yield pivot("Direct effect in logits", (*lines(rows, _HALF), ranks, readers), NODE, most=_SHOWN, what="nodes")
+    parts = here.rows("source_effect", condition="report")
+    from_name = [r for r in parts if r.position == "subject_last"]
+    shown = {r.name for r in (*largest(from_name, _BY_SOURCE), *here.rows("readout_head"))}
+    shown |= {r.name for r in here.rows("top_head")}
+    yield pivot(
+        "The same heads' effect by the tokens that it comes from, in logits, report half",
+        lines((r for r in parts if r.name in shown), POSITION),
+        HEAD,
+    )
+    halves = lines((r for r in here.rows("source_effect") if r.position == "subject_last"), _HALF)
+    yield pivot("Effect that comes from the last name token, in logits", halves, HEAD, most=_SHOWN, what="heads")

@@ -1,4 +1,4 @@
-"""Where the top heads look from the prompt's end, also when another relation is asked."""
+"""Where the readout heads look from the prompt's end, also when another relation is asked."""
 
 from rote.experiments.entry import Entry
 from rote.experiments.head_attention.card import CARD

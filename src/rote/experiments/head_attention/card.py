@@ -9,7 +9,7 @@ CARD = ExperimentCard(
     title="Where do these heads look?",
     question="Do the heads that write the answer look back at the entity's last token, whatever is asked about it?",
     method=(
-        "The attention of each top head from the prompt's end is averaged over the facts and summed by kind of "
+        "The attention of each readout head from the prompt's end is averaged over the facts and summed by kind of "
         "position: start of text, one-shot prefix, earlier name tokens, last name token, relation words, the end "
         "itself. The same is done with prompts about the model's other relations."
     ),

@@ -1,4 +1,4 @@
-"""Where the top heads look from the prompt's end, also when another relation is asked."""
+"""Where the readout heads look from the prompt's end, also when another relation is asked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rote.experiments.tabulator import Population, Tabulator
 
 
 class HeadAttentionExperiment(Experiment):
-    """`attention` per top head and kind of position; the condition `asked:NAME` tells the relation asked."""
+    """`attention` per readout head and kind of position; the condition `asked:NAME` tells the relation asked."""
 
     card = CARD
 
@@ -21,7 +21,7 @@ class HeadAttentionExperiment(Experiment):
         return Cost(blocks=sizes.n_facts * (sizes.n_layers + sizes.after) * sizes.n_relations)
 
     def measure(self, study: Study, out: Tabulator) -> None:
-        recall, heads = study.recall, study.circuit.top_heads
+        recall, heads = study.recall, study.circuit.require_readout()
         _rows(out, head_attention(recall.full, recall.prompts, heads), recall.relation)
         selected = {name for name, chosen in zip(recall.names, recall.selection, strict=True) if chosen}
         for asked in study.asked_otherwise:

@@ -1,4 +1,4 @@
-"""Whether an early MLP matters for the keys or for the values of the top heads."""
+"""Whether an early MLP matters for the keys or for the values of the readout heads."""
 
 from rote.experiments.entry import Entry
 from rote.experiments.key_or_value.card import CARD

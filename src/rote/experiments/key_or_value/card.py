@@ -7,11 +7,12 @@ from rote.catalog.types import CIRCUIT, ExperimentCard, PublishedValue, Source, 
 CARD = ExperimentCard(
     name="key_or_value",
     title="Do the early MLPs say where to look, or what to say?",
-    question="Does an early MLP matter because it tells the top heads where to look (key) or what to carry (value)?",
+    question="Does an early MLP matter because it tells the readout heads where to look (key), or what to carry "
+    "(value)?",
     method=(
-        "Each early MLP's output at the entity's last token is ablated only as the top heads' keys see it, and then "
-        "only as their values see it. Accuracy falls under the first if the MLP marks the place, under the second if "
-        "it writes the content."
+        "Each early MLP's output at the entity's last token is ablated only as the readout heads' keys see it, and "
+        "then only as their values see it. Accuracy falls under the first if the MLP marks the place, under the second "
+        "if it writes the content."
     ),
     source=Source(post=3, section="MLP1 matters for the key, not for the value"),
     takes=(CIRCUIT,),
@@ -23,7 +24,7 @@ CARD = ExperimentCard(
             unit="fraction",
             conditions=("clean", "key:mean", "key:resample", "value:mean", "value:resample"),
             shown="percent",
-            meaning="Accuracy over the whole vocabulary with one MLP hidden from the top heads' keys or values.",
+            meaning="Accuracy over the whole vocabulary with one MLP hidden from the readout heads' keys or values.",
             formula="mean of [argmax over the vocabulary = correct attribute's first token]",
         ),
         StatisticCard(

@@ -1,4 +1,4 @@
-"""Whether an early MLP matters for the keys or for the values of the top heads."""
+"""Whether an early MLP matters for the keys or for the values of the readout heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rote.experiments.tabulator import Tabulator
 
 
 class KeyOrValueExperiment(Experiment):
-    """Accuracy with each early MLP ablated only along the top heads' key inputs, or only along their value inputs."""
+    """Accuracy with each early MLP ablated along the readout heads' key inputs only, or their value inputs only."""
 
     card = CARD
 
@@ -22,7 +22,7 @@ class KeyOrValueExperiment(Experiment):
 
     def measure(self, study: Study, out: Tabulator) -> None:
         study = study.sample
-        recall, heads = study.recall, study.circuit.top_heads
+        recall, heads = study.recall, study.circuit.require_readout()
         out = out.over(study.population)
         clean = recall.clean.scores
         _pair(study, out, clean.correct.cpu().numpy(), clean.correct_cls.cpu().numpy(), condition="clean")

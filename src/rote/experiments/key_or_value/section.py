@@ -1,4 +1,4 @@
-"""Early MLPs hidden from the top heads' keys or values: accuracy under each."""
+"""Early MLPs hidden from the readout heads' keys or values: accuracy under each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def blocks(here: Here) -> Blocks:
         caption = f"Accuracy {words}" + "".join(f"; nothing ablated: {row.number} {row.interval}" for row in clean)
         tables.append(pivot(caption, found, SOURCE_MLP))
     yield figure(
-        "Accuracy with one MLP at the last name token hidden from the top heads' keys or from their values.",
+        "Accuracy with one MLP at the last name token hidden from the readout heads' keys or from their values.",
         "Points per MLP: low under the key where the MLP says where to look, low under the value where it says what.",
         *charts,
     )

@@ -24,8 +24,9 @@ class LookupWindowExperiment(Experiment):
         return Cost(blocks=sizes.draws * (sizes.curve + whole))
 
     def measure(self, study: Study, out: Tabulator) -> None:
+        heads = study.circuit.require_readout()
         for how in ABLATIONS:
-            for layer, correct in enumerate(attention_curve(study.recall, study.circuit.readout_heads, how)):
+            for layer, correct in enumerate(attention_curve(study.recall, heads, how)):
                 key = {"layer": layer, "condition": how, "position": "subject_last"}
                 out.mean("attention_kept_accuracy", correct, **key)
         _single_mlps(study.sample, out.over(study.sample.population))
@@ -43,7 +44,7 @@ class LookupWindowExperiment(Experiment):
 
 
 def _single_mlps(study: Study, out: Tabulator) -> None:
-    for layer in range(study.circuit.top_heads[0][0]):
+    for layer in range(study.circuit.readout_heads[0][0]):
         for how in ABLATIONS:
             _ablated(study, out, "mlp_ablated_accuracy", (layer,), how, layer=layer)
 

@@ -32,11 +32,29 @@ CARD = ExperimentCard(
             "entity's last token",
         ),
         StatisticCard(
+            name="readout_rank",
+            unit="rank",
+            conditions=("full",),
+            meaning="The place of the right class among all classes by the heads' scores after a layer; 1 is right.",
+            formula="mean of 1 + number of classes with a higher score",
+        ),
+        StatisticCard(
+            name="flip_gain",
+            unit="fraction",
+            conditions=("selection",),
+            shown="points",
+            meaning="By how much the subspace of the readout of so many heads turns more answers than a random one "
+            "does; the number of heads is chosen by it.",
+            formula="share of answers that become the donor's, minus the same for random subspaces of equal rank "
+            "within what the candidate heads' values can see",
+        ),
+        StatisticCard(
             name="n_readout_heads",
             unit="count",
             conditions=("selection",),
             meaning="Heads that make up the readout.",
-            formula="fewest top heads whose readout is within a tolerance of the best on the selection half",
+            formula="fewest heads, in the order of what they bring from the name's last token, whose flip_gain is "
+            "within a tolerance of the largest; 0 where flips do not beat random ones",
         ),
         StatisticCard(
             name="temperature",
@@ -48,11 +66,21 @@ CARD = ExperimentCard(
         StatisticCard(
             name="subspace_flip",
             unit="fraction",
-            conditions=("readout_subspace", "random_subspace"),
+            conditions=(
+                "readout_subspace",
+                "value_inputs",
+                "random_in_value_span",
+                "random_subspace",
+                "logistic_subspace",
+                "logistic_row_space",
+                "logistic_null_space",
+            ),
             shown="percent",
             meaning="How often swapping only the readout's subspace from another entity swaps the answer.",
-            formula="share of entities whose answer becomes the donor's; a random subspace of equal rank is the "
-            "control",
+            formula="share of entities whose answer becomes the donor's; controls are random subspaces of equal rank, "
+            "in d_model and within what the candidate heads' values can see; value_inputs: the same change seen by the "
+            "readout heads' values alone; logistic: the regression's subspace, whole, and its parts inside and outside "
+            "of what the readout heads' values can see (Makelov et al. 2023)",
         ),
     ),
     published=(

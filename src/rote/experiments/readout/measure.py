@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from rote.asking import ABLATIONS
-from rote.circuit.extraction import (
-    CONDITIONS,
-    Condition,
-    condition_edits,
-    head_readouts,
-    residuals,
-    subspace_flips,
+from rote.circuit.extraction import CONDITIONS, Condition, answer_ranks, condition_edits, head_readouts, residuals
+from rote.circuit.flips import (
+    Basis,
+    flips,
+    patch_layer,
+    projected,
+    random_basis,
+    random_within,
+    readout_basis,
+    value_flips,
+    value_span,
 )
+from rote.circuit.readout_heads import N_RANDOM
 from rote.circuit.window import condition_curve, read_layer
 from rote.experiments.base import Experiment, Study
 from rote.experiments.cost import Cost, Sizes
 from rote.experiments.readout.card import CARD
 from rote.experiments.tabulator import Tabulator
 from rote.statistics import rng
-from rote.statistics.probes import logistic_correct
+from rote.statistics.probes import logistic_correct, logistic_directions
+
+SUBSPACES = CARD.statistic("subspace_flip").conditions
 
 
 class ReadoutExperiment(Experiment):
@@ -28,19 +36,47 @@ class ReadoutExperiment(Experiment):
     card = CARD
 
     def cost(self, sizes: Sizes) -> Cost:
-        return Cost(blocks=2 * sizes.n_facts * sizes.read * (1 + sizes.draws) * (1 + sizes.short))
+        curves = 2 * sizes.read * (1 + sizes.draws) * (1 + sizes.short)
+        swapped = len(SUBSPACES) + N_RANDOM
+        return Cost(blocks=sizes.n_facts * (curves + swapped * sizes.settings.n_resamples_ablation * sizes.after))
 
     def measure(self, study: Study, out: Tabulator) -> None:
+        circuit, n = study.circuit, int(study.recall.selection.sum())
+        out.value("n_readout_heads", len(circuit.readout_heads), n=n, condition="selection")
+        for k, gain in enumerate(circuit.flip_gains, start=1):
+            out.value("flip_gain", gain, n=n, condition="selection", parameters={"heads": k})
+        if circuit.no_readout is not None:
+            for statistic in ("readout_accuracy", "readout_rank", "temperature", "subspace_flip"):
+                out.absent(statistic, circuit.no_readout)
+            return
+        unseen = _classes_apart(study)
+        if unseen:
+            out.absent("readout_accuracy", unseen, parameters={"readout": "logistic"})
         for condition in CONDITIONS:
-            if condition.first_mlps_ablated and not study.circuit.first_mlps:
+            if condition.first_mlps_ablated and not circuit.first_mlps:
                 reason = "no MLP lies between the concatenating layers and the look-up"
                 out.absent("readout_accuracy", reason, condition=condition.name)
                 continue
             ablates = condition.late_attention_ablated or condition.first_mlps_ablated
             for how in ABLATIONS if ablates else (None,):
                 _heads(study, out, condition, how)
-                _logistic(study, out, condition, how)
-        _single_values(study, out)
+                if not unseen:
+                    _logistic(study, out, condition, how)
+        _ranks(study, out)
+        _temperature(study, out)
+        _swapped(study, out, unseen)
+
+
+def _classes_apart(study: Study) -> str | None:
+    """Why nothing can be fitted to the classes, where none has entities in both halves."""
+    recall = study.recall
+    if np.intersect1d(recall.cls[recall.selection], recall.cls[~recall.selection]).size:
+        return None
+    n = len(np.unique(recall.cls))
+    return (
+        f"no class has known entities in both halves ({len(recall)} entities, {n} classes), and a fit can give only "
+        "classes that it has seen"
+    )
 
 
 def _parameters(readout: str, how: str | None) -> dict[str, str]:
@@ -79,16 +115,56 @@ def _logistic(study: Study, out: Tabulator, condition: Condition, how: str | Non
     _curve(out, curve, condition, _parameters("logistic", how))
 
 
-def _single_values(study: Study, out: Tabulator) -> None:
+def _ranks(study: Study, out: Tabulator) -> None:
+    """Where many classes have one entity each, accuracy alone says little."""
+    recall, heads = study.recall, study.circuit.readout_heads
+    readout = head_readouts(recall, heads)[-1]
+    for layer, x in residuals(recall, [], range(-1, read_layer(heads) + 1), name_only=False).items():
+        key = {"site": "resid_post", "layer": layer, "position": "subject_last", "condition": "full"}
+        out.mean("readout_rank", answer_ranks(readout, x, recall.cls).astype(float), **key)
+
+
+def _temperature(study: Study, out: Tabulator) -> None:
+    """Fitted on the selection half; of one entity per class, those are entities of other answers."""
     recall, heads = study.recall, study.circuit.readout_heads
     readout, layer = head_readouts(recall, heads)[-1], heads[0][0]
     x = recall.at_subject("resid_pre", (layer,))[layer]
     fitted = readout.centred_on(x).calibrated(x, recall.cls, recall.selection)
-    n = int(recall.selection.sum())
-    out.value("n_readout_heads", len(heads), n=n, condition="selection")
-    out.value("temperature", fitted.temperature, n=n, condition="selection")
-    generator = rng(study.settings.seed, "readout", "random_subspace")
-    first = min(layer for layer, _ in heads)
-    for condition, flips in subspace_flips(recall, readout, first, generator).items():
-        key = {"condition": condition, "layer": first, "site": "resid_pre", "position": "subject_last"}
-        out.mean("subspace_flip", flips.mean(0), **key)
+    out.value("temperature", fitted.temperature, n=int(recall.selection.sum()), condition="selection")
+
+
+def _swapped(study: Study, out: Tabulator, unseen: str | None) -> None:
+    """The causal check, each subspace with its controls."""
+    recall, heads, layer = study.recall, study.circuit.readout_heads, patch_layer(study.circuit.readout_heads)
+    basis = readout_basis(head_readouts(recall, heads)[-1].weight)
+    rank, d_model = basis.shape[1], recall.model.d_model
+    random = random_basis(d_model, rank, rng(study.settings.seed, "readout", "random_subspace"))
+    span, generator = value_span(recall, study.circuit.candidates), rng(study.settings.seed, "readout", "value_span")
+    within = [flips(recall, random_within(span, rank, generator), layer) for _ in range(N_RANDOM)]
+    swapped = {
+        "readout_subspace": flips(recall, basis, layer),
+        "random_subspace": flips(recall, random, layer),
+        "random_in_value_span": np.concatenate(within),
+        "value_inputs": value_flips(recall, basis, heads),
+    }
+    logistic = {} if unseen else _logistic_parts(study, layer)
+    swapped |= {name: flips(recall, part, layer) for name, part in logistic.items() if part.shape[1]}
+    key = {"layer": layer, "site": "resid_pre", "position": "subject_last"}
+    for condition in SUBSPACES:
+        if condition in swapped:
+            out.mean("subspace_flip", swapped[condition].mean(0), condition=condition, **key)
+        else:
+            out.absent("subspace_flip", unseen or _EMPTY, condition=condition, **key)
+
+
+_EMPTY = "the regression's subspace has no such part: what the readout heads' values can see holds all or nothing"
+
+
+def _logistic_parts(study: Study, layer: int) -> dict[str, Basis]:
+    """The subspace of a logistic regression before a block; what of it the readout heads' values see, and the rest."""
+    recall = study.recall
+    x = recall.at_subject("resid_pre", (layer,))[layer]
+    weight = logistic_directions(x.cpu().numpy(), recall.cls, recall.selection, 1.0)
+    basis = readout_basis(torch.as_tensor(weight))
+    row, null = projected(basis, value_span(recall, study.circuit.readout_heads).cpu())
+    return {"logistic_subspace": basis, "logistic_row_space": row, "logistic_null_space": null}

@@ -17,8 +17,17 @@ _CONDITIONS = {
 }
 _CONDITION = By(of="condition", words=_CONDITIONS, colors=(4, 2, 1, 0, 3))
 _ABLATION = By(of="ablation", words={"mean": "mean", "resample": "resample"})
-_SUBSPACES = {"readout_subspace": "the readout's subspace", "random_subspace": "a random subspace (control)"}
+_SUBSPACES = {
+    "readout_subspace": "the readout's subspace",
+    "value_inputs": "the same, seen by the readout heads' values alone",
+    "random_in_value_span": "random subspaces of what candidate heads' values see (control)",
+    "random_subspace": "a random subspace (control)",
+    "logistic_subspace": "the logistic regression's subspace",
+    "logistic_row_space": "its part that the readout heads' values see",
+    "logistic_null_space": "its part that they do not see",
+}
 _CHOSEN = {"n_readout_heads": "heads in the readout", "temperature": "temperature"}
+_HEADS = By(of="heads", title="heads")
 
 
 @section_of(CARD)
@@ -34,4 +43,8 @@ def blocks(here: Here) -> Blocks:
     swapped = By(of="condition", words=_SUBSPACES, title="swapped")
     caption = "Answers that become another entity's when part of the residual is swapped"
     yield table(caption, here.rows("subspace_flip"), swapped)
+    ranks = lines(here.rows("readout_rank"), _CONDITION)
+    yield pivot("Mean place of the right class among all, readout through the extracting heads", ranks, LAYER)
+    gained = "Answers turned by the readout of so many heads beyond those that random subspaces turn, selection half"
+    yield table(gained, here.rows("flip_gain"), _HEADS)
     yield table("Chosen on the selection half", here.rows(*_CHOSEN), By(of="statistic", words=_CHOSEN))

@@ -1,4 +1,4 @@
-"""Which earlier nodes feed the values of the top heads."""
+"""Which earlier nodes feed the values of the readout heads."""
 
 from rote.experiments.entry import Entry
 from rote.experiments.value_inputs.card import CARD

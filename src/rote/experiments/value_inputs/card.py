@@ -7,11 +7,11 @@ from rote.catalog.types import CIRCUIT, ExperimentCard, PublishedValue, Source, 
 CARD = ExperimentCard(
     name="value_inputs",
     title="What do these heads carry?",
-    question="Which earlier parts of the network write what the top heads carry away from the entity's last token?",
+    question="Which earlier parts of the network write what the readout heads carry away from the entity's last token?",
     method=(
-        "For each top head, every earlier node at the entity's last token is replaced by its output on an entity of "
-        "another class, as seen through this head's value path only. The effect on the answer shows which embeddings, "
-        "MLPs and other heads feed the head, and which boost it."
+        "For each readout head, every earlier node at the entity's last token is replaced by its output on an entity "
+        "of another class, as seen through this head's value path only. The effect on the answer shows which "
+        "embeddings, MLPs and other heads feed the head, and which boost it."
     ),
     source=Source(post=2, section="attribute extraction: what feeds the extracting heads"),
     takes=(CIRCUIT,),

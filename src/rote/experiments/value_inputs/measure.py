@@ -1,4 +1,4 @@
-"""Which earlier nodes feed the values of the top heads."""
+"""Which earlier nodes feed the values of the readout heads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Effects = dict[str, Float[np.ndarray, " fact"]]
 
 
 class ValueInputsExperiment(Experiment):
-    """`value_effect` of every earlier node through each top head's value path; `Settings.sweeps` says how."""
+    """`value_effect` of every earlier node through each readout head's value path; `Settings.sweeps` says how."""
 
     card = CARD
 
@@ -27,8 +27,9 @@ class ValueInputsExperiment(Experiment):
 
     def measure(self, study: Study, out: Tabulator) -> None:
         study = study.sample
+        heads = study.circuit.require_readout()
         out, first_order = out.over(study.population), _first_order(study)
-        for layer, head in study.circuit.top_heads:
+        for layer, head in heads:
             first = value_inputs_first_order(study.recall, (layer, head))
             effects = first if first_order else value_inputs(study.recall, (layer, head))
             keys = [
@@ -42,8 +43,8 @@ class ValueInputsExperiment(Experiment):
 
 def _first_order(study: Study) -> bool:
     """Whether a pass for every node costs too much."""
-    recall, model, layer = study.recall, study.recall.model, study.circuit.top_heads[0][0]
-    nodes = len(study.circuit.top_heads) * len(earlier_nodes(recall, layer))
+    recall, model, layer = study.recall, study.recall.model, study.circuit.readout_heads[0][0]
+    nodes = len(study.circuit.readout_heads) * len(earlier_nodes(recall, layer))
     positions = int((recall.full.end - recall.full.subject_last + 1).sum())
     share = 1 - layer / model.n_layers
     operations = 2.0 * model.n_parameters * share * positions * nodes * len(recall.others)

@@ -1,4 +1,4 @@
-"""What feeds the top heads: earlier nodes ranked by their effect through each head's value path."""
+"""What feeds the readout heads: earlier nodes ranked by their effect through each head's value path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def blocks(here: Here) -> Blocks:
     top = "".join(f"the largest is {_NODE.called(r)} into {r.name} with {r.number} logits" for r in largest(rows, 1))
     heads = lines(rows, _INTO)
     yield figure(
-        f"For each top head, the {_BARS} earlier nodes that matter most through its value path.",
+        f"For each readout head, the {_BARS} earlier nodes that matter most through its value path.",
         f"Ranked bars; {top}.",
         *(ranked(f"into {head.name}", head.rows, _NODE, value="effect", most=_BARS) for head in heads),
     )
