@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rote.model import Edit, Model, ModelSpec, Read, Site, load_model
     from rote.pipeline.run import Run, open_run
     from rote.pipeline.study import find_circuit, study
+    from rote.pipeline.survey import survey
     from rote.settings import Settings
     from rote.stack import Stack
     from rote.text import Text, read_text
@@ -38,6 +39,7 @@ _HOMES = {
     "rote.model": ("Edit", "Model", "ModelSpec", "Read", "Site", "load_model"),
     "rote.pipeline.run": ("Run", "open_run"),
     "rote.pipeline.study": ("find_circuit", "study"),
+    "rote.pipeline.survey": ("survey",),
     "rote.settings": ("Settings",),
     "rote.stack": ("Stack",),
     "rote.text": ("Text", "read_text"),

@@ -19,7 +19,7 @@ KNOWN = ("probability", "top1", "among_answers")
 ANSWERS = ("whole", "first_token")
 BLANKS = ("auto", "always", "never")
 
-MOST_SHOTS = 64
+MOST_SHOTS = 32
 _FROM_ZERO = ("seed", "readout_tolerance", "shots")
 
 _OF_WORDS: dict[str, tuple[str, ...]] = {"sweeps": SWEEPS, "known": KNOWN, "answers": ANSWERS, "blank": BLANKS}

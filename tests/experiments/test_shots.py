@@ -12,7 +12,7 @@ from circuit_world import SETTINGS, facts, model
 
 import rote
 from rote.asking import ask
-from rote.asking.examples import different, examples_of, in_seeded_order
+from rote.asking.examples import AMONG, different, examples_of, in_seeded_order
 from rote.errors import FactsError
 from rote.experiments.known_facts.measure import KnownFactsExperiment
 from rote.facts import Fact, build_prompts
@@ -29,7 +29,7 @@ def chosen(**changes: object) -> tuple[Fact, ...]:
 
 def by_hand(n: int) -> list[str]:
     """The sentences of the definition, one by one: fewest uses of the answer, then unknown, then the seeded order."""
-    first = in_seeded_order(facts(), "sport", FOUR.seed)[:64]
+    first = in_seeded_order(facts(), "sport", FOUR.seed)[:AMONG]
     prompts = build_prompts(facts(), "sport", model().tokenizer)
     knows = dict(zip(prompts.entities, ask(model(), prompts, FOUR).known, strict=True))
     taken: list[Fact] = []

@@ -14,7 +14,7 @@ from rote.model import Model
 from rote.settings import Settings
 from rote.statistics import rng
 
-LEAST_ASKED = 64  # facts, in their seeded order, among which examples are chosen
+AMONG = 96  # facts, in their seeded order, among which examples are chosen
 
 
 def in_seeded_order(table: FactTable, relation: str, seed: int) -> list[Fact]:
@@ -36,7 +36,7 @@ def examples_of(
     if not settings.shots:
         return ()
     described = table.relation(relation)
-    first = in_seeded_order(table, relation, settings.seed)[: max(LEAST_ASKED, 4 * settings.shots)]
+    first = in_seeded_order(table, relation, settings.seed)[:AMONG]
     candidates = [fact for fact in first if fact.entity not in described.prefix and _legible(wording, described, fact)]
     known = _known(model, table, described.name, candidates, settings, wording)
     return different(candidates, known, settings.shots)

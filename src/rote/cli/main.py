@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rote.cli.facts import facts
 from rote.cli.organisms import organism
 from rote.cli.run_options import AllowPickle, Device, Dtype, ModelName, Own, Revision, busy, say_error
 from rote.cli.study import demo, study
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(study)
+app.command()(facts)
 app.add_typer(organism, name="organism")
 app.add_typer(toy, name="toy")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rote.asking.examples import examples_of
 from rote.errors import FactsError
 from rote.facts import Fact, FactTable, Relation, RelationPrompts, build_prompts
+from rote.facts.table import cut
 from rote.facts.wording import LEAST_LEFT, Wording, shots_problem, without_examples
 from rote.model import Model
 from rote.pipeline.bos import bos_problems
@@ -28,6 +30,7 @@ class Questions:
     model: Model
     table: FactTable | None
     settings: Settings
+    more: Questions | None = field(default=None, repr=False)  # with more examples, of which these are the first
     leave_out: bool = True  # False: a relation that was asked for and cannot be asked is refused
     _made: dict[str, Asked] = field(default_factory=dict, init=False, repr=False)
     _examples: dict[str, tuple[Fact, ...]] = field(default_factory=dict, init=False, repr=False)
@@ -37,6 +40,13 @@ class Questions:
         problems = bos_problems(model.name, model.tokenizer, model.config, without=model.without_bos)
         if problems:
             raise FactsError(problems)
+
+    def with_shots(self, shots: int) -> Questions:
+        """The same with fewer examples: the first of these."""
+        if shots == self.settings.shots:
+            return self
+        fewer = replace(self.settings, shots=shots)
+        return Questions(model=self.model, table=self.table, settings=fewer, leave_out=self.leave_out, more=self)
 
     def of(self, name: str) -> RelationPrompts:
         """A relation's prompts; FactsError with all that is wrong with it."""
@@ -86,8 +96,21 @@ class Questions:
             too_few = shots_problem(name, len(self.table.of(name)), shots, LEAST_LEFT) if shots else ""
             if too_few:
                 raise FactsError(too_few)
-            self._examples[name] = examples_of(self.model, self.table, name, self.settings, self._wording)
+            self._examples[name] = self._chosen(name)
         return self._examples[name]
+
+    def _chosen(self, name: str) -> tuple[Fact, ...]:
+        assert self.table is not None
+        if self.more is not None:
+            with suppress(FactsError):  # more examples may be too many
+                return self.more.examples(name)[: self.settings.shots]
+        found = examples_of(self.model, self.table, name, self.settings, self._wording)
+        if len(found) < self.settings.shots:
+            raise FactsError(
+                f"relation {cut(name)!r} has {len(found)} facts that can be examples; {self.settings.shots} were asked "
+                "for: ask with fewer --shots (Settings.shots)"
+            )
+        return found
 
     def _make(self, name: str) -> Asked:
         """Answers whole, or only their class tokens, as the settings say."""
