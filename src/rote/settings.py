@@ -12,6 +12,7 @@ from typing import Any
 from rote.errors import SettingsError
 
 _FRACTIONS = ("known_probability", "window_keep", "window_plateau", "window_drop", "window_least")
+SPLITS = ("last_word", "first_word", "last_token")
 SWEEPS = ("auto", "exact", "first_order")
 
 
@@ -22,7 +23,13 @@ BLANKS = ("auto", "always", "never")
 MOST_SHOTS = 32
 _FROM_ZERO = ("seed", "readout_tolerance", "shots")
 
-_OF_WORDS: dict[str, tuple[str, ...]] = {"sweeps": SWEEPS, "known": KNOWN, "answers": ANSWERS, "blank": BLANKS}
+_OF_WORDS: dict[str, tuple[str, ...]] = {
+    "sweeps": SWEEPS,
+    "split": SPLITS,
+    "known": KNOWN,
+    "answers": ANSWERS,
+    "blank": BLANKS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +44,9 @@ class Settings:
             likeliest tokens are the answer's, or `among_answers`, where it is the likeliest of the relation's answers.
         known_probability: a fact is known when the probability of its answer exceeds this.
         min_known: fewer known facts than this end the study early, with that finding.
+        split: where names are cut in two: before the `last_word`, behind the `first_word`, before the `last_token`.
+        stratum_parts, stratum_facts: names of one kind and length make a product where they have so many first parts
+            and last parts, and are so many.
         n_top_heads: how many heads count as top heads.
         n_resamples_ablation: random facts of another class drawn for each resample ablation.
         readout_tolerance: the fewest heads whose readout is within this accuracy of the best are taken.
@@ -68,6 +78,9 @@ class Settings:
     known: str = "probability"
     known_probability: float = 0.5
     min_known: int = 24
+    split: str = "last_word"
+    stratum_parts: int = 8
+    stratum_facts: int = 16
     n_top_heads: int = 6
     n_resamples_ablation: int = 2
     readout_tolerance: float = 0.01

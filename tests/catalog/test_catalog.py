@@ -51,7 +51,7 @@ def test_a_card_is_complete(a_card: ExperimentCard) -> None:
     assert len(re.findall(r"\.(?:\s|$)", a_card.method)) == 2, "the method is two sentences"
     assert a_card.applies_to and set(a_card.applies_to) <= set(STACKS)
     assert a_card.takes and set(a_card.takes) <= set(TAKES)
-    assert set(a_card.needs) <= {"known_facts", "two_token_names", "lookup_window", "several_relations"}
+    assert set(a_card.needs) <= {"known_facts", "two_part_names", "lookup_window", "several_relations"}
     assert a_card.statistics
     assert len({s.name for s in a_card.statistics}) == len(a_card.statistics)
     for statistic in a_card.statistics:

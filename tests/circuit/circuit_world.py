@@ -24,6 +24,8 @@ SETTINGS = Settings(
     batch_size=32,
     product_side=40,
     max_entities=36,
+    stratum_parts=4,
+    stratum_facts=12,
 )
 PAIRS = {"n_pairs": 40, "n_draws": 4}  # of linear_structure, where it is called by hand
 N_FALSE = 6  # facts with a wrong class: the model does not know them

@@ -24,7 +24,8 @@ from rote.circuit.concatenation import (
     self_attention_forbidden,
     total_effects,
 )
-from rote.circuit.product import Product, frozen_patterns, main_effects
+from rote.circuit.patterns import frozen_patterns
+from rote.circuit.product import Product, main_effects
 from rote.model import Site
 from rote.organisms import BUNDLED
 
@@ -135,8 +136,8 @@ def test_the_input_tables_are_product_means(world: World, start: int) -> None:
     tables = input_tables(recall, start)
     names = names_of(world, SMALL)
     firsts, lasts = (np.unique([ids[k] for ids in names]) for k in (1, 2))
-    assert tables.product.firsts.tolist() == firsts.tolist()
-    assert tables.product.lasts.tolist() == lasts.tolist()
+    assert tables.products[0].firsts.tolist() == firsts.tolist()
+    assert tables.products[0].lasts.tolist() == lasts.tolist()
     cells = literal_cells(world.plain, firsts, lasts, start, mean_patterns(world.plain, names, start))
     grand = cells.mean((0, 1))
     for found, literal in (
@@ -149,7 +150,7 @@ def test_the_input_tables_are_product_means(world: World, start: int) -> None:
 
 def test_on_an_incomplete_product_main_effects_are_least_squares(world: World) -> None:
     recall = replace(small(world), settings=replace(SETTINGS, min_known=12, product_side=5, product_partners=2))
-    product, site = Product.of(recall), Site("resid_pre", 2)
+    (product,), site = Product.all(recall), Site("resid_pre", 2)
     first, last = product.sample(recall)
     n_first, n_last = len(product.firsts), len(product.lasts)
     assert len(first) < n_first * n_last
@@ -235,7 +236,8 @@ def literal_r2(plain: PlainNeoX, firsts: np.ndarray, lasts: np.ndarray, layer: i
 
 
 def test_concatenation_r2_is_one_where_patterns_know_only_positions(world: World) -> None:
-    value, n = concatenation_r2(small(world), 1)
+    recall = small(world)
+    value, n = concatenation_r2(recall, *Product.all(recall), 1, frozen=False)
     assert value >= 0.999
     assert n == len(np.unique(world.recall.prompts.first[SMALL])) * len(np.unique(world.recall.prompts.last[SMALL]))
 
@@ -247,7 +249,9 @@ def test_concatenation_r2_falls_where_patterns_depend_on_the_tokens(world: World
     firsts, lasts = (np.unique([ids[k] for ids in names]) for k in (1, 2))
     literal = literal_r2(plain, firsts, lasts, 1)
     assert literal < 0.95
-    assert abs(concatenation_r2(recall, 1)[0] - literal) < 1e-5
+    (product,) = Product.all(recall)
+    assert abs(concatenation_r2(recall, product, 1, frozen=False)[0] - literal) < 1e-5
+    assert concatenation_r2(recall, product, 1, frozen=True)[0] > 0.999
 
 
 def test_frozen_patterns_make_the_stacks_input_additive_again(world: World) -> None:
@@ -280,5 +284,6 @@ def test_late_attention_and_frozen_patterns_combine(world: World) -> None:
 
     scores = (x - x.mean(0)) @ literal_weight(world, circuit.readout_heads)
     accuracy = np.mean([int(scores[i].argmax()) == world.cls[i] for i in world.report])
+    rows = [r for r in rows if r.condition is None]
     assert len(rows) == 1
     assert (rows[0].value, rows[0].n, rows[0].layer) == (pytest.approx(accuracy), len(world.report), stop)

@@ -198,7 +198,7 @@ def test_the_readout_is_what_a_heads_modules_make_of_a_direction(family: str) ->
 def test_the_stack_is_the_model_with_attention_frozen(family: str) -> None:
     """Whatever stream the stack starts from: a whole forward pass with edits, at the name's last token."""
     r, model = recall(family), tiny(family)
-    layers, names = stack_layers(r, 1, 2), r.name_only
+    layers, names = stack_layers(r, 1, 2, [r.two_part]), r.name_only
     zero, x = torch.zeros(1, D, dtype=torch.float64), torch.randn(len(r), D, dtype=torch.float64)
     stack = Stack(name="two", first=zero, last=zero, constant=zero[0], layers=layers, readouts={}, entities=None)  # type: ignore[arg-type]
     edits = [Edit(site=Site("resid_pre", 1), value=x, position=names.subject_last)]
@@ -228,4 +228,4 @@ def test_a_mixture_of_experts_has_a_circuit_but_no_window_and_says_why() -> None
     assert len(circuit.top_heads) == TOLD.n_top_heads and np.isfinite(direct_effects(r).mlps).all()
     assert circuit.no_window is not None
     with pytest.raises(NotApplicable, match=r"mixtral.*router"):
-        stack_layers(r, 1, 2)
+        stack_layers(r, 1, 2, [r.two_part])

@@ -1,4 +1,4 @@
-"""Names of one and three tokens: what needs two tokens takes only those, everything else takes all."""
+"""Names of one and three tokens among others: what needs two parts takes those that have them, the rest takes all."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_lengths_positions_and_names_are_those_of_the_text(mixed: Study) -> None
     recall = mixed.recall
     assert set(lengths(recall)) == {1, 2, 3}
     assert recall.prompts.n_name_tokens.tolist() == lengths(recall)
-    assert recall.two_token.tolist() == [i for i, n in enumerate(lengths(recall)) if n == 2]
+    assert recall.two_part.tolist() == [i for i, n in enumerate(lengths(recall)) if n == 2]
     for i, n in enumerate(lengths(recall)):
         s = int(recall.full.subject_last[i])
         ids = recall.full.tokens[i, s - n + 1 : s + 1].tolist()
@@ -65,9 +65,9 @@ def test_lengths_positions_and_names_are_those_of_the_text(mixed: Study) -> None
         assert int(recall.name_only.subject_last[i]) == n == int(recall.name_only.end[i])
 
 
-def test_the_product_and_the_stack_hold_two_token_names_only(mixed: Study) -> None:
-    recall, two = mixed.recall, mixed.recall.two_token
-    product = Product.of(recall)
+def test_the_product_and_the_stack_hold_two_part_names_only(mixed: Study) -> None:
+    recall, two = mixed.recall, mixed.recall.two_part
+    (product,) = Product.all(recall)
     words = [recall.names[i].split() for i in two]
     encode = model().tokenizer.encode
     assert set(product.firsts) == {encode(f" {a}", add_special_tokens=False)[0] for a, _ in words}
@@ -83,31 +83,36 @@ def test_experiments_on_prompts_take_all_names(mixed: Study) -> None:
     assert {r.n for r in measure("readout", mixed).rows if r.condition == "full"} == {half}
     known = measure("known_facts", mixed)
     assert value(known, "n_facts", condition="all") == len(mixed.prompts)
-    assert value(known, "n_facts", condition="two_token") == len(mixed.recall.two_token)
+    assert value(known, "n_facts", condition="two_token") == lengths(mixed.recall).count(2)
 
 
-def test_experiments_on_the_stack_take_two_token_names_only(mixed: Study) -> None:
+def test_experiments_on_the_stack_take_two_part_names_only(mixed: Study) -> None:
     study = replace(mixed, circuit=replace(mixed.circuit, lookup_start=1, lookup_stop=3, no_window=None))
-    two = mixed.recall.two_token
+    two = mixed.recall.two_part
     half = int((~mixed.recall.selection[two]).sum())
     rows = measure("effective_model", study).rows
     assert {r.n for r in rows if r.condition == "report" and r.n is not None} == {half}
+    exact = {r.condition: r.n for r in rows if r.statistic == "effective_accuracy"}
+    one = [i for i, n in enumerate(lengths(mixed.recall)) if n == 1 and not mixed.recall.selection[i]]
+    assert exact["exact"] == half and exact["exact_one_token"] == len(one)
+    assert exact["exact_all_names"] == int((~mixed.recall.selection).sum())
     rows = [r for r in measure("concatenation", study).rows if r.statistic == "patterns_frozen_accuracy"]
-    assert [r.n for r in rows] == [half]
+    assert [(r.condition, r.n) for r in rows] == [(None, half), ("between_parts", half)]
     norms = measure("known_norms", study).rows
     assert norms
     assert {r.stack for r in norms} == {"model", "effective"}
 
 
-def test_too_few_two_token_names_are_a_reason_with_counts(world: World) -> None:
+def test_too_few_two_part_names_are_a_reason_with_counts(world: World) -> None:
     study = study_of(world, 5, 60)
     assert study.circuit.no_readout  # of names that are made up
     heads = world.circuit.readout_heads
     read = replace(study.circuit, readout_heads=heads, no_readout=None)
     study = replace(study, circuit=replace(read, no_window=find_window(study.recall, heads).reason))
-    n, n_two = len(study.recall), len(study.recall.two_token)
-    with pytest.raises(NotApplicable, match=f"{n_two} of {n} known entities have two-token names; at least 12"):
-        study.recall.require_two_token()
+    n, n_two = len(study.recall), int(study.recall.prompts.has_first.sum())
+    assert n_two == lengths(study.recall).count(2) + lengths(study.recall).count(3)
+    with pytest.raises(NotApplicable, match=f"of {n} known entities have names of two parts.* at least 12"):
+        study.recall.require_two_part()
     for name in ("concatenation", "lookup_window", "layer_probes", "path_ablation", "known_norms"):
         record = measure(name, study)
         reasons = [a.reason for a in record.absent]
@@ -115,7 +120,7 @@ def test_too_few_two_token_names_are_a_reason_with_counts(world: World) -> None:
     assert not [r for r in measure("concatenation", study).rows if r.statistic == "concatenation_r2"]
     nothing = measure("effective_model", study)
     assert not nothing.rows and len(nothing.absent) == len(card("effective_model").statistics)
-    assert all("two-token names" in a.reason for a in nothing.absent)
+    assert all("names of two parts" in a.reason for a in nothing.absent)
     assert {r.n for r in measure("direct_effects", study).rows if r.condition == "report"} == {
         int(np.sum(~study.recall.selection))
     }

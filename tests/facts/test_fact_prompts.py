@@ -278,7 +278,7 @@ class TestTheStudysTokens:
     @needs(NEOX)
     @needs(ATHLETES)
     @pytest.mark.parametrize("file", ["sports.csv", "sports_original.csv"])
-    def test_two_token_names_of_the_study(self, file: str) -> None:
+    def test_two_part_names_of_the_study(self, file: str) -> None:
         # 317 of the published file's 1,566 rows; four of them are the second row of a name that stands twice,
         # all football, so 313 names. Both published counts follow from one file.
         names = read_facts(ATHLETES / file)

@@ -69,7 +69,7 @@ def test_labels_are_token_ids_for_parts_of_one_token_and_lie_above_the_vocabular
     assert labels.tolist() == [7, 101, NO_PART, 100, 101, 99]
 
 
-def test_two_token_names_keep_their_tokens_as_labels() -> None:
+def test_two_part_names_keep_their_tokens_as_labels() -> None:
     names = ("Tim Duncan", "Tom Brady", "Duran Duran", "Tom")
     prompts = prompts_of(word_level("Fact : plays the sport of golf tennis Tim Duncan Tom Brady Duran"), names)
     two = prompts.n_name_tokens == 2

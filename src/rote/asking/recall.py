@@ -14,6 +14,7 @@ from rote.asking.prompts import Forward, PromptSet, RowObjective, tensor
 from rote.asking.recordings import Kept
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
+from rote.facts.parts import Stratum
 from rote.model import Edit, Model, Read, Site
 from rote.settings import Settings
 from rote.stack import Readout
@@ -27,7 +28,7 @@ class Recall:
     """Known facts of one relation with the model that knows them.
 
     `selection` marks the half of the entities on which choices are made; the others are reported on.
-    `table_names` holds the token pairs of every two-token name in the table, known or not; `readouts` remembers
+    `table_names` holds the tokens of every name in the table, known or not; `readouts` remembers
     what `head_readouts` has computed, `kept` the clean passes of all prompts, with those of other relations.
     """
 
@@ -35,7 +36,7 @@ class Recall:
     prompts: RelationPrompts
     settings: Settings
     selection: Bool[np.ndarray, " fact"]
-    table_names: frozenset[tuple[int, int]]
+    table_names: frozenset[tuple[int, ...]]
     readouts: dict[tuple[tuple[int, int], ...], tuple[Readout, ...]] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept, repr=False)
 
@@ -53,13 +54,13 @@ class Recall:
         Its classes are those of the class tokens (`RelationPrompts.merged`): no more can be read at one position.
         """
         prompts = prompts.merged()
-        two, chosen = prompts.n_name_tokens == 2, prompts.take(known)
+        chosen = prompts.take(known)
         return cls(
             model=model,
             prompts=chosen,
             settings=settings,
             selection=stratified_halves(chosen.cls, ids=chosen.entities, seed=settings.seed),
-            table_names=frozenset(zip(prompts.first[two].tolist(), prompts.last[two].tolist(), strict=True)),
+            table_names=frozenset(prompts.name_tokens),
             kept=Kept() if kept is None else kept,
         )
 
@@ -87,32 +88,72 @@ class Recall:
     def others(self) -> Int[Tensor, "draw fact"]:
         """For each fact, random facts of another class in its own half: the sources of every resample ablation.
 
-        Within halves, so that no choice sees a fact of the report half; in the order of the names, so that the
-        order of the table decides nothing. ValueError where a half holds one class only.
+        Of the same stratum of names where that holds another class, else of any. Within halves, so that no choice sees
+        a fact of the report half; in the order of the names, so that the order of the table decides nothing.
+        ValueError where a half holds one class only.
         """
         draws, names = self.settings.n_resamples_ablation, np.argsort(self.names, kind="stable")
         picked = np.zeros((draws, len(self)), dtype=int)
         for half, item in ((~self.selection, "report"), (self.selection, "selection")):
             generator = rng(self.settings.seed, "resample", f"{self.relation}/{item}")
             members = names[half[names]]
-            pools = [members[self.cls[members] != c] for c in range(len(self.prompts.classes))]
+            pools: dict[tuple[int, int], np.ndarray] = {}
             for i in members:
-                picked[:, i] = generator.choice(pools[self.cls[i]], size=draws)
+                key = int(self.cls[i]), int(self._stratum[i])
+                if key not in pools:
+                    others = members[self.cls[members] != key[0]]
+                    alike = others[self._stratum[others] == key[1]]
+                    pools[key] = alike if len(alike) else others
+                picked[:, i] = generator.choice(pools[key], size=draws)
         return tensor(picked)
 
     @cached_property
-    def two_token(self) -> Int[np.ndarray, " two_token"]:
-        """Indices of the facts whose name has exactly two tokens."""
-        return np.flatnonzero(self.prompts.n_name_tokens == 2)
+    def _stratum(self) -> Int[np.ndarray, " fact"]:
+        number = np.zeros(len(self), dtype=int)
+        for place, facts in enumerate(self.strata.values()):
+            number[facts] = place
+        return number
 
-    def require_two_token(self) -> Int[np.ndarray, " two_token"]:
-        """The two-token facts, or NotApplicable where too few have such names."""
-        if len(self.two_token) < self.settings.min_known:
-            raise NotApplicable(
-                f"{len(self.two_token)} of {len(self)} known entities have two-token names; "
-                f"at least {self.settings.min_known} are needed"
+    @cached_property
+    def strata(self) -> dict[Stratum, Int[np.ndarray, " some"]]:
+        """The facts of each stratum of names: the same kind of cut, parts of the same lengths."""
+        return self.prompts.strata
+
+    @cached_property
+    def product_strata(self) -> dict[Stratum, Int[np.ndarray, " some"]]:
+        """Those whose first and last parts make a product: enough of both, and enough facts."""
+        return {stratum: facts for stratum, facts in self.strata.items() if self._makes_product(facts)}
+
+    def _makes_product(self, facts: Int[np.ndarray, " some"]) -> bool:
+        p, settings = self.prompts, self.settings
+        parts = min(len(np.unique(p.first[facts])), len(np.unique(p.last[facts])))
+        enough = len(facts) >= settings.stratum_facts and parts >= settings.stratum_parts
+        return bool(p.has_first[facts].all()) and enough
+
+    @cached_property
+    def two_part(self) -> Int[np.ndarray, " two_part"]:
+        """Indices of the facts whose name has two parts and lies in a stratum that makes a product."""
+        facts = list(self.product_strata.values())
+        return np.sort(np.concatenate(facts)) if facts else np.zeros(0, dtype=np.int64)
+
+    def require_two_part(self) -> Int[np.ndarray, " two_part"]:
+        """The same facts; NotApplicable, with counts, where they are fewer than min_known."""
+        if len(self.two_part) < self.settings.min_known:
+            raise NotApplicable(self._too_few_parts())
+        return self.two_part
+
+    def _too_few_parts(self) -> str:
+        n_two, settings = int(self.prompts.has_first.sum()), self.settings
+        said = f"{n_two} of {len(self)} known entities have names of two parts"
+        small = {s: f for s, f in self.strata.items() if s not in self.product_strata and s.n_first}
+        if n_two >= settings.min_known and small:
+            largest = sorted(small.items(), key=lambda item: -len(item[1]))[:3]
+            listed = "; ".join(f"{len(facts)} of {stratum}" for stratum, facts in largest)
+            said += (
+                f", {len(self.two_part)} of them in strata with {settings.stratum_parts} first and last parts and "
+                f"{settings.stratum_facts} names or more (too small: {listed})"
             )
-        return self.two_token
+        return f"{said}; at least {settings.min_known} are needed"
 
     # ---------------------------------------------------------------- prompts
     @cached_property

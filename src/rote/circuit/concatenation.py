@@ -1,4 +1,4 @@
-"""How both name tokens come to stand at subject_last, and the tables E_first and E_last that result."""
+"""How both parts of a name come to stand at subject_last, and the tables E_first and E_last that result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from rote.asking.prompts import Scores
 from rote.asking.recall import Recall, class_difference
-from rote.circuit.product import Product, frozen_patterns, main_effects, read_names
+from rote.circuit.patterns import frozen_patterns, mean_patterns
+from rote.circuit.product import Product, in_tables, main_effects, read_names
 from rote.errors import NotApplicable
 from rote.model import Edit, Read, Site
 from rote.model.precision import wide
@@ -102,9 +103,13 @@ def self_attention_forbidden(recall: Recall, layer: int) -> Scores:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class InputTables:
-    """x = first[i] + last[j] + constant: main effects of the stack's input over the product."""
+    """x = first[i] + last[j] + constant: main effects of the stack's input over the product of each stratum.
 
-    product: Product
+    Rows of all products after one another; what a stratum's names have in common beyond `constant`, the mean over
+    strata weighted by their facts, is in its rows of `first`.
+    """
+
+    products: tuple[Product, ...]
     first: Float[Tensor, "n_first d_model"]
     last: Float[Tensor, "n_last d_model"]
     constant: Float[Tensor, " d_model"]
@@ -121,14 +126,19 @@ def frozen_layers(recall: Recall, start: int) -> tuple[int, ...]:
 
 
 def input_tables(recall: Recall, start: int) -> InputTables:
-    """E_first, E_last and the constant on name-only prompts with patterns frozen at their mean.
+    """E_first, E_last and the constant on name-only prompts with patterns frozen at their mean, stratum by stratum.
 
     Source: Fact Finding, post 2. Effects are centred over the sampled product. NotApplicable where too few names have
-    two tokens, MeasurementError where the least squares do not converge.
+    two parts, MeasurementError where the least squares do not converge.
     """
-    product = Product.of(recall)
-    site = stack_site(recall, start)
-    fit = main_effects(recall, product, [site], frozen_patterns(recall, frozen_layers(recall, start)))[site]
+    recall.require_two_part()
+    products, site = Product.all(recall), stack_site(recall, start)
+    fits = []
+    for product in products:
+        frozen = mean_patterns(recall, product.stratum, frozen_layers(recall, start))
+        fits.append(main_effects(recall, product, [site], frozen)[site])
+    n = np.array([len(product.facts) for product in products])
+    grand = fits[0].grand if len(fits) == 1 else np.average([fit.grand for fit in fits], axis=0, weights=n)
 
     def table(x: np.ndarray) -> Tensor:
         return torch.as_tensor(
@@ -136,43 +146,61 @@ def input_tables(recall: Recall, start: int) -> InputTables:
         )
 
     return InputTables(
-        product=product, first=table(fit.first), last=table(fit.last), constant=table(np.asarray(fit.grand))
+        products=products,
+        first=table(np.concatenate([fit.first + (fit.grand - grand) for fit in fits])),
+        last=table(np.concatenate([fit.last for fit in fits])),
+        constant=table(np.asarray(grand)),
     )
 
 
-def concatenation_r2(recall: Recall, start: int) -> tuple[float, int]:
-    """Fraction of the stack input's variance that main effects explain, patterns not frozen; and the cells behind it.
+def concatenation_r2(recall: Recall, product: Product, start: int, *, frozen: bool) -> tuple[float, int]:
+    """Fraction of the stack input's variance that main effects explain in one stratum; and the cells behind it.
 
-    On a complete product of at most product_side random names of each kind, summed over d_model. NotApplicable where
-    the input is the same for all of them.
+    On a complete product of at most product_side random parts of each kind, summed over d_model; with attention
+    patterns as they are, or `frozen` at their means. NotApplicable where the input is the same for all of them.
     """
-    product = Product.of(recall)
     firsts, lasts = product.side(recall, recall.settings.product_side)
     grid = np.stack(np.meshgrid(firsts, lasts, indexing="ij")).reshape(2, -1)
     site = stack_site(recall, start)
-    values = read_names(recall, product, grid[0], grid[1], [site])[site].double().cpu().numpy()
+    edits = mean_patterns(recall, product.stratum, frozen_layers(recall, start)) if frozen else ()
+    values = read_names(recall, product, grid[0], grid[1], [site], edits)[site].double().cpu().numpy()
     table = values.reshape(len(firsts), len(lasts), -1)
     return two_way_main_effects(table).main_effects_r2, len(values)
+
+
+def exact_inputs(recall: Recall, start: int) -> Float[Tensor, "fact d_model"]:
+    """The stack's input itself: the residual stream of every name with patterns frozen, nothing taken apart.
+
+    The only input of a name of one token.
+    """
+    names, site = recall.name_only, stack_site(recall, start)
+    edits = frozen_patterns(recall, frozen_layers(recall, start))
+    return names.read([Read(site=site, position=names.subject_last)], edits)[site]
 
 
 def closed_form_difference(recall: Recall, tables: InputTables, start: int) -> float:
     """RMS(closed form − main effects) / RMS(main effects), the larger of E_first and E_last, both centred.
 
+    In the stratum of two one-token parts: behind longer ones, MLPs at earlier tokens have already mixed.
     The study's closed form (post 2) for parallel rotary blocks: E_last = embedding + MLP0 + Σ p̄(last, last)·OV,
     E_first = Σ p̄(last, first)·OV, over the heads of the layers before the stack; in layer 0 OV reads the
     embedding, later embedding + MLP0. A ratio without a unit. NotApplicable for other blocks, for a stack from block 0,
-    and where MLP0 has no single neurons.
+    where MLP0 has no single neurons, and without such a stratum.
     """
     model = recall.model
     if not model.parallel or not model.family.rotary:
         raise NotApplicable("the study's closed form is for parallel blocks with rotary positions")
     if start == 0:
         raise NotApplicable("the stack begins at block 0, so no attention has run and there is no closed form")
-    patterns = [e.value for e in frozen_patterns(recall, range(start))]
+    one_token_parts = [rows for rows in in_tables(tables.products) if rows[0].stratum[1:] == (1, 1)]
+    if not one_token_parts:
+        raise NotApplicable("the study's closed form is for names of two parts of one token each; there are too few")
+    product, first, last = max(one_token_parts, key=lambda rows: len(rows[0].facts))
+    patterns = [e.value for e in mean_patterns(recall, product.stratum, range(start))]
     worst = 0.0
     for tokens, own, table in (
-        (tables.product.firsts, False, tables.first),
-        (tables.product.lasts, True, tables.last),
+        (product.firsts, False, tables.first[first : first + len(product.firsts)]),
+        (product.lasts, True, tables.last[last : last + len(product.lasts)]),
     ):
         closed = _closed_form(recall, tokens, patterns, own)
         # a constant may stand in either table, so only differences between tokens can be compared
@@ -184,7 +212,7 @@ def closed_form_difference(recall: Recall, tables: InputTables, start: int) -> f
 def _closed_form(
     recall: Recall, tokens: np.ndarray, patterns: Sequence[Tensor | None], own: bool
 ) -> Float[Tensor, "name d_model"]:
-    """The part of the stack's input that comes from one name token; `own`: it stands at subject_last itself."""
+    """What comes from one token of the name into the stack's input; `own`: it stands at subject_last itself."""
     model = recall.model
     embedded = wide(model.run(torch.as_tensor(tokens)[:, None], read=["embed"])["embed"][:, 0])
     norm, after = model.mlp_norm(0), model.mlp_out_norm(0)

@@ -1,8 +1,8 @@
-"""Name-only prompts over the product of first and last names, and main effects measured on them."""
+"""Name-only prompts over the product of first and last parts within a stratum, and main effects measured on them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,32 +11,67 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.asking.recall import Recall
+from rote.facts.parts import Stratum
 from rote.model import Edit, Site
+from rote.model.edits import AnyEdit
 from rote.model.precision import wide
 from rote.statistics import TwoWayFit, rng, two_way_least_squares
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Product:
-    """The study's first and last name tokens; indices into them name the cells of the product."""
+    """The first and last parts of one stratum's known names; indices into them name the cells of the product.
 
+    `firsts` and `lasts` are labels, `first_tokens` and `last_tokens` what they are made of; `facts` are the known
+    facts of the stratum.
+    """
+
+    stratum: Stratum
+    facts: Int[np.ndarray, " some"]
     firsts: Int[np.ndarray, " first"]
     lasts: Int[np.ndarray, " last"]
+    first_tokens: Int[np.ndarray, "first part"]
+    last_tokens: Int[np.ndarray, "last part"]
 
     @classmethod
-    def of(cls, recall: Recall) -> Product:
-        """The product of the tokens of all known two-token names."""
-        facts = recall.two_token
-        return cls(firsts=np.unique(recall.prompts.first[facts]), lasts=np.unique(recall.prompts.last[facts]))
+    def of(cls, recall: Recall, stratum: Stratum) -> Product:
+        """The product of one stratum."""
+        facts, p = recall.strata[stratum], recall.prompts
+        names = np.array([p.name_tokens[i] for i in facts])
+        firsts, of_first = np.unique(p.first[facts], return_index=True)
+        lasts, of_last = np.unique(p.last[facts], return_index=True)
+        return cls(
+            stratum=stratum,
+            facts=facts,
+            firsts=firsts,
+            lasts=lasts,
+            first_tokens=names[of_first, : stratum.n_first],
+            last_tokens=names[of_last, stratum.n_first :],
+        )
+
+    @classmethod
+    def all(cls, recall: Recall) -> tuple[Product, ...]:
+        """Of every stratum that makes one."""
+        return tuple(cls.of(recall, stratum) for stratum in recall.product_strata)
+
+    @property
+    def item(self) -> str:
+        """What tells this product's random draws from those of longer names."""
+        n_first, n_last = self.stratum[1:]
+        return "" if (n_first, n_last) == (1, 1) else f"/{self.stratum}"
 
     def index(
         self, first: Int[np.ndarray, " name"], last: Int[np.ndarray, " name"]
     ) -> tuple[Int[np.ndarray, " name"], Int[np.ndarray, " name"]]:
-        """Token ids, all of which are in the product, to indices."""
+        """Labels of parts, all of which are in the product, to indices."""
         return np.searchsorted(self.firsts, first), np.searchsorted(self.lasts, last)
 
+    def own(self, recall: Recall) -> tuple[Int[np.ndarray, " some"], Int[np.ndarray, " some"]]:
+        """Indices of the stratum's known names."""
+        return self.index(recall.prompts.first[self.facts], recall.prompts.last[self.facts])
+
     def sample(self, recall: Recall) -> tuple[Int[np.ndarray, " name"], Int[np.ndarray, " name"]]:
-        """Cells for main effects: all, where that is at most product_side²; else each name with random partners.
+        """Cells for main effects: all, where that is at most product_side²; else each part with random partners.
 
         The study's own names are always among them, so the design is connected.
         """
@@ -45,10 +80,9 @@ class Product:
         if n_first * n_last <= settings.product_side**2:
             grid = np.indices((n_first, n_last)).reshape(2, -1)
             return grid[0], grid[1]
-        generator = rng(settings.seed, "product", recall.relation)
+        generator = rng(settings.seed, "product", recall.relation + self.item)
         partners = settings.product_partners
-        facts = recall.two_token
-        own = self.index(recall.prompts.first[facts], recall.prompts.last[facts])
+        own = self.own(recall)
         first = np.concatenate([own[0], np.repeat(np.arange(n_first), partners)])
         last = np.concatenate([own[1], generator.integers(n_last, size=n_first * partners)])
         first = np.concatenate([first, generator.integers(n_first, size=n_last * partners)])
@@ -57,10 +91,48 @@ class Product:
         return cells // n_last, cells % n_last
 
     def side(self, recall: Recall, n: int) -> tuple[Int[np.ndarray, " first"], Int[np.ndarray, " last"]]:
-        """Random first and last names, at most n of each, for a complete sub-product."""
-        generator = rng(recall.settings.seed, "product_side", recall.relation)
+        """Random first and last parts, at most n of each, for a complete sub-product."""
+        generator = rng(recall.settings.seed, "product_side", recall.relation + self.item)
         picks = [np.sort(generator.permutation(len(x))[:n]) for x in (self.firsts, self.lasts)]
         return picks[0], picks[1]
+
+    def tokens(
+        self, recall: Recall, first: Int[np.ndarray, " name"], last: Int[np.ndarray, " name"]
+    ) -> Int[Tensor, "name pos"]:
+        """Name-only prompts of cells: bos where there is one, the tokens of the first part, those of the last."""
+        bos = [] if recall.prompts.bos is None else [np.full((len(first), 1), recall.prompts.bos)]
+        return torch.as_tensor(np.concatenate([*bos, self.first_tokens[first], self.last_tokens[last]], axis=1))
+
+    def taken(self, names: Collection[tuple[int, ...]]) -> set[tuple[int, int]]:
+        """The cells whose whole sequence of tokens is one of the names."""
+        row = {tuple(part): i for i, part in enumerate(self.first_tokens.tolist())}
+        column = {tuple(part): i for i, part in enumerate(self.last_tokens.tolist())}
+        n_first, n = self.stratum.n_first, self.stratum.n_first + self.stratum.n_last
+        cut = ((name[:n_first], name[n_first:]) for name in names if len(name) == n)
+        return {(row[first], column[last]) for first, last in cut if first in row and last in column}
+
+
+def in_tables(products: Sequence[Product]) -> Iterator[tuple[Product, int, int]]:
+    """Each product with its first rows in two tables that hold the parts of all products after one another."""
+    first = last = 0
+    for product in products:
+        yield product, first, last
+        first, last = first + len(product.firsts), last + len(product.lasts)
+
+
+def read_rows(
+    recall: Recall, first: Int[np.ndarray, " name"], last: Int[np.ndarray, " name"], sites: Sequence[Site]
+) -> dict[Site, Float[Tensor, "name d_model"]]:
+    """`read_names` of names given by their rows in the tables of all products."""
+    values: dict[Site, Tensor] = {}
+    for product, row, column in in_tables(Product.all(recall)):
+        here = np.flatnonzero((first >= row) & (first < row + len(product.firsts)))
+        if not len(here):
+            continue
+        for site, x in read_names(recall, product, first[here] - row, last[here] - column, sites).items():
+            into = values.setdefault(site, torch.zeros(len(first), x.shape[1], dtype=x.dtype, device=x.device))
+            into[torch.as_tensor(here, device=x.device)] = x
+    return values
 
 
 def read_names(
@@ -69,16 +141,19 @@ def read_names(
     first: Int[np.ndarray, " name"],
     last: Int[np.ndarray, " name"],
     sites: Sequence[Site],
-    edits: Sequence[Edit] = (),
+    edits: Sequence[AnyEdit] = (),
 ) -> dict[Site, Float[Tensor, "name d_model"]]:
-    """Sites at the last token of name-only prompts, at least in float32; edits must broadcast over names."""
-    start = [] if recall.prompts.bos is None else [recall.prompts.bos]
-    columns = [np.full(len(first), t) for t in start] + [product.firsts[first], product.lasts[last]]
-    tokens = torch.as_tensor(np.stack(columns, axis=1))
-    position = tokens.shape[1] - 1
+    """Sites at the last token of name-only prompts of cells, at least in float32; edits must broadcast over names."""
+    return read_last(recall, product.tokens(recall, first, last), sites, edits)
+
+
+def read_last(
+    recall: Recall, tokens: Int[Tensor, "name pos"], sites: Sequence[Site], edits: Sequence[AnyEdit] = ()
+) -> dict[Site, Float[Tensor, "name d_model"]]:
+    """Sites at the last position of prompts of one length, at least in float32; edits must broadcast over prompts."""
     parts: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    for batch in torch.split(tokens, recall.settings.batch_size * 4):  # rows of two or three tokens
-        at = torch.full((len(batch),), position)
+    for batch in torch.split(tokens, recall.settings.batch_size * 4):  # rows of a few tokens
+        at = torch.full((len(batch),), tokens.shape[1] - 1)
         acts = recall.model.run(batch, read=[site.at(at) for site in sites], edit=list(edits))
         for site in sites:
             parts[site].append(wide(acts[site]))
@@ -88,29 +163,10 @@ def read_names(
 def main_effects(
     recall: Recall, product: Product, sites: Sequence[Site], edits: Sequence[Edit] = ()
 ) -> dict[Site, TwoWayFit]:
-    """First-name and last-name main effects of each site over the product, by exact least squares, in float64.
+    """First-part and last-part main effects of each site over the product, by exact least squares, in float64.
 
     MeasurementError where the least squares do not converge.
     """
     first, last = product.sample(recall)
     values = read_names(recall, product, first, last, sites, edits)
     return {s: two_way_least_squares(v.double().cpu().numpy(), first, last) for s, v in values.items()}
-
-
-def frozen_patterns(recall: Recall, layers: Sequence[int]) -> tuple[Edit, ...]:
-    """Edits that set the attention patterns of some layers to their means over the two-token name-only prompts.
-
-    What a head adds is then a sum over the positions that it attends to, each by itself. NotApplicable where too few
-    names have two tokens.
-    """
-    facts = torch.as_tensor(recall.require_two_token())
-    names = recall.name_only
-    length = int(names.end[facts[0]]) + 1  # the same for all, so patterns are averaged place by place
-    sites = [Site("pattern", layer) for layer in layers]
-    totals: dict[Site, Tensor] = {}
-    for rows in torch.split(facts, recall.settings.batch_size):
-        acts = recall.model.run(names.tokens[rows, :length], read=sites) if sites else {}
-        for site in sites:
-            totals[site] = totals.get(site, 0) + acts[site].double().sum(0)
-    dtype = recall.model.dtype
-    return tuple(Edit(site=s, value=(total / len(facts)).to(dtype)) for s, total in totals.items())

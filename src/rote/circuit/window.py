@@ -126,22 +126,22 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WindowEvidence:
-    """Per two-token fact: right in the whole model, without the window's MLPs, additively, and in the stack."""
+    """Per fact of a two-part name: right in the whole model, without the window's MLPs, additively, in the stack."""
 
     facts: np.ndarray
-    model: Bool[np.ndarray, " two_token"]
-    without_mlps: Bool[np.ndarray, " two_token"]
-    additive: Bool[np.ndarray, " two_token"]
-    stack: Bool[np.ndarray, " two_token"]
+    model: Bool[np.ndarray, " two_part"]
+    without_mlps: Bool[np.ndarray, " two_part"]
+    additive: Bool[np.ndarray, " two_part"]
+    stack: Bool[np.ndarray, " two_part"]
 
 
 def window_evidence(recall: Recall, heads: Sequence[Head], window: Window) -> WindowEvidence:
-    """What tells a look-up in the window's MLPs from one elsewhere, on every two-token fact.
+    """What tells a look-up in the window's MLPs from one elsewhere, on every fact whose name has two parts.
 
-    NotApplicable where too few names have two tokens, the MLPs have no single neurons, or the selection half has one
+    NotApplicable where too few names have two parts, the MLPs have no single neurons, or the selection half has one
     class.
     """
-    facts = recall.require_two_token()
+    facts = recall.require_two_part()
     (ablated,) = mlps_ablated(recall, window.layers, "mean")
     stack = effective_model(recall, heads, window.start, window.stop)
     run = stack.run_entities()
@@ -198,13 +198,13 @@ def _not_there(recall: Recall, evidence: WindowEvidence) -> str | None:
     removable = model - additive  # what a sum over the two tokens gives away needs no look-up
     if removable < recall.settings.window_least:
         return (
-            f"There is no MLP window: a linear model on the two name tokens is right for {additive:.1%}, the model for "
-            f"{model:.1%}, so next to nothing is left to look up."
+            f"There is no MLP window: a linear model on the two parts of the name is right for {additive:.1%}, the "
+            f"model for {model:.1%}, so next to nothing is left to look up."
         )
     if model - without < share * removable:
         return (
             f"There is no MLP window: the model does not need these MLPs at the name: with all of them ablated it is "
-            f"right for {without:.1%} (clean {model:.1%}; a linear model on the two name tokens {additive:.1%})."
+            f"right for {without:.1%} (clean {model:.1%}; a linear model on the two parts of the name {additive:.1%})."
         )
     if stack - additive < share * removable:
         return (

@@ -56,9 +56,11 @@ def reported(stack: Stack, settings: Settings) -> Stack:
 def within_product(stack: Stack, settings: Settings) -> Stack:
     """The stack with the entities whose names fit a product of at most product_names × product_names.
 
-    Entities are taken in a random order as long as their tokens are among those taken or there is still room; all
-    are kept where their names fit. The complete product of the kept names is then small enough to be run.
+    Entities are taken in a random order as long as their parts are among those taken or there is still room; all
+    are kept where their names fit. The complete product of the kept names is then small enough to be run. Where names
+    lie in several strata, those of a stratum with a single first or last part are left out: they have no other.
     """
+    stack = _with_others(stack)
     entities, limit = stack.entities, settings.product_names
     if max(len(np.unique(entities.first)), len(np.unique(entities.last))) <= limit:
         return stack
@@ -72,6 +74,16 @@ def within_product(stack: Stack, settings: Settings) -> Stack:
             lasts.add(last)
             kept.append(i)
     return stack.with_entities(entities.take(np.sort(np.array(kept))))
+
+
+def _with_others(stack: Stack) -> Stack:
+    parts = stack.by_stratum()
+    kept = [
+        some for some, part in parts if min(len(np.unique(x)) for x in (part.entities.first, part.entities.last)) > 1
+    ]
+    if len(parts) == 1 or not kept:
+        return stack
+    return stack.with_entities(stack.entities.take(np.sort(np.concatenate(kept))))
 
 
 def sampled(cls: Int[np.ndarray, " entity"], settings: Settings, item: str) -> Int[np.ndarray, " chosen"]:

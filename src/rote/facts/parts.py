@@ -6,13 +6,11 @@ A two-token name of two words is the case of the Fact Finding study. The first p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-Split = Literal["last_word", "first_word", "last_token"]
-SPLITS: tuple[Split, ...] = ("last_word", "first_word", "last_token")
 KINDS = ("one token", "between words", "inside a word")
 ONE_TOKEN, BETWEEN, INSIDE = range(len(KINDS))
 NO_PART = -1  # the label of a first part that is missing
@@ -38,14 +36,14 @@ class Stratum(NamedTuple):
         return f"{self.n_first} + {self.n_last} tokens, cut {KINDS[self.kind]}"
 
 
-def cut_name(name: str, starts: Sequence[int], split: Split = "last_word", at: int | None = None) -> Cut | str:
+def cut_name(name: str, starts: Sequence[int], split: str = "last_word", at: int | None = None) -> Cut | str:
     """Where a name of at least one token is cut, or the reason why it cannot be cut there.
 
     `starts`: per token the character of the name at which what it reads begins, its leading blanks left out (−1 for a
-    token that is blank itself, which belongs to the token after it). `last_word`: before the last word; `first_word`:
-    behind the first; `last_token`: before the last token. A word that begins inside a token, and a name of one word,
-    are cut before the last token. `at`: the first part is the name's first so many characters; the reason is that no
-    token begins there.
+    token that is blank itself, which belongs to the token after it). `split`: `last_word`, before the last word,
+    `first_word`, behind the first, or `last_token`, before the last token. A word that begins inside a token, and a
+    name of one word, are cut before the last token. `at`: the first part is the name's first so many characters; the
+    reason is that no token begins there.
     """
     n = len(starts)
     if n == 1:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Int
 from rote.errors import FactsError
 from rote.facts.answers import Answers, Tokens, answers_of, continuation, right_answers, shared_name
 from rote.facts.joint import with_joint
-from rote.facts.parts import Cut, Split, Stratum, cut_name, has_part, part_labels, strata_of
+from rote.facts.parts import Cut, Stratum, cut_name, has_part, part_labels, strata_of
 from rote.facts.prompt_problems import class_problems, fact_problems
 from rote.facts.spans import Tokenizer, name_span, prefix_tokens, reading_starts, tokens_of
 from rote.facts.table import SLOT, Fact, FactTable, LeftOut, Relation
@@ -206,7 +206,7 @@ def build_prompts(
     max_length: int | None = None,
     asked_as: Relation | None = None,
     leave_out: bool = True,
-    split: Split = "last_word",
+    split: str = "last_word",
     blank: str = "auto",
 ) -> RelationPrompts:
     """The prompts of one relation's facts: `<bos>` + prefix + template with the entity.
@@ -257,7 +257,7 @@ def build_prompts(
 
 
 def _ask(
-    tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None, split: Split, blank: str
+    tokenizer: Tokenizer, asked: Relation, fact: Fact, max_length: int | None, split: str, blank: str
 ) -> _Asked | str:
     """One fact's prompt, or the reason why it cannot be asked."""
     text = asked.prompt(fact.entity).rstrip(" ")

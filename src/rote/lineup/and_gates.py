@@ -35,13 +35,15 @@ class AndGates(Control):
     def layers(self, target: Target, generator: np.random.Generator, settings: Settings) -> Layers:
         layers = []
         seen, names = target.x, _background(target, generator)
-        background = target.stack.inputs(*names)
+        background, strata = target.stack.inputs(*names), target.stack.strata_of(names[0])
+        every = None if strata is None else np.concatenate([target.stratum, strata])
         for layer, plain in zip(token_layers(target, generator), target.stack.layers, strict=True):
-            shift = torch.zeros_like(layer.attention) if layer.parallel else layer.attention
-            read = torch.cat([seen, background]) + shift
+            read = torch.cat([seen, background])
+            if not layer.parallel:
+                read = read + layer.attends(every)
             layers.append(_gates(target, layer, plain, read, names, generator))
             # no layer sees what the MLPs before it add, so only attention has to be followed
-            seen, background = seen + layer.attention, background + layer.attention
+            seen, background = seen + layer.attends(target.stratum), background + layer.attends(strata)
         fitted = fit_outputs(target, tuple(layers), range(len(layers)), target.wanted, basis=target.basis)
         return refine(
             target,
@@ -53,9 +55,12 @@ class AndGates(Control):
 
 
 def _background(target: Target, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    entities = target.stack.entities
-    n = BACKGROUND * len(entities)
-    return generator.choice(entities.first, n), generator.choice(entities.last, n)
+    firsts, lasts = [], []
+    for _, part in target.stack.by_stratum():
+        entities = part.entities
+        firsts.append(generator.choice(entities.first, BACKGROUND * len(entities)))
+        lasts.append(generator.choice(entities.last, BACKGROUND * len(entities)))
+    return np.concatenate(firsts), np.concatenate(lasts)
 
 
 def _gates(

@@ -52,7 +52,7 @@ class Control(ABC):
         """One member; the same for the same target, seed and settings."""
         generator = rng(settings.seed, f"lineup/{self.name}", seed)
         stack = target.stack.with_layers(self.layers(target, generator, settings), self.name)
-        fit = target.fit(stack.run(target.x).output)
+        fit = target.fit(stack.run(target.x, target.stratum).output)
         reason = None if self.exempt or fit.within() else fit.shortfall
         reason = reason or self.flaw(target, stack)
         return Member(control=self.name, seed=seed, stack=stack, fit=fit, matched=reason is None, reason=reason)

@@ -71,7 +71,7 @@ def fit_outputs(
     """
     # no fitted layer reads what another of them writes (blind to it, or fitted alone), so activations stay as they are
     # while output weights change
-    run = target.stack.with_layers(layers, "fit").run(target.x)
+    run = target.stack.with_layers(layers, "fit").run(target.x, target.stratum)
     posts = [layers[i].post(run.mlp_in[i]) for i in fitted]
     old = [layers[i].mlp.w_out for i in fitted]
     rest = run.output - sum((run.mlp_out[i] for i in fitted), torch.zeros_like(run.output))
@@ -140,7 +140,7 @@ def refine(
         return wired(tuple(with_weights(layer, **part) for layer, part in zip(layers, parts, strict=True)))
 
     def run(current: Layers) -> StackRun:
-        return target.stack.with_layers(current, "fit").run(target.x)
+        return target.stack.with_layers(current, "fit").run(target.x, target.stratum)
 
     optimiser = torch.optim.Adam([w for part in parts for w in part.values()], lr=LEARNING_RATE)
     for step in range(steps):
@@ -172,7 +172,7 @@ def scaled_to_rms(target: Target, layers: Layers) -> Layers:
     low, high = 1e-3, 1e3
     for _ in range(40):
         middle = (low * high) ** 0.5
-        output = target.stack.with_layers(scaled(middle), "fit").run(target.x).output
+        output = target.stack.with_layers(scaled(middle), "fit").run(target.x, target.stratum).output
         low, high = (middle, high) if target.fit(output).rms_ratio < 1 else (low, middle)
     return scaled((low * high) ** 0.5)
 

@@ -38,7 +38,7 @@ def looked_up(target: Target, layers: Layers, generator: np.random.Generator, se
 
     Output weights in closed form, then at most `n_refine_steps` steps on that layer alone.
     """
-    run = target.stack.with_layers(layers, "fit").run(target.x)
+    run = target.stack.with_layers(layers, "fit").run(target.x, target.stratum)
     last = len(layers) - 1
     # what the others have added is still in the stream, so the last layer takes it away again beside the answer
     layers = (*layers[:-1], _looking_up(target, layers[-1], run.mlp_in[-1], generator))

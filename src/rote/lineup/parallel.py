@@ -51,7 +51,7 @@ class Parallel(Control):
     def flaw(self, target: Target, stack: Stack) -> str | None:
         """A layer that does not have the answer by itself."""
         n = len(stack.layers)
-        fits = [target.fit(target.base + n * out) for out in stack.run(target.x).mlp_out]
+        fits = [target.fit(target.base + n * out) for out in stack.run(target.x, target.stratum).mlp_out]
         worst = min(fits, key=lambda fit: fit.accuracy)
         if worst.accurate():
             return None

@@ -76,7 +76,8 @@ class Target:
         """
         stack = _limited(stack, settings)
         run = stack.run_entities()
-        base = run.resid[0] + sum((layer.attention for layer in stack.layers), torch.zeros_like(run.resid[0][0]))
+        attention = (layer.attends(run.stratum) for layer in stack.layers)
+        base = run.resid[0] + sum(attention, torch.zeros_like(run.resid[0][0]))
         wanted = run.output - base
         if not bool((wanted != wanted[0]).any()):
             raise NotApplicable("the window adds the same for every known name, so there is nothing to be matched to")
@@ -91,6 +92,10 @@ class Target:
     @property
     def x(self) -> Float[Tensor, "entity d_model"]:
         return self.run.resid[0]
+
+    @property
+    def stratum(self) -> Int[np.ndarray, " entity"] | None:
+        return self.run.stratum
 
     @cached_property
     def spread(self) -> float:

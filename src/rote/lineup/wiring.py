@@ -55,10 +55,11 @@ def token_layers(target: Target, generator: np.random.Generator) -> Layers:
         own = permuted(layer, generator)
         # a norm behind the MLP would lead out of the basis, and the output would not be linear in its weights
         own = replace(own, out_norm=None, norm=blind(layer.norm, target.basis) if i else layer.norm)
-        read = seen if layer.parallel else seen + layer.attention
+        attention = layer.attends(target.stratum)
+        read = seen if layer.parallel else seen + attention
         own = matched(own, read, layer.pre(target.run.mlp_in[i]))
         layers.append(confined(own, target) if i < len(stack.layers) - 1 else own)
-        seen = seen + layer.attention  # without what the MLP adds, to which all later layers are blind
+        seen = seen + attention  # without what the MLP adds, to which all later layers are blind
     return tuple(layers)
 
 

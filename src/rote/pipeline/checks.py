@@ -80,6 +80,7 @@ class Checker:
             max_length=getattr(self.config, "max_position_embeddings", None),
             leave_out=self.leave_out if leave_out is None else leave_out,
             blank=self.settings.blank,
+            split=self.settings.split,
         )
         searched = any(e.card.needs_circuit for e in self.experiments)
         least = self.settings.min_known if searched and len(prompts) >= self.settings.min_known else LEAST_LEFT

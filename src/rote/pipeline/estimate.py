@@ -182,7 +182,7 @@ def _relation(
         "two tokens": int((prompts.n_name_tokens == 2).sum()),
         "three and more": int((prompts.n_name_tokens > 2).sum()),
     }
-    inapplicable = _inapplicable(counts["two tokens"], len(table.relations), settings, experiments)
+    inapplicable = _inapplicable(int(prompts.has_first.sum()), len(table.relations), settings, experiments)
     prices, sizes = _costs(model, prompts, settings), _sizes(model, prompts, len(table.relations), settings)
     found = {e.name: e.cost(sizes) for e in experiments if e.name not in inapplicable}
     costs = {name: cost for name, cost in found.items() if cost is not None}
@@ -215,13 +215,13 @@ def _relation(
 
 
 def _inapplicable(
-    n_two_token: int, n_relations: int, settings: Settings, experiments: Sequence[Experiment]
+    n_two_part: int, n_relations: int, settings: Settings, experiments: Sequence[Experiment]
 ) -> dict[str, str]:
     found = {}
     for e in experiments:
         needs = e.card.needs
-        if "two_token_names" in needs and n_two_token < settings.min_known:
-            found[e.name] = f"{n_two_token} names have two tokens, at least {settings.min_known} are needed"
+        if "two_part_names" in needs and n_two_part < settings.min_known:
+            found[e.name] = f"{n_two_part} names have two parts, at least {settings.min_known} are needed"
         elif "several_relations" in needs and n_relations < LEAST_RELATIONS:
             found[e.name] = f"relations in the table: {n_relations}, at least {LEAST_RELATIONS} are needed"
     return found

@@ -131,7 +131,8 @@ class Questions:
     @property
     def _limits(self) -> dict[str, Any]:
         longest = getattr(self.model.config, "max_position_embeddings", None)  # in tokens
-        return {"tokenizer": self.model.tokenizer, "max_length": longest, "blank": self.settings.blank}
+        chosen = {"blank": self.settings.blank, "split": self.settings.split}
+        return {"tokenizer": self.model.tokenizer, "max_length": longest, **chosen}
 
 
 def said(error: FactsError, most: int = 3) -> str:

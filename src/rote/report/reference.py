@@ -54,7 +54,7 @@ a consistent test and no inconsistent one, is *contradicted* in the converse cas
 
 _NEEDS = {
     "known_facts": "enough facts that the model knows",
-    "two_token_names": "entities whose names are two tokens",
+    "two_part_names": "entities whose names have two parts",
     "lookup_window": "a window of MLP layers that looks facts up",
     "several_relations": "several known facts about one entity",
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.model import MLPWeights, NormWeights
@@ -20,15 +20,21 @@ class StackLayer:
     """One block reduced to its MLP, with attention's output frozen at its mean.
 
     `number` is the layer's number in the model, counted from 0; `attention` is what attention adds on average (zero for
-    the first layer of a sequential stack, whose input already holds it).
+    the first layer of a sequential stack, whose input already holds it), for each stratum where there are several.
     """
 
     number: int
-    attention: Float[Tensor, " d_model"]
+    attention: Float[Tensor, "*stratum d_model"]
     norm: NormWeights | None
     mlp: MLPWeights
     out_norm: NormWeights | None
     parallel: bool
+
+    def attends(self, stratum: Int[np.ndarray, " name"] | None) -> Float[Tensor, "*name d_model"]:
+        """What attention adds for names of these strata; None: all are of the only one."""
+        if stratum is None or self.attention.dim() == 1:
+            return self.attention
+        return self.attention[torch.as_tensor(stratum, device=self.attention.device)]
 
     def pre(self, x: Float[Tensor, "... d_model"]) -> Float[Tensor, "... neuron"]:
         """Pre-activations for the residual stream x as the MLP reads it."""

@@ -37,9 +37,10 @@ def output_with(
         # a norm is not linear, so the whole output passes it again; run.mlp_out has passed it already
         raw = post @ at.mlp.w_out if at.mlp.b_out is None else post @ at.mlp.w_out + at.mlp.b_out
         out = at.out_norm(raw[name] + change)
-    x = run.resid[layer][name] + at.attention + out
+    strata = None if run.stratum is None else run.stratum[name.cpu().numpy()]
+    x = run.resid[layer][name] + at.attends(strata) + out
     later = stack.with_layers(stack.layers[layer + 1 :], stack.name)
-    return later.run(x).output
+    return later.run(x, strata).output
 
 
 def ablated(

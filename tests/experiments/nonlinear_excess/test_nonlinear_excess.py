@@ -93,7 +93,6 @@ def test_the_interval_resamples_numerator_and_denominator_together() -> None:
         e.last,
         n_resamples=400,
         generator=rng(SETTINGS.seed, "bootstrap", "sport"),
-        one_token_names=False,
     ).weights
     drawn = [(w @ terms["inherited"]) / (w @ terms["total"]) for w in weights if w.any()]
     (row,) = [r for r in record.rows if r.statistic == "inherited" and r.layer is None]

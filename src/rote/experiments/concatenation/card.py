@@ -6,18 +6,19 @@ from rote.catalog.types import CIRCUIT, ExperimentCard, PublishedValue, Source, 
 
 CARD = ExperimentCard(
     name="concatenation",
-    title="How do the tokens of a name come together?",
-    question="Which heads bring the first name to the last token, and is the result a plain sum of the two tokens?",
+    title="How do the parts of a name come together?",
+    question="Which heads bring the first part of a name to its last token, and is the result a plain sum of the two "
+    "parts?",
     method=(
         "Each head's output at the entity's last token is resampled in turn, each layer's attention there is ablated, "
         "and the second concatenating layer is forbidden to attend to itself. The input of the look-up layers is then "
-        "split, over all combinations of first and last names, into a part for the first token, a part for the last, a "
-        "constant, and what only both together explain."
+        "split, over all combinations of first and last parts of names of one kind and length, into what the first "
+        "part adds, what the last adds, a constant, and what only both together explain."
     ),
     source=Source(post=2, section="token concatenation by previous-token heads"),
     takes=(CIRCUIT,),
     seconds=5.6,
-    needs=("known_facts", "two_token_names"),
+    needs=("known_facts", "two_part_names"),
     statistics=(
         StatisticCard(
             name="total_effect",
@@ -45,17 +46,21 @@ CARD = ExperimentCard(
         StatisticCard(
             name="patterns_frozen_accuracy",
             unit="fraction",
+            conditions=("between_parts",),
             shown="percent",
-            meaning="Accuracy with the attention patterns held at their mean over two-token names.",
-            formula="accuracy with mean patterns in place of each name's own",
+            meaning="Accuracy with the attention patterns held at their mean over names of one kind and length; also "
+            "with only the edges from the last part to the first held.",
+            formula="accuracy with mean patterns in place of each name's own; between_parts: those edges alone, the "
+            "rest of a row in its own proportions",
         ),
         StatisticCard(
             name="concatenation_r2",
             unit="fraction",
-            meaning="Share of the look-up's input that is a plain sum of a part per token; 1 means no look-up has "
-            "happened yet.",
-            formula="1 − variance of the interaction / total variance, over all combinations of names, patterns not "
-            "frozen",
+            conditions=("patterns_frozen",),
+            meaning="Share of the look-up's input that is a plain sum over the two parts; 1 means no look-up has "
+            "happened yet. The mean over strata of names, weighted by their facts.",
+            formula="1 − variance of the interaction / total variance, over all combinations of parts within a "
+            "stratum, patterns not frozen; patterns_frozen: at their means",
         ),
         StatisticCard(
             name="closed_form_difference",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
-from rote.asking import ABLATIONS
+from rote.asking import ABLATIONS, Recall
 from rote.circuit.concatenation import (
     attention_ablated,
     closed_form_difference,
@@ -19,20 +21,23 @@ from rote.circuit.concatenation import (
     total_effects_first_order,
 )
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
-from rote.circuit.product import frozen_patterns
+from rote.circuit.patterns import between_parts, frozen_patterns
+from rote.circuit.product import Product
 from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, Study
 from rote.experiments.concatenation.card import CARD
 from rote.experiments.cost import Cost, Sizes
 from rote.experiments.sweeps import N_PASSES_CHECKED, is_first_order, samples, tabulate_agreement
 from rote.experiments.tabulator import Tabulator
-from rote.model import Edit
+from rote.model import Edit, EditLike, Site
+
+BETWEEN_PARTS, PATTERNS_FROZEN = "between_parts", "patterns_frozen"
 
 
 class ConcatenationExperiment(Experiment):
     """Total effects, ablated and frozen attention, and how additive the stack's input is in the two names.
 
-    What does not apply (no window, too few two-token names, …) is absent by itself; the rest is measured.
+    What does not apply (no window, too few names of two parts, …) is absent by itself; the rest is measured.
     """
 
     card = CARD
@@ -118,43 +123,56 @@ def _forbidden(study: Study, out: Tabulator) -> None:
 
 
 def _frozen(study: Study, out: Tabulator) -> None:
-    """Readout accuracy on two-token name-only prompts, patterns frozen and late attention mean-ablated."""
+    """Readout accuracy on name-only prompts of two parts, patterns frozen and late attention mean-ablated."""
     recall, circuit = study.recall, study.circuit
     window = circuit.window
-    facts = recall.require_two_token()
+    facts = recall.require_two_part()
     both = Condition(name="both", name_only=True, late_attention_ablated=True)
     (late,) = condition_edits(recall, both, "mean", circuit.attention_from, ())
-    length = recall.name_only.tokens.shape[1]
-    patterns = [_padded(edit, length) for edit in frozen_patterns(recall, frozen_layers(recall, window.start))]
+    layers, key = frozen_layers(recall, window.start), {"layer": window.stop, "site": "resid_post"}
     readout = head_readouts(recall, circuit.require_readout())[-1]
-    x = residuals(recall, [*patterns, *late], (window.stop,), name_only=True)[window.stop]
     two = np.isin(np.arange(len(recall)), facts)
-    correct = readout.centred_on(x[two]).predict(x) == recall.cls
-    key = {"layer": window.stop, "site": "resid_post", "position": "subject_last"}
-    out.mean("patterns_frozen_accuracy", correct, where=study.report & two, **key)
+    whole = residuals(recall, [*frozen_patterns(recall, layers), *late], (window.stop,), name_only=True)[window.stop]
+    for condition, x in ((None, whole), (BETWEEN_PARTS, _between(recall, layers, late, window.stop))):
+        correct = readout.centred_on(x[two]).predict(x) == recall.cls
+        where = study.report & two
+        out.mean("patterns_frozen_accuracy", correct, where=where, position="subject_last", condition=condition, **key)
 
 
-def _padded(edit: Edit, length: int) -> Edit:
-    """A pattern edit for wider (right-padded) prompts; rows beyond the name attend to themselves."""
-    import torch
-
-    assert edit.value is not None
-    n = edit.value.shape[-1]
-    wide = torch.eye(length, dtype=edit.value.dtype, device=edit.value.device).repeat(edit.value.shape[0], 1, 1)
-    wide[:, :n, :n] = edit.value
-    return Edit(site=edit.site, value=wide)
+def _between(recall: Recall, layers: Sequence[int], late: Sequence[Edit], stop: int) -> Float[Tensor, "fact d_model"]:
+    """The residual stream after a layer with only the edges between the parts frozen; 0 for names without two parts."""
+    names, site = recall.name_only, Site("resid_post", stop)
+    dtype = torch.promote_types(recall.model.dtype, torch.float32)
+    x = torch.zeros(len(recall), recall.model.d_model, dtype=dtype, device=recall.model.device)
+    for stratum, facts in recall.product_strata.items():
+        held = between_parts(recall, stratum, layers)
+        for rows in torch.split(torch.as_tensor(facts), recall.settings.batch_size):
+            tokens = names.tokens[rows, : int(names.end[rows[0]]) + 1]
+            edits: list[EditLike] = [*held, *(edit.take(rows) for edit in late)]
+            read = recall.model.run(tokens, read=[site.at(names.end[rows])], edit=edits)[site]
+            x[rows.to(x.device)] = read.to(x)
+    return x
 
 
 def _r2(study: Study, out: Tabulator) -> None:
-    window = study.circuit.window
-    value, n = concatenation_r2(study.recall, window.start)
-    site = "resid_pre" if study.recall.model.parallel else "resid_mid"
-    out.value("concatenation_r2", value, n=n, layer=window.start, site=site)
+    """The mean over strata, weighted by their facts, and where there are several each by itself."""
+    recall, start = study.recall, study.circuit.window.start
+    recall.require_two_part()
+    products, site = Product.all(recall), "resid_pre" if recall.model.parallel else "resid_mid"
+    n_facts = [len(product.facts) for product in products]
+    for condition in (None, PATTERNS_FROZEN):
+        found = [concatenation_r2(recall, product, start, frozen=condition is not None) for product in products]
+        values, cells = zip(*found, strict=True)
+        key = {"layer": start, "site": site, "condition": condition}
+        mean = values[0] if len(values) == 1 else float(np.average(values, weights=n_facts))
+        out.value("concatenation_r2", mean, n=sum(cells), **key)
+        for product, value, n in zip(products, values, cells, strict=True) if len(products) > 1 else ():
+            out.value("concatenation_r2", value, n=n, parameters={"stratum": str(product.stratum)}, **key)
 
 
 def _closed_form(study: Study, out: Tabulator) -> None:
     start = study.circuit.window.start
     tables = input_tables(study.recall, start)
     value = closed_form_difference(study.recall, tables, start)
-    n = len(tables.product.firsts) + len(tables.product.lasts)
+    n = len(tables.first) + len(tables.last)
     out.value("closed_form_difference", value, n=n, layer=start)

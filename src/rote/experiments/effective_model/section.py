@@ -17,25 +17,30 @@ _STATISTICS = {
 _CONDITIONS = {
     "report": "entities of the report half",
     "selection": "entities of the selection half",
-    "shared": "entities that share a token",
+    "shared": "entities that share a part",
     "shuffled": "permuted MLP weights",
+    "exact": "report half, exact input",
+    "exact_selection": "selection half, exact input",
+    "exact_all_names": "all names of the report half, exact input",
+    "exact_one_token": "names of one token, exact input",
 }
 _BARS = {
     "accuracy_cls": "whole model",
     "report": "effective model",
     "selection": "… selection half",
-    "shared": "… shared tokens",
+    "exact": "… exact input",
+    "shared": "… shared parts",
     "shuffled": "… permuted weights",
-    "additive_accuracy_held_out": "linear on tokens",
+    "additive_accuracy_held_out": "linear on parts",
     "baseline_majority": "commonest class",
-    "baseline_last": "last token",
+    "baseline_last": "last part",
 }
 _BAR = By(of=lambda r: r.condition if r.statistic == "effective_accuracy" else r.statistic, words=_BARS)
 _KINDS = ("whole model", "effective model", "controls and guesses")
 
 
 def _kind(row: Measured) -> str:
-    own = ("report", "selection", "shared")
+    own = ("report", "selection", "shared", "exact")
     return _KINDS[0 if row.statistic == "accuracy_cls" else 1 if row.condition in own else 2]
 
 
@@ -45,7 +50,7 @@ def blocks(here: Here) -> Blocks:
         row for statistic in ("accuracy_cls", "baseline_majority", "baseline_last") for row in _known(here, statistic)
     ]
     linear = here.view.rows("lookup_window", "additive_accuracy_held_out", relation=here.relation)
-    rows = [*known, *here.rows("effective_accuracy"), *linear]
+    rows = [*known, *(r for r in here.rows("effective_accuracy") if r.condition in _BARS), *linear]
     places = _BAR.places(rows)
     rows.sort(key=lambda r: places[_BAR.value(r)])
     kinds = lines(rows, By(of=_kind, words={kind: kind for kind in _KINDS}, colors=(4, 0, 1)))

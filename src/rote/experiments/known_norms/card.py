@@ -6,7 +6,7 @@ from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, St
 
 _NORMS = Source(post=3, section="do early MLPs answer differently to known names?")
 _FULL = ("model", "effective")
-_WINDOW = ("known_facts", "two_token_names", "lookup_window")
+_WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="known_norms",

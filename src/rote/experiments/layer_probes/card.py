@@ -6,7 +6,7 @@ from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, St
 
 _PROBES = Source(post=3, section="testing hash and lookup with linear probes")
 _FULL = ("model", "effective")
-_WINDOW = ("known_facts", "two_token_names", "lookup_window")
+_WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="layer_probes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _LINEAR = Source(post=3, section="how much linear structure is broken, layer by layer")
-_WINDOW = ("known_facts", "two_token_names", "lookup_window")
+_WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="linear_structure",

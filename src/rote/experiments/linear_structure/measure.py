@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -70,19 +71,31 @@ class LinearStructure(StackExperiment):
             # the shuffled stacks get the very pairs of the real one
             generator = rng(settings.seed, "linear_structure", f"{relation}/{condition == 'unknown_pairs'}")
             known = condition != "unknown_pairs"
-            pairs = draw_pairs(sample, generator, known=known, n_pairs=self.n_pairs, n_draws=self.n_pair_draws)
-            if not pairs:
+            pairs = self._pairs(sample, generator, known=known)
+            if not any(pairs):
                 reason = "no two names without a common token have surname swaps that are both unknown"
                 out.absent("broken_fraction", reason, condition=condition)
                 continue
             weights = rng(settings.seed, "linear_structure", f"{relation}/{condition}")
             studied = getattr(sample, condition)(weights) if condition.startswith("shuffled") else sample
-            broken = broken_fractions(studied, pairs)
-            _rows(out, broken, pairs, stack.numbers, condition)
+            parts = [part for _, part in studied.by_stratum()]
+            found = [broken_fractions(part, some) for part, some in zip(parts, pairs, strict=True) if some]
+            broken = {key: np.concatenate([each[key] for each in found]) for key in found[0]}
+            drawn = list(chain.from_iterable(pairs))
+            _rows(out, broken, drawn, stack.numbers, condition)
             if condition == "real":
-                out.table("pairs", _table(sample, pairs, broken, stack.numbers))
+                out.table("pairs", _table(sample, drawn, broken, stack.numbers))
         product = within_product(sample, settings)
         _interactions(out.over(entities_of(product, settings)), product)
+
+    def _pairs(self, sample: Stack, generator: np.random.Generator, *, known: bool) -> list[tuple[Pair, ...]]:
+        """Pairs within each stratum, as many as its share of the entities."""
+        strata = sample.by_stratum()
+        shares = [round(self.n_pairs * len(members) / len(sample.entities)) for members, _ in strata]
+        return [
+            draw_pairs(part, generator, known=known, n_pairs=n, n_draws=self.n_pair_draws) if n else ()
+            for (_, part), n in zip(strata, shares, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,35 +238,58 @@ def _rows(
 
 def _interactions(out: Tabulator, stack: Stack) -> None:
     """Rows per site and layer, and of all MLP outputs together."""
-    firsts, lasts = np.unique(stack.entities.first), np.unique(stack.entities.last)
-    mlp_out, resid_post = product_effects(stack, firsts, lasts)
-    counts = _counts(out, firsts, lasts)
-    for site, layers in (("mlp_out", mlp_out), ("resid_post", resid_post)):
-        for number, effect in zip(stack.numbers, layers, strict=True):
-            _interaction(out, [effect], counts, {"site": site, "layer": number})
-    _interaction(out, mlp_out, counts, {"site": "mlp_out"})
+    strata = []
+    for members, part in stack.by_stratum():
+        firsts, lasts = np.unique(part.entities.first), np.unique(part.entities.last)
+        mlp_out, resid_post = product_effects(part, firsts, lasts)
+        share = len(members) / len(stack.entities)
+        strata.append(_Product(share=share, mlp_out=mlp_out, resid_post=resid_post, counts=_counts(out, firsts, lasts)))
+    for site in ("mlp_out", "resid_post"):
+        for layer, number in enumerate(stack.numbers):
+            _interaction(out, strata, site, [layer], {"site": site, "layer": number})
+    _interaction(out, strata, "mlp_out", range(len(stack.numbers)), {"site": "mlp_out"})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Product:
+    """One stratum's product: the share of the facts in it, its effects per layer, and its parts' counts."""
+
+    share: float
+    mlp_out: tuple[Effects, ...]
+    resid_post: tuple[Effects, ...]
+    counts: tuple[Float[np.ndarray, "resample first"], Float[np.ndarray, "resample last"]]
 
 
 def _interaction(
-    out: Tabulator, effects: Sequence[Effects], counts: tuple[np.ndarray, np.ndarray], key: dict[str, Any]
+    out: Tabulator, strata: Sequence[_Product], site: str, layers: Sequence[int], key: dict[str, Any]
 ) -> None:
-    """√(Σ interaction / Σ total) over cells and layers, a cell weighing the product of its names' counts."""
-    varying = [effect for effect in effects if not effect.constant]
-    if not varying:
+    """√(Σ interaction / Σ total) over cells and layers, a cell weighing the product of its names' counts.
+
+    The mean over strata, weighted by their facts.
+    """
+    value, n, total, shares = 0.0, 0, 0.0, np.zeros(0)
+    for product in strata:
+        varying = [e for e in (getattr(product, site)[layer] for layer in layers) if not e.constant]
+        if not varying:
+            continue
+        above, below = np.sum([e.interaction for e in varying], axis=0), np.sum([e.total for e in varying], axis=0)
+        # per resample Σ over cells of count(first) · count(last) · cell, without an array of the cells' weights
+        weighted = [np.einsum("rl,rl->r", product.counts[0] @ cells, product.counts[1]) for cells in (above, below)]
+        resampled = product.share * np.sqrt(ratio(*weighted))
+        shares = resampled if not n else shares + resampled
+        value += product.share * float(np.sqrt(above.sum() / below.sum()))
+        n, total = n + above.size, total + product.share
+    if not n:
         reason = "the output is constant over the product, so no share of its variance exists"
         out.absent("interaction_share", reason, **key)
         return
-    above, below = np.sum([e.interaction for e in varying], axis=0), np.sum([e.total for e in varying], axis=0)
-    # per resample Σ over cells of count(first) · count(last) · cell, without an array of the cells' weights
-    weighted = [np.einsum("rl,rl->r", counts[0] @ cells, counts[1]) for cells in (above, below)]
-    shares = np.sqrt(ratio(*weighted))
-    defined = shares[np.isfinite(shares)]
+    defined = shares[np.isfinite(shares)] / total
     low, high = np.percentile(defined, (2.5, 97.5)) if 2 * len(defined) >= len(shares) else (None, None)
     estimate = Estimate(
-        value=float(np.sqrt(above.sum() / below.sum())),
+        value=value / total,
         ci_low=None if low is None else float(low),
         ci_high=None if high is None else float(high),
-        n=above.size,
+        n=n,
         dropped=len(shares) - len(defined),
     )
     out.estimate("interaction_share", estimate, **key)

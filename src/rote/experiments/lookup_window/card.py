@@ -18,7 +18,7 @@ CARD = ExperimentCard(
     source=Source(post=2, section="fact look-up in the MLPs between concatenation and extraction"),
     takes=(CIRCUIT,),
     seconds=8.9,
-    needs=("known_facts", "two_token_names"),
+    needs=("known_facts", "two_part_names"),
     statistics=(
         StatisticCard(
             name="lookup_start",

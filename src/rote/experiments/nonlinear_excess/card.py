@@ -5,7 +5,7 @@ from __future__ import annotations
 from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _EXCESS = Source(post=3, section="non-linear excess: what neurons compute beyond the sum over tokens")
-_WINDOW = ("known_facts", "two_token_names", "lookup_window")
+_WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="nonlinear_excess",

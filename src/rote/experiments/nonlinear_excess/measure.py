@@ -268,9 +268,24 @@ class _Layer:
         return slopes[..., 0].T
 
 
-@torch.no_grad()
 def product_excess(stack: Stack) -> Excess:
-    """The excess of every known name over the complete product of the stack's first and last names.
+    """The excess of every known name over the complete product of the first and last parts of its stratum.
+
+    NotApplicable for a single part on a side of a stratum, or a single class.
+    """
+    found = [(members, _of_stratum(part)) for members, part in stack.by_stratum()]
+    order = np.argsort(np.concatenate([members for members, _ in found]))
+    excesses = [excess for _, excess in found]
+    layers = zip(*(excess.layers for excess in excesses), strict=True)
+    return Excess(
+        layers=tuple({name: np.concatenate([t[name] for t in terms])[order] for name in terms[0]} for terms in layers),
+        score_sd=np.concatenate([excess.score_sd for excess in excesses])[order],
+    )
+
+
+@torch.no_grad()
+def _of_stratum(stack: Stack) -> Excess:
+    """The excess of every known name over the complete product of the stack's first and last parts.
 
     One pass in chunks of rows; what is kept is means by row and by column and the values at the known names.
     e is linear, so e(pre⁰) comes from e of what the layer reads: the frozen norm and the weights are linear. Terms are
@@ -282,7 +297,7 @@ def product_excess(stack: Stack) -> Excess:
     lasts, column = np.unique(entities.last, return_inverse=True)
     if min(len(firsts), len(lasts)) < 2:
         raise NotApplicable(
-            f"the known names have {len(firsts)} first and {len(lasts)} last tokens: no other to compare"
+            f"the known names have {len(firsts)} first and {len(lasts)} last parts: no other to compare"
         )
     n_cls = readout.weight.shape[1]
     if n_cls < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, StatisticCard
 
 _REMAINDER = Source(post=3, section="the part of an entity orthogonal to many others, withdrawn by the authors")
-_WINDOW = ("known_facts", "two_token_names", "lookup_window")
+_WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="orthogonal_remainder",

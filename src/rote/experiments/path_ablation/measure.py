@@ -161,10 +161,13 @@ def _stack_values(start: _Start, how: str, settings: Settings) -> list[list[Floa
         pools = [np.flatnonzero(cls != c) for c in range(cls.max() + 1)]
         draws = [[int(generator.choice(pools[c])) for c in cls] for _ in range(settings.n_resamples_ablation)]
         return [[out[draw] for out in outs] for draw in draws]
-    firsts, row = np.unique(entities.first, return_inverse=True)
-    lasts, column = np.unique(entities.last, return_inverse=True)
-    effects = mlp_main_effects(stack, firsts, lasts)
-    return [[e.additive(row, column).to(o.dtype) for e, o in zip(effects, outs, strict=True)]]
+    additive = [out.clone() for out in outs]
+    for members, part in stack.by_stratum():
+        firsts, row = np.unique(part.entities.first, return_inverse=True)
+        lasts, column = np.unique(part.entities.last, return_inverse=True)
+        for into, effects in zip(additive, mlp_main_effects(part, firsts, lasts), strict=True):
+            into[torch.as_tensor(members, device=into.device)] = effects.additive(row, column).to(into.dtype)
+    return [additive]
 
 
 def _on_stack(start: _Start, values: Sequence[Float[Tensor, "entity d_model"]]) -> Ablated:
@@ -173,10 +176,10 @@ def _on_stack(start: _Start, values: Sequence[Float[Tensor, "entity d_model"]]) 
     def path(i: int, later: Sequence[int]) -> Metrics:
         # added to what the later MLPs read and not to the stream: what MLP i tells the readout itself stays
         shift = values[i] - run.mlp_out[i]
-        return start.metrics(stack.run(run.resid[0], read_shift=dict.fromkeys(later, shift)).output)
+        return start.metrics(stack.run(run.resid[0], run.stratum, read_shift=dict.fromkeys(later, shift)).output)
 
     def removed(i: int) -> Metrics:
-        return start.metrics(stack.run(run.resid[0], output={i: values[i]}).output)
+        return start.metrics(stack.run(run.resid[0], run.stratum, output={i: values[i]}).output)
 
     return Ablated(clean=start.metrics(run.output), path=path, removed=removed)
 
@@ -199,19 +202,16 @@ def _model_values(
         values = {layer: recall.ablated_values(x, how) for layer, x in clean.items()}
         n_draws = len(next(iter(values.values())))
         return [{layer: v[d] for layer, v in values.items()} for d in range(n_draws)], everywhere
-    facts = recall.two_token
-    product = Product.of(recall)
     sites = {layer: Site(recall.model.mlp_contribution, layer) for layer in layers}
-    fits = main_effects(recall, product, list(sites.values()))
-    first, last = product.index(recall.prompts.first[facts], recall.prompts.last[facts])
-    additive = {}
-    for layer, site in sites.items():
-        predicted = torch.as_tensor(additive_prediction(fits[site], first, last)).to(clean[layer])
-        # full prompts and name-only prompts may differ by a constant, which is not a joint effect of the names
-        shift = clean[layer][facts].mean(0) - predicted.mean(0)
-        additive[layer] = clean[layer].clone()
-        additive[layer][facts] = predicted + shift
-    return [additive], np.isin(np.arange(len(recall)), facts)
+    additive = {layer: x.clone() for layer, x in clean.items()}
+    for product in Product.all(recall):
+        facts, fits = product.facts, main_effects(recall, product, list(sites.values()))
+        for layer, site in sites.items():
+            predicted = torch.as_tensor(additive_prediction(fits[site], *product.own(recall))).to(clean[layer])
+            # full prompts and name-only prompts may differ by a constant, which is not a joint effect of the names
+            shift = clean[layer][facts].mean(0) - predicted.mean(0)
+            additive[layer][facts] = predicted + shift
+    return [additive], np.isin(np.arange(len(recall)), recall.two_part)
 
 
 def _on_model(

@@ -6,7 +6,7 @@ from rote.catalog.types import STACK, ExperimentCard, PublishedValue, Source, St
 
 _SHARED = Source(post=3, section="are neurons shared between the facts of one athlete?")
 _FULL = ("model", "effective")
-_WINDOW = ("known_facts", "two_token_names", "lookup_window")
+_WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="shared_neurons",

@@ -83,13 +83,14 @@ def _answers(stack: Stack, x: Float[Tensor, "row d_model"], name: Int[np.ndarray
 
 def first_order_effects(stack: Stack, ablation: Ablation) -> Effects:
     """∂ log p(answer) / ∂ activation × (replacement − activation), the mean over draws, for every neuron; in nats."""
-    x = stack.inputs(stack.entities.first, stack.entities.last)
+    run = stack.run_entities()
+    x = run.resid[0]
     # a neuron acts through w_out alone, so slopes are taken of what the MLP writes, d_model numbers instead of d_mlp
     shifts = [torch.zeros_like(x, requires_grad=True) for _ in stack.layers]
-    changes = [v.mean(1) - p for v, p in zip(ablation.values, posts(stack, stack.run(x)), strict=True)]
+    changes = [v.mean(1) - p for v, p in zip(ablation.values, posts(stack, run), strict=True)]
     effects = []
     with torch.enable_grad():
-        output = _shifted(stack, x, shifts)
+        output = _shifted(stack, x, run.stratum, shifts)
         for relation, readout in stack.readouts.items():
             cls = torch.as_tensor(np.maximum(stack.entities.cls[relation], 0), device=x.device)
             answer = readout.log_probs(output).gather(1, cls[:, None]).sum()  # entities do not see each other
@@ -103,10 +104,11 @@ def first_order_effects(stack: Stack, ablation: Ablation) -> Effects:
     return np.stack(effects, axis=1)
 
 
-def _shifted(stack: Stack, x: Tensor, shifts: Sequence[Tensor]) -> Tensor:
+def _shifted(stack: Stack, x: Tensor, stratum: np.ndarray | None, shifts: Sequence[Tensor]) -> Tensor:
     """The stack's output with something added to what each MLP's neurons write, before a norm behind it."""
     for layer, shift in zip(stack.layers, shifts, strict=True):
-        read = x if layer.parallel else x + layer.attention
+        attention = layer.attends(stratum)
+        read = x if layer.parallel else x + attention
         out = layer.mlp(read if layer.norm is None else layer.norm(read)) + shift
-        x = x + layer.attention + (out if layer.out_norm is None else layer.out_norm(out))
+        x = x + attention + (out if layer.out_norm is None else layer.out_norm(out))
     return x
