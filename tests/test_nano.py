@@ -87,7 +87,7 @@ def own(nano, library, tmp_path_factory):
 @pytest.fixture(scope="module")
 def own_stack(nano, library, own):
     start, stop = library.circuit.lookup_start, library.circuit.lookup_stop
-    cells = [torch.as_tensor(x) for x in Product.of(library.recall).sample(library.recall)]
+    cells = [torch.as_tensor(x) for x in Product.all(library.recall)[0].sample(library.recall)]
     return nano.effective_model(own.model, own.facts, start, stop, cells)
 
 

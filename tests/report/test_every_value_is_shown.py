@@ -30,6 +30,11 @@ Cell = tuple[str, str | None]  # a statistic, and a condition as its card names 
 # what no run here writes, not even as absent
 NOT_WRITTEN = {
     ("head_attention", "attention", "other_relation"): "a reason, where a table asks about no other relation",
+    **{
+        ("effective_model", f"effective_{name}", condition): "all names of the bundled organism have two parts"
+        for name in ("accuracy", "loss_nats", "agreement", "balanced_accuracy")
+        for condition in ("exact_all_names", "exact_one_token")
+    },
 }
 # what is absent here, with its reason
 NOT_VALUED = {

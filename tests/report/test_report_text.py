@@ -47,7 +47,7 @@ def test_the_lead_gives_the_answer_with_its_numbers(view: View, texts: dict[str,
     start, stop = BUNDLED.window
     ablated = view.rows("concatenation", "attention_ablated_accuracy", condition="mean")
     worst = min(ablated, key=lambda r: r.value)
-    r2 = of(view, "concatenation", "concatenation_r2")
+    r2 = of(view, "concatenation", "concatenation_r2", condition=None)
     without = of(view, "lookup_window", "window_mlps_ablated_accuracy", condition="mean")
     effective = of(view, "effective_model", "effective_accuracy", condition="report")
     shuffled = of(view, "effective_model", "effective_accuracy", condition="shuffled")
@@ -60,9 +60,9 @@ def test_the_lead_gives_the_answer_with_its_numbers(view: View, texts: dict[str,
         f"always saying the commonest class would give {percent(known['baseline_majority'].value)}",
         f"attention in layer {worst.layer} (above all L{worst.layer}H",
         f"without that of layer {worst.layer}, accuracy falls to {percent(worst.value)}",
-        f"A plain sum of one part per token explains {percent(r2.value)}",
+        f"A plain sum over the two parts of the name explains {percent(r2.value)}",
         f"right for {percent(both[start - 1].value)} before them and {percent(both[stop].value)} after",
-        f"Without them the model gets {percent(without.value)}, where a linear model on the two tokens gets "
+        f"Without them the model gets {percent(without.value)}, where a linear model on the two parts gets "
         f"{percent(linear.value)}",
         "L4H2 carries the answer to the end",
         f"the effective model recalls {in_words(effective)}",

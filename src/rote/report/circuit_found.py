@@ -150,7 +150,7 @@ def _readout_heads(view: View, relation: str | None) -> tuple[Measured, ...]:
 
 
 def _from_facts(view: View, relation: str | None) -> tuple[tuple[str, ...], tuple[str, str, str] | None]:
-    """The classes, and the best known two-token entity as the example in the drawing."""
+    """The classes, and the best known entity with a name of two tokens as the example in the drawing."""
     facts = view.table("known_facts", "facts")
     if facts is None or facts.empty:
         return (), None

@@ -83,8 +83,8 @@ def _known(found: CircuitFound) -> str:
 def _guess(row: Measured) -> str:
     return {
         "baseline_majority": "always saying the commonest class",
-        "baseline_last": "guessing from the last token of the name",
-        "baseline_first": "guessing from the first token of the name",
+        "baseline_last": "guessing from the last part of the name",
+        "baseline_first": "guessing from the first part of the name",
     }[row.statistic]
 
 
@@ -101,19 +101,21 @@ def _concatenates(found: CircuitFound) -> str:
             f"{worst.layer}, accuracy falls to {percent(worst.value)}."
         )
     text = f"Concatenate: attention in {layers}{above_all}"
-    text += " brings the tokens of the name together at its last token; without that of layer "
+    text += " brings the parts of the name together at its last token; without that of layer "
     text += f"{worst.layer}, accuracy falls to {percent(worst.value)}"
     if found.additive_r2:
-        text += f". A plain sum of one part per token explains {percent(found.additive_r2.value)} of what results"
+        text += (
+            f". A plain sum over the two parts of the name explains {percent(found.additive_r2.value)} of what results"
+        )
     return text + "."
 
 
 def _looks_up(found: CircuitFound) -> str:
     text = f"Look up: {_span('MLP', found.start, found.stop)} at the last name token"
     text += (
-        " turn the sum of tokens into the answer"
+        " turn the sum of both parts into the answer"
         if found.start != found.stop
-        else " turns the sum of tokens into the answer"
+        else " turns the sum of both parts into the answer"
     )
     if found.readout_before and found.readout_through:
         text += (
@@ -124,7 +126,7 @@ def _looks_up(found: CircuitFound) -> str:
     if found.window_ablated:
         text += f". Without them the model gets {percent(found.window_ablated.value)}"
         if found.additive:
-            text += f", where a linear model on the two tokens gets {percent(found.additive.value)}"
+            text += f", where a linear model on the two parts gets {percent(found.additive.value)}"
     return text + "."
 
 
@@ -133,7 +135,7 @@ def _without_window(found: CircuitFound) -> str:
         return ""
     text = f"With the candidate MLPs ablated the model still gets {percent(found.window_ablated.value)}"
     if found.additive:
-        text += f", where a linear model on the two tokens gets {percent(found.additive.value)}"
+        text += f", where a linear model on the two parts gets {percent(found.additive.value)}"
     return text + "."
 
 
@@ -153,7 +155,7 @@ def _effective(found: CircuitFound) -> str:
     if not found.effective:
         return ""
     text = (
-        "Distilled into two token vectors, these MLPs and the readout, the effective model recalls "
+        "Distilled into a vector for each part, these MLPs and the readout, the effective model recalls "
         f"{_with_interval(found.effective)} of the entities that no choice was made on"
     )
     if found.shuffled:
@@ -198,7 +200,7 @@ def _diagram(found: CircuitFound) -> Diagram:
             if found.concatenating_heads
             else (),
             gauges=tuple(_gauge(f"without layer {r.layer}", r) for r in found.concatenating),
-            arrow="tokens of the name",
+            arrow="parts of the name",
         ),
         Stage(
             kind="lookup",
@@ -209,7 +211,7 @@ def _diagram(found: CircuitFound) -> Diagram:
                 *(_gauge(f"after MLP {r.layer}", r) for r in _thinned(found.readout_through)),
                 *((_gauge("model, MLPs ablated", found.window_ablated),) if found.window_ablated else ()),
             ),
-            arrow="a sum of one vector per token",
+            arrow="a sum of one vector per part",
         ),
         Stage(
             kind="extract",

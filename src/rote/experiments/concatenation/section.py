@@ -1,4 +1,4 @@
-"""How the tokens of a name come together: heads, layers, and how additive the result is."""
+"""How the parts of a name come together: heads, layers, and how additive the result is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from rote.page.shapes import curve, figure, first_order, pivot, ranked, table
 _MOST = 16
 _ABLATED = replace(LAYER, title="layer whose attention is ablated")
 _SCALARS = {
-    "concatenation_r2": "plain sum of a part per token (R²)",
+    "concatenation_r2": "plain sum over both parts (R²)",
     "patterns_frozen_accuracy": "accuracy with frozen patterns",
     "self_attention_forbidden_accuracy": "accuracy without self-attention in the second layer",
     "closed_form_difference": "difference from the closed form",
 }
+_FROZEN = By(
+    of="condition",
+    words={"patterns_frozen": "patterns frozen", "between_parts": "edges between parts alone"},
+    title="attention",
+)
+_NAMES = By(of="stratum", title="names")
 
 
 @section_of(CARD)
@@ -30,7 +36,7 @@ def blocks(here: Here) -> Blocks:
         curve("attention ablated, layer by layer", layers, y="accuracy", x=_ABLATED),
     )
     scalar, layer = By(of="statistic", words=_SCALARS), By(of="layer", title="layer")
-    yield table("Is the input of the look-up a sum over tokens?", here.rows(*_SCALARS), scalar, layer)
+    yield table("Is the input of the look-up a sum over parts?", here.rows(*_SCALARS), scalar, layer, _FROZEN, _NAMES)
     yield pivot("Accuracy with one layer's attention ablated at the last name token", layers, LAYER)
     yield table("Total effect in logits", heads, HEAD, most=_MOST, what="heads")
     yield first_order(here)

@@ -20,13 +20,13 @@ _KNOWLEDGE = {
 }
 _BASELINES = {
     "baseline_majority": "always the commonest class",
-    "baseline_last": "from the last token",
-    "baseline_first": "from the first token",
-    "baseline_additive_fit": "linear fit on both tokens (in-sample)",
+    "baseline_last": "from the last part",
+    "baseline_first": "from the first part",
+    "baseline_additive_fit": "linear fit on both parts (in-sample)",
 }
 _SHARED = {
-    "shared_first": "share their first token",
-    "shared_last": "share their last token",
+    "shared_first": "share their first part",
+    "shared_last": "share their last part",
     "shared_both": "share both tokens",
 }
 _TABLES = {
