@@ -112,12 +112,17 @@ class RelationPrompts:
         """The classes that share their class token with others, those of one token together."""
         return tuple(names for names in _by_token(self.classes, self.class_tokens).values() if len(names) > 1)
 
+    @property
+    def of_one_token(self) -> bool:
+        """Whether every class has one spelling, and that one token."""
+        return all(len(spellings) == 1 == len(spellings[0]) for spellings in self.answers)
+
     def merged(self) -> RelationPrompts:
         """The same prompts with every answer cut to its class token, and the classes that share one merged.
 
         The circuit's view: a readout at the end of the prompt tells nothing apart that begins alike.
         """
-        if not self.sharing and all(len(spelling) == 1 for spellings in self.answers for spelling in spellings):
+        if not self.sharing and self.of_one_token:
             return self
         groups = _by_token(self.classes, self.class_tokens)
         place = {token: i for i, token in enumerate(groups)}

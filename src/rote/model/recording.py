@@ -45,6 +45,18 @@ class Recording:
             arguments=tuple((_rows(a, rows, self.n_rows), _rows(k, rows, self.n_rows)) for a, k in self.arguments),
         )
 
+    def with_room(self, wide: Recording, n_positions: int) -> Recording:
+        """The same rows, none of them padded, with room for `n_positions`: other tokens may go on behind a prefix.
+
+        `wide` records one row at least that long, and gives the blocks' further arguments.
+        """
+        return Recording(
+            resid_pre=self.resid_pre,
+            resid_post=self.resid_post[:, :1].expand(-1, n_positions, -1),
+            keys_values=self.keys_values,
+            arguments=tuple(_until_position(arguments, n_positions, wide.n_positions) for arguments in wide.arguments),
+        )
+
     def resid(self, layer: int, rows: Tensor | None, first: int) -> Float[Tensor, "new_row suffix d_model"]:
         """The residual stream before a block (`n_layers`: after the last) of some rows, from position `first` on.
 
@@ -136,6 +148,20 @@ def _from_position(value: Any, first: int, n: int) -> Any:
         return type(value)(_from_position(item, first, n) for item in value)
     if isinstance(value, dict):
         return {key: _from_position(item, first, n) for key, item in value.items()}
+    return value
+
+
+def _until_position(value: Any, stop: int, n: int) -> Any:
+    """Cut whatever runs over positions before `stop`, keys as well as queries, in nested tuples and dicts."""
+    if isinstance(value, Tensor):
+        dims = {4: (2, 3), 3: (1,), 2: (1,), 1: (0,)}.get(value.dim(), ())
+        for dim in (d for d in dims if value.shape[d] == n):
+            value = value.narrow(dim, 0, stop)
+        return value
+    if isinstance(value, (tuple, list)):
+        return type(value)(_until_position(item, stop, n) for item in value)
+    if isinstance(value, dict):
+        return {key: _until_position(item, stop, n) for key, item in value.items()}
     return value
 
 

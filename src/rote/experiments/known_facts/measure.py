@@ -87,6 +87,8 @@ def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) ->
             "log_prob": known.log_prob,
             "prob": np.exp(known.log_prob),
             "rank": known.rank,
+            "token_log_prob": known.token_log_prob,
+            "token_rank": known.token_rank,
             "prediction_cls": [prompts.classes[c] for c in known.predicted_cls],
             "correct": known.correct,
             "known": known.known,
@@ -111,4 +113,6 @@ def from_table(table: pd.DataFrame, prompts: RelationPrompts) -> KnownFacts:
         correct=table["correct"].to_numpy(dtype=bool),
         predicted_cls=table["prediction_cls"].map(order).to_numpy(),
         known=table["known"].to_numpy(dtype=bool),
+        token_log_prob=table["token_log_prob"].to_numpy(dtype=float),
+        token_rank=table["token_rank"].to_numpy(),
     )

@@ -1,0 +1,276 @@
+"""Whole answers scored under a model: the right ones by teacher forcing, others only as far as they may be likelier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from rote.asking.answer_tree import ROOT, AnswerTree
+from rote.asking.prompts import PromptSet, tensor
+from rote.facts import RelationPrompts
+from rote.model import Model, Read, Recording, Site
+from rote.model.hooks import NonFinite
+from rote.model.precision import wide
+from rote.settings import Settings
+
+_PASS = 64  # tokens that cost about as much as one more pass: so much padding is cheaper than parting a batch
+_NEAR = 0.1  # nodes this much as likely as the likeliest are gone on from in the same pass
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WholeScores:
+    """Per fact: log of the right answer's score (nats), how it was ranked, and the likeliest class.
+
+    `rank`: the worst rank of a token of the right answer, behind those before it, of its best spelling; `correct`: the
+    likeliest tokens spell the right answer and no other that goes on from it. `token_`: of the class token alone.
+    """
+
+    log_prob: Float[np.ndarray, " fact"]
+    rank: Int[np.ndarray, " fact"]
+    correct: Bool[np.ndarray, " fact"]
+    predicted_cls: Int[np.ndarray, " fact"]
+    token_log_prob: Float[np.ndarray, " fact"]
+    token_rank: Int[np.ndarray, " fact"]
+
+
+def score_whole(model: Model, prompts: RelationPrompts, settings: Settings) -> WholeScores:
+    """Score the answers of every fact; exact, whatever is never predicted.
+
+    score(a) = p(its tokens) − Σ p(the shortest other answers that continue it), summed over the spellings of a class.
+    NonFinite, a MeasurementError, where activations are not finite.
+    """
+    tree = AnswerTree.of(prompts.answers)
+    room = _Room(model=model, length=int(prompts.length.max()) + int(tree.depth.max()))
+    at_once = PromptSet.of(model, prompts, settings.batch_size).rows_at_once
+    order: list[Int[np.ndarray, " row"]] = []
+    found: list[WholeScores] = []
+    for rows in _batches(prompts, tree, at_once.size):
+        found += at_once.over(len(rows), partial(_scored, room, prompts, tree, rows))
+        order.append(rows)
+    back = np.argsort(np.concatenate(order))
+    names = [spec.name for spec in fields(WholeScores)]
+    return WholeScores(**{name: np.concatenate([getattr(part, name) for part in found])[back] for name in names})
+
+
+def _batches(prompts: RelationPrompts, tree: AnswerTree, batch_size: int) -> Iterator[Int[np.ndarray, " row"]]:
+    """Facts of about the same length with their right answer, a batch at a time."""
+    depth = np.array([tree.depth[nodes].max() for nodes in tree.needed])[prompts.cls]
+    width = prompts.length + depth
+    order = np.lexsort((prompts.length, width))
+    start = 0
+    while start < len(order):
+        some = width[order[start : start + batch_size]]
+        padding = some * np.arange(1, len(some) + 1) - some.cumsum()
+        stop = start + int((padding <= _PASS).sum())
+        yield order[start:stop]
+        start = stop
+
+
+def _scored(
+    room: _Room, prompts: RelationPrompts, tree: AnswerTree, rows: Int[np.ndarray, " row"], some: slice
+) -> WholeScores:
+    part = prompts.take(rows[some])
+    batch = _Batch(room=room, prompts=part, tree=tree)
+    batch.force()
+    best = batch.search()
+    return WholeScores(
+        log_prob=tree.scores(batch.given, part.cls),
+        rank=batch.ranks(),
+        correct=batch.spelt() == part.cls,
+        predicted_cls=best,
+        token_log_prob=batch.token_log_prob,
+        token_rank=batch.token_rank,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Room:
+    """Room behind any prompt of a relation for any answer; made where a batch first needs it."""
+
+    model: Model
+    length: int
+
+    @cached_property
+    def recording(self) -> Recording:
+        """One row of that many tokens: where they stand, and who attends to whom."""
+        tokens = torch.ones((1, self.length), dtype=torch.long)
+        return self.model.record(tokens, tokens.bool())
+
+
+@dataclass(kw_only=True, eq=False)
+class _Batch:
+    """Some facts, the tokens predicted so far behind their prompts, and the prompts' keys and values.
+
+    `given` is what `AnswerTree` takes; `rank` counts from 1, 0 where not asked for; `greedy` is the child that the
+    likeliest token leads to, −1 where it leads out of the tree or nothing was predicted.
+    """
+
+    room: _Room
+    prompts: RelationPrompts
+    tree: AnswerTree
+    given: Float[np.ndarray, "fact node"] = field(init=False)
+    rank: Int[np.ndarray, "fact node"] = field(init=False)
+    greedy: Int[np.ndarray, "fact node"] = field(init=False)
+    token_log_prob: Float[np.ndarray, " fact"] = field(init=False)
+    token_rank: Int[np.ndarray, " fact"] = field(init=False)
+    recording: Recording = field(init=False)
+    model: Model = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = len(self.prompts), len(self.tree)
+        self.model = self.room.model
+        self.given = np.full(shape, np.nan)
+        self.given[:, ROOT] = 0
+        self.rank = np.zeros(shape, dtype=np.int64)
+        self.greedy = np.full(shape, -1)
+        self.token_log_prob = np.full(shape[0], np.nan)
+        self.token_rank = np.zeros(shape[0], dtype=np.int64)
+
+    # ------------------------------------------------------------------ passes
+    def force(self) -> None:
+        """Predict all that the right answers' scores need: the deepest path with the prompt, the others behind it."""
+        tree, cls = self.tree, self.prompts.cls
+        deepest = [max(nodes.tolist(), key=lambda node: (tree.depth[node], -node)) for nodes in tree.needed]
+        ends = [deepest[c] for c in cls]
+        self._record(ends)
+        rest: list[tuple[int, int]] = []
+        for fact, c in enumerate(cls.tolist()):
+            missing = set(tree.needed[c].tolist()) - {ROOT, *tree.path(ends[fact])}
+            while missing:
+                node = max(missing, key=lambda n: (tree.depth[n], -n))
+                rest.append((fact, node))
+                missing -= set(tree.path(node))
+        self._go_on(rest)
+
+    def search(self) -> Int[np.ndarray, " fact"]:
+        """Go on from other answers while they may be likelier; the likeliest class of each fact."""
+        while True:
+            best, open_ = self.tree.undecided(self.given)
+            if not open_.any():
+                return best
+            log_probs = np.where(open_, self.tree.log_probs(self.given), -np.inf)
+            chosen = open_ & (log_probs >= log_probs.max(1, keepdims=True) + np.log(_NEAR))
+            self._go_on([(int(f), self.tree.chain(int(node))) for f, node in zip(*np.nonzero(chosen), strict=True)])
+
+    def _record(self, ends: Sequence[int]) -> None:
+        """The clean pass over every prompt and the tokens up to one node each."""
+        paths = [self.tree.path(node) for node in ends]
+        tokens = self._tokens(range(len(ends)), paths)
+        final = Site("final")
+        everywhere = torch.ones_like(tokens, dtype=torch.bool)
+        try:
+            self.recording = self.model.record(tokens, everywhere, read=[Read(site=final)])
+        except NonFinite as error:
+            if error.row is None:
+                raise
+            asked = self.model.tokenizer.decode(tokens[error.row])
+            raise NonFinite(error.site, error.row, where=f" for the prompt {asked!r}") from error
+        x = self.recording.read[final]
+        nodes = [(i, node) for i, path in enumerate(paths) for node in (ROOT, *path)]
+        self._take(x, [i for i, _ in nodes], [i for i, _ in nodes], [node for _, node in nodes], first=0)
+
+    def _go_on(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Predict what follows nodes, and those before them, of some facts; the prompts are not run again."""
+        size = max(len(self.prompts), 1)
+        for start in range(0, len(wanted), size):
+            self._replay(wanted[start : start + size])
+
+    def _replay(self, wanted: Sequence[tuple[int, int]]) -> None:
+        facts = [fact for fact, _ in wanted]
+        paths = [self.tree.path(node) for _, node in wanted]
+        tokens = self._tokens(facts, paths)
+        first = min(int(self.prompts.length[facts].min()), self.recording.n_positions)
+        embed, final = Site("embed"), Site("final")
+        x = self.model.run(tokens, torch.ones_like(tokens, dtype=torch.bool), read=[Read(site=embed)])[embed]
+        recording = self.recording.with_room(self.room.recording, tokens.shape[1])
+        rows = torch.as_tensor(facts)
+        acts = self.model.replay(recording, 0, first=first, rows=rows, resid=x[:, first:], read=[Read(site=final)])
+        nodes = [(i, f, node) for i, (f, path) in enumerate(zip(facts, paths, strict=True)) for node in path]
+        new = [(i, f, node) for i, f, node in nodes if np.isnan(self.given[f, self.tree.children[node][0]])]
+        self._take(acts[final], *([n[k] for n in new] for k in range(3)), first=first)
+
+    def _tokens(self, facts: Sequence[int], paths: Sequence[Sequence[int]]) -> Int[Tensor, "row pos"]:
+        """Prompts with the tokens of a path each; what fills shorter rows stands behind all that is read."""
+        lengths = self.prompts.length[list(facts)]
+        width = max(int(n) + len(path) for n, path in zip(lengths, paths, strict=True))
+        tokens = np.full((len(paths), width), int(self.prompts.tokens[0, 0]))
+        for i, (fact, path) in enumerate(zip(facts, paths, strict=True)):
+            n = int(lengths[i])
+            tokens[i, :n] = self.prompts.tokens[fact, :n]
+            tokens[i, n : n + len(path)] = self.tree.token[path]
+        return tensor(tokens)
+
+    # ------------------------------------------------------------- predictions
+    @torch.no_grad()
+    def _take(
+        self,
+        final: Float[Tensor, "row pos d_model"],
+        rows: Sequence[int],
+        facts: Sequence[int],
+        nodes: Sequence[int],
+        *,
+        first: int,
+    ) -> None:
+        """Note what is predicted behind nodes, of which `final` holds the positions from `first` on."""
+        size = max(len(self.prompts), 1)
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            some, at = np.array(facts[part]), np.array(nodes[part])
+            place = torch.as_tensor(self.prompts.length[some] - 1 + self.tree.depth[at] - first)
+            row = torch.as_tensor(rows[part])
+            logits = wide(self.model.unembed(final[row, place]))
+            self._note(logits, some, at)
+
+    def _note(
+        self, logits: Float[Tensor, "k vocab"], facts: Int[np.ndarray, " k"], nodes: Int[np.ndarray, " k"]
+    ) -> None:
+        tree = self.tree
+        total, top = logits.logsumexp(-1), logits.argmax(-1).cpu().numpy()
+        counts = [len(tree.children[node]) for node in nodes]
+        children = np.concatenate([np.array(tree.children[node], dtype=np.int64) for node in nodes])
+        where = np.repeat(np.arange(len(nodes)), counts)
+        index = torch.as_tensor(where, device=logits.device)
+        value = logits[index, torch.as_tensor(tree.token[children], device=logits.device)]
+        self.given[facts[where], children] = (value - total[index]).double().cpu().numpy()
+        hit = top[where] == tree.token[children]
+        self.greedy[facts[where[hit]], nodes[where[hit]]] = children[hit]
+        asked = np.flatnonzero(tree.on_the_way(children, self.prompts.cls[facts[where]]))
+        rank = (logits[index[asked]] > value[asked, None]).sum(-1) + 1
+        self.rank[facts[where[asked]], children[asked]] = rank.cpu().numpy()
+        at_root = np.flatnonzero(nodes == ROOT)
+        if len(at_root):
+            self._note_token(logits[at_root], total[at_root], facts[at_root])
+
+    def _note_token(
+        self, logits: Float[Tensor, "k vocab"], total: Float[Tensor, " k"], facts: Int[np.ndarray, " k"]
+    ) -> None:
+        tokens = self.prompts.class_tokens[self.prompts.cls[facts]]
+        right = logits.gather(1, torch.as_tensor(tokens, device=logits.device)[:, None])
+        self.token_log_prob[facts] = (right[:, 0] - total).double().cpu().numpy()
+        self.token_rank[facts] = ((logits > right).sum(-1) + 1).cpu().numpy()
+
+    # ----------------------------------------------------------------- results
+    def ranks(self) -> Int[np.ndarray, " fact"]:
+        """The worst rank of a token of each fact's right answer, of the spelling where that is best."""
+        worst = self.rank.copy()
+        for nodes in self.tree.levels:
+            worst[:, nodes] = np.maximum(worst[:, nodes], worst[:, self.tree.parent[nodes]])
+        own = self.tree.cls[None, :] == self.prompts.cls[:, None]
+        found: np.ndarray = np.where(own, worst, np.iinfo(np.int64).max).min(1)
+        return found
+
+    def spelt(self) -> Int[np.ndarray, " fact"]:
+        """The class of the longest answer that the likeliest tokens spell, as far as they were followed; else −1."""
+        found = np.full(len(self.prompts), -1)
+        for fact in range(len(found)):
+            node = int(self.greedy[fact, ROOT])
+            while node >= 0:
+                found[fact] = self.tree.cls[node] if self.tree.cls[node] >= 0 else found[fact]
+                node = int(self.greedy[fact, node])
+        return found
