@@ -185,17 +185,6 @@ TEMPLATES = (
     case("template", ("given for 2 relations ('a', 'b')", "select one relation"), options=("--template", "{} is"),
          data=b"entity,a,b\nAnn,x,y\nBob,z,w\n"),
 )  # fmt: skip
-SHOTS = (
-    case("shots", ("relation 'sport' holds '<|endoftext|>', a mark of the tokenizer", "give the question alone"),
-         options=("--shots", "1", "--template", "{}<|endoftext|>plays")),
-    case("shots", ("has 4 facts that can be asked, and 3 of them as examples would leave 1; expected at least 2",
-                   "fewer --shots"), options=("--shots", "3")),
-    case("shots", ("setting shots is 100; expected at most 32",), options=("--shots", "100")),
-    case("shots", ("setting shots is -1; expected 0 or more",), options=("--shots", "-1")),
-    case("shots", ("the tokenizer has no chat template", "ask without --chat"), options=("--chat",)),
-    case("shots", ("relation 'sport' has 1 classes that can be asked ('golf')", "setting shots is 99"),
-         options=("--shots", "99"), data=b"entity,sport\nAnn Lee,golf\nBob Day,golf\n"),
-)  # fmt: skip
 BOS = (
     case("bos", ("the tokenizer of", "has no bos token", "--bos '<|endoftext|>'", "--bos none"), model="without bos",
          cured_model="without bos", cure=("--bos", "<|endoftext|>")),
@@ -327,11 +316,11 @@ CHECKPOINTS = (
 )  # fmt: skip
 
 CASES = (
-    *MISSING_COLUMNS, *EMPTY_OR_DOUBLE, *ANSWERS, *ONE_CLASS, *TOKENS, *CONTROL, *SCRIPTS, *TEMPLATES, *SHOTS, *BOS,
-    *SWALLOWED, *CONTEXT, *EMPTY, *LARGE, *ENCODINGS, *FILES, *ARGUMENTS, *CHECKPOINTS,
+    *MISSING_COLUMNS, *EMPTY_OR_DOUBLE, *ANSWERS, *ONE_CLASS, *TOKENS, *CONTROL, *SCRIPTS, *TEMPLATES, *BOS, *SWALLOWED,
+    *CONTEXT, *EMPTY, *LARGE, *ENCODINGS, *FILES, *ARGUMENTS, *CHECKPOINTS,
 )  # fmt: skip
 # the classes that a table of facts can be wrong in, each with at least four cases
 KINDS = (
-    "columns", "entities", "answers", "one class", "tokens", "control characters", "scripts", "template", "shots",
-    "bos", "swallowed", "context", "empty", "large", "encoding",
+    "columns", "entities", "answers", "one class", "tokens", "control characters", "scripts", "template", "bos",
+    "swallowed", "context", "empty", "large", "encoding",
 )  # fmt: skip

@@ -39,9 +39,10 @@ LONG_NAMES = ((1, 2), (2, 1), (2, 2))
 WINDOW = (1, 2, 3)
 READER, SPEAKER = 4, 5
 N_NEURONS, N_HEADS, D_MODEL = 160, 4, 128
-SPACES = {"first": 16, "last": 16, "hash": 40, "answer": 8, "out": 8, "second": 8, "word": 8, "flag": 1}
-SURE = 24.0  # logits of what is said once
-SHUT = 40.0  # what keeps a neuron shut wherever no answer has begun
+SPACES = {"first": 16, "last": 16, "hash": 40, "answer": 8, "out": 8, "second": 8, "word": 8, "idle": 20, "flag": 1}
+SURE = 60.0  # logits of what is said once
+LEAST_MARGIN = 0.08  # of what is said, between the class and the next one
+SHUT = 8.0  # what keeps a neuron shut wherever no answer has begun
 EPS = 1e4
 SYLLABLES = ("ba", "do", "fe", "gi", "ku", "la", "mo", "ne", "pi", "ru", "sa", "to", "vi", "we", "zo")
 
@@ -83,16 +84,18 @@ def plant(
     n_parts: int = 12,
     n_people: int = 40,
     classes: Sequence[str] = CLASSES,
+    wide: bool = True,
 ) -> Checkpoint:
     """A checkpoint that knows `n_people` names of every pair of lengths by one mechanism (a key of `MECHANISMS`).
 
-    `n_parts`: first parts of each length, and as many last parts; those of two tokens share their first tokens.
+    `n_parts`: first parts of each length, and as many last parts; those of two tokens share their first tokens. `wide`:
+    the reading heads see parts of the name beside the class, and write them where nothing reads.
     """
     rng = np.random.default_rng([seed, sorted(MECHANISMS).index(truth)])
     people = _people(truth, lengths, n_parts, n_people, classes, rng)
     tokenizer = _tokenizer(people, classes)
     model = _blank(tokenizer)
-    _Writer(model, tokenizer, people, classes, rng).write(MECHANISMS[truth])
+    _Writer(model, tokenizer, people, classes, rng, wide).write(MECHANISMS[truth])
     return Checkpoint(truth=truth, model=model, tokenizer=tokenizer, people=people, table=_table(truth, people))
 
 
@@ -116,12 +119,9 @@ def _people(
     rng: np.random.Generator,
 ) -> tuple[Person, ...]:
     firsts, lasts = _parts(n_parts, "Ka", rng), _parts(n_parts, "Lo", rng)
-    # 4: of every class alike, so that also the least likely answers are likelier than any other word
+    # 2: of every class alike, so that also the least likely answers are likelier than any other word
     score = {
-        part: 4 + 2 * rng.standard_normal(len(classes))
-        for parts in (firsts, lasts)
-        for p in parts.values()
-        for part in p
+        part: 2 + rng.standard_normal(len(classes)) for parts in (firsts, lasts) for p in parts.values() for part in p
     }
     people = []
     for of_first, of_last in lengths:
@@ -160,15 +160,21 @@ def _cells(n: int, n_people: int, rng: np.random.Generator) -> list[tuple[int, i
 def _decided(
     a: list[Pieces], b: list[Pieces], score: Mapping[Pieces, Array], n: int, classes: Sequence[str]
 ) -> list[tuple[Pieces, Pieces, int, Array]]:
-    """Of every class alike, the combinations for which the sum of both parts' scores is clearest, with that sum."""
-    found: dict[int, list[tuple[float, Pieces, Pieces, Array]]] = {c: [] for c in range(len(classes))}
+    """The combinations for which the sum of both parts' scores is clearest, with that sum.
+
+    Of every class alike: a third of them such that the first part alone says another one, a third the last, a third
+    both, so that neither part will do.
+    """
+    found: dict[tuple[int, bool, bool], list[tuple[float, Pieces, Pieces, Array]]] = {}
     for i in a:
         for j in b:
             c, margin = _decision(score[i] + score[j], classes)
-            found[c].append((margin, i, j, score[i] + score[j]))
-    share = -(-n // len(classes))
-    clearest = {c: sorted(cells, key=lambda cell: -cell[0])[:share] for c, cells in found.items()}
-    return [(i, j, c, said) for c, cells in clearest.items() for _, i, j, said in cells]
+            alone = [_decision(score[part], classes)[0] == c for part in (i, j)]
+            if margin > LEAST_MARGIN and not all(alone):
+                found.setdefault((c, alone[0], alone[1]), []).append((margin, i, j, score[i] + score[j]))
+    share = -(-n // (3 * len(classes)))
+    clearest = {key: sorted(cells, key=lambda cell: -cell[0])[:share] for key, cells in sorted(found.items())}
+    return [(i, j, key[0], said) for key, cells in clearest.items() for _, i, j, said in cells]
 
 
 def _decision(said: Array, classes: Sequence[str]) -> tuple[int, float]:
@@ -202,9 +208,15 @@ class _Writer:
     """Writes one model's weights; a vector of the residual stream is a row."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, people: Sequence[Person], classes: Sequence[str], rng: np.random.Generator
+        self,
+        model: Any,
+        tokenizer: Any,
+        people: Sequence[Person],
+        classes: Sequence[str],
+        rng: np.random.Generator,
+        wide: bool,
     ) -> None:
-        self.model, self.people, self.classes, self.rng = model, people, classes, rng
+        self.model, self.people, self.classes, self.rng, self.wide = model, people, classes, rng, wide
         self.ids: Mapping[str, int] = tokenizer.get_vocab()
         self.blocks = model.gpt_neox.layers
         ones = np.ones((D_MODEL, 1))
@@ -291,8 +303,12 @@ class _Writer:
 
     def _read(self) -> None:
         n, out = len(self.classes), self.model.get_output_embeddings().weight
-        self._carry(READER, 0, self.space["answer"][:n], self.space["out"][:n])
-        self._carry(READER, 1, self.space["answer"][:n], self.space["second"][:n])
+        # a real head sees much that it has no use for: of the name, here, which goes where nothing reads it
+        seen = np.concatenate([self.space["first"][:10], self.space["last"][:10]])
+        for head, target in ((0, "out"), (1, "second")):
+            source = np.concatenate([self.space["answer"][:n], seen if self.wide else seen[:0]])
+            goes = np.concatenate([self.space[target][:n], self.space["idle"] if self.wide else seen[:0]])
+            self._carry(READER, head, source, goes)
         begun = [name.split()[0] for name in self.classes]
         for c, name in enumerate(self.classes):
             first, *rest = name.split()
@@ -309,7 +325,7 @@ class _Writer:
 def _fit(hidden: Float2, target: Float2) -> Float2:
     """The smallest output weights that give every name its target exactly, or nearly where neurons are few."""
     gram = hidden @ hidden.T
-    return hidden.T @ np.linalg.solve(gram + 1e-7 * np.trace(gram) / len(gram) * np.eye(len(gram)), target)
+    return hidden.T @ np.linalg.solve(gram + 1e-5 * np.trace(gram) / len(gram) * np.eye(len(gram)), target)
 
 
 def _single_step(w: _Writer) -> None:
