@@ -1,4 +1,4 @@
-.PHONY: demo test test-slow test-ray check install dist docs precision bench crosscheck notebook calibration chaos chaos-ray overhead memorisation rehearsal clean
+.PHONY: demo test test-slow test-ray check install dist docs precision bench crosscheck notebook calibration calibration-parts chaos chaos-ray overhead memorisation rehearsal clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,9 @@ docs: install  ## documents that are generated
 calibration: install  ## certify the judge on planted worlds (an hour and a half on two cores); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m calibration observe
 	$(BIN)/python -m calibration certify
+
+calibration-parts: install  ## the certified words on worlds whose people share few, many or unequal parts (three minutes on two cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m calibration parts --worlds runs/calibration/parts.jsonl --n-worlds 3
 
 precision: install  ## every statistic of the demo in bfloat16 beside float32, to docs/precision.md
 	$(BIN)/python -m benchmarks.precision

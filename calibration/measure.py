@@ -77,8 +77,8 @@ def judged_controls(cells: Sequence[Prediction]) -> tuple[Control, ...]:
 def observe(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:
     """Where the world's stack and every member of every control stand on each cell, as plain data.
 
-    {truth, seed, shape, accuracy, cells: {cell: {model: [value, low, high] | None, controls: {name: [[value, low,
-    high], …]}}}, unmatched: {name: members}}; unmatched members are left out. Nothing is judged here.
+    {truth, seed, parts, shape, accuracy, cells: {cell: {model: [value, low, high] | None, controls: {name: [[value,
+    low, high], …]}}}, unmatched: {name: members}}; unmatched members are left out. Nothing is judged here.
     """
     cells = judged_cells(world.truth, world.seed)
     experiments, relation = judged_experiments(cells), next(iter(world.stack.readouts))
@@ -104,6 +104,7 @@ def observe(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:
     return {
         "truth": world.truth,
         "seed": world.seed,
+        "parts": world.parts,
         "shape": asdict(world.shape),
         "accuracy": world.accuracy,
         "cells": {p.cell: _positions(Cell(p, relation, summary, lacking), names) for p in cells},

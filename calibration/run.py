@@ -6,9 +6,11 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+
+from calibration.worlds import UNUSUAL, Parts, possible
 
 # Worlds of each truth, as a share of --n-worlds: the less often its tests decide, the more it needs. What training
 # finds by itself (free) is only reported.
@@ -19,7 +21,10 @@ N_TUNING = 10  # seeds 0 to 9 of every truth tune
 FIRST_CERTIFYING = 1000
 
 
-def observe_one(truth: str, seed: int) -> dict[str, object]:
+Item = tuple[str, int, Parts]
+
+
+def observe_one(truth: str, seed: int, parts: Parts = "square") -> dict[str, object]:
     """One world; what failed is part of the answer."""
     import torch
 
@@ -29,21 +34,37 @@ def observe_one(truth: str, seed: int) -> dict[str, object]:
 
     begin = time.process_time()
     try:
-        found = observe(world(truth, seed))
+        found = observe(world(truth, seed, parts))
     except Exception:  # a world that cannot be observed is counted, not hidden
-        return {"truth": truth, "seed": seed, "failed": traceback.format_exc(limit=3)}
+        return {"truth": truth, "seed": seed, "parts": parts, "failed": traceback.format_exc(limit=3)}
     return {**found, "seconds": round(time.process_time() - begin, 2)}
 
 
-def run(path: Path, n_worlds: int, *, processes: int, minutes: float) -> None:
-    """Observe about `n_worlds` worlds of every truth (see SHARES), until `minutes` are over."""
-    done = {(found["truth"], found["seed"]) for found in read(path)}
-    wanted = [
-        (truth, _seed(index))
+def usual(n_worlds: int) -> list[Item]:
+    """About `n_worlds` worlds of every truth (see SHARES)."""
+    return [
+        (truth, _seed(index), "square")
         for index in range(round(n_worlds * max(SHARES.values())))
         for truth, share in SHARES.items()
-        if index < round(n_worlds * share) and (truth, _seed(index)) not in done
+        if index < round(n_worlds * share)
     ]
+
+
+def unusual(n_worlds: int) -> list[Item]:
+    """`n_worlds` worlds of every truth and every unusual kind of parts, with seeds that certify nothing."""
+    return [
+        (truth, seed, parts)
+        for seed in range(N_TUNING, N_TUNING + n_worlds)
+        for parts in UNUSUAL
+        for truth in CERTIFIED
+        if possible(truth, parts)
+    ]
+
+
+def run(path: Path, items: Sequence[Item], *, processes: int, minutes: float) -> None:
+    """Observe the worlds that the file does not hold yet, until `minutes` are over."""
+    done = {(found["truth"], found["seed"], found.get("parts", "square")) for found in read(path)}
+    wanted = [item for item in items if item not in done]
     end = time.monotonic() + 60 * minutes
     os.environ["OMP_NUM_THREADS"] = "1"
     path.parent.mkdir(parents=True, exist_ok=True)

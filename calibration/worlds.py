@@ -2,7 +2,7 @@
 
 Controls are permuted weights fitted to a stack's outputs; plants are random weights trained on labels, each under a
 wiring that admits one mechanism only. Width, depth, activation, norm, block layout, entities, classes, label noise and
-the tokens themselves are drawn for every world.
+the parts themselves are drawn for every world, and how many people share them (`Parts`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,11 @@ from rote.statistics import rng, stratified_halves
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": gelu, "relu": relu, "silu": silu}
 RELATIONS = ("fact", "second", "third", "fourth")
 STEPS, CHECK_EVERY, RATE = 300, 25, 1e-2
+# "square": 4 to 9 names a part, as many first parts as last ones (the worlds that certify). Beside it what names of any
+# length change: "shared": 8 to 12 names a part; "rare": 1.4 to 1.9; "unequal": 12 first parts and 120 last ones;
+# "strata": three kinds of names, each with 12 first parts and 12 last ones of its own.
+Parts = Literal["square", "shared", "rare", "unequal", "strata"]
+UNUSUAL: tuple[Parts, ...] = ("shared", "rare", "unequal", "strata")
 LEAST_ACCURACY = 0.9  # a plant that holds less is drawn again, additive ones excepted
 
 
@@ -34,13 +39,15 @@ class Shape:
     d_model: int
     n_layers: int
     n_neurons: int
-    n_tokens: int
+    n_first: int
+    n_last: int
     n_entities: int
     n_classes: tuple[int, ...]
     activation: str
     norm: str
     parallel: bool
     noise: float
+    n_strata: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,31 +59,60 @@ class World:
     shape: Shape
     stack: Stack
     accuracy: float
+    parts: Parts = "square"
 
 
-def world(truth: str, seed: int) -> World:
-    """One planted world; the same for the same truth and seed."""
+def world(truth: str, seed: int, parts: Parts = "square") -> World:
+    """One planted world; the same for the same truth, seed and parts. ValueError where gates cannot have such parts."""
+    if not possible(truth, parts):
+        raise ValueError(
+            f"{truth} has an independent dimension for every part, and {parts} parts are too many for that"
+        )
     for attempt in range(20):
-        generator = rng(seed, f"calibration/{truth}", attempt)
-        shape = _shape(truth, generator)
+        generator = rng(seed, f"calibration/{truth}" + ("" if parts == "square" else f"/{parts}"), attempt)
+        shape = _with_parts(_shape(truth, generator), truth, parts, generator)
         stack = _blank(shape, truth, generator)
         planted = _wrong_labels(_read(PLANTS[truth](stack, generator)), shape.noise, generator)
         accuracy = _accuracy(planted)
         if truth == "additive" or accuracy >= LEAST_ACCURACY:
-            return World(truth=truth, seed=seed, shape=shape, stack=planted, accuracy=accuracy)
+            return World(truth=truth, seed=seed, shape=shape, stack=planted, accuracy=accuracy, parts=parts)
     raise RuntimeError(f"no {truth} world of seed {seed} holds its facts")
+
+
+def possible(truth: str, parts: Parts) -> bool:
+    """Whether a truth can be planted on such parts."""
+    return truth != "and_gates" or parts not in ("rare", "strata")
+
+
+def _with_parts(shape: Shape, truth: str, parts: Parts, generator: np.random.Generator) -> Shape:
+    if parts == "square":
+        return shape
+    if parts == "shared":
+        n = int(generator.integers(14, 17))
+        return replace(shape, n_first=n, n_last=n)
+    if parts == "rare":
+        n = int(generator.integers(90, 96))
+        return replace(shape, n_first=n, n_last=n)
+    if parts == "strata":
+        return replace(shape, n_first=36, n_last=36, n_strata=3)
+    if truth == "and_gates":  # a dimension for each, and some for the answers
+        return replace(shape, n_first=8, n_last=40)
+    return replace(shape, n_first=12, n_last=120)
 
 
 def _shape(truth: str, generator: np.random.Generator) -> Shape:
     def of(*choices: Any) -> Any:
         return choices[int(generator.integers(len(choices)))]
 
-    linear = truth in ("additive", "and_gates")  # norms would make a sum over tokens, or a gate, inexact
+    linear = truth in ("additive", "and_gates")  # norms would make a sum over parts, or a gate, inexact
+    d_model, n_layers, n_neurons = of(64, 80, 96), of(3, 3, 4), of(160, 192, 224)
+    n_parts = of(18, 20, 22) if linear else of(24, 28, 32, 36)
     return Shape(
-        d_model=of(64, 80, 96),
-        n_layers=of(3, 3, 4),
-        n_neurons=of(160, 192, 224),
-        n_tokens=of(18, 20, 22) if linear else of(24, 28, 32, 36),
+        d_model=d_model,
+        n_layers=n_layers,
+        n_neurons=n_neurons,
+        n_first=n_parts,
+        n_last=n_parts,
         n_entities=of(130, 150, 170),
         n_classes=(of(2, 3, 4), of(2, 3), 3, 2),
         activation="relu" if truth == "and_gates" else of("gelu", "relu", "silu"),
@@ -88,12 +124,13 @@ def _shape(truth: str, generator: np.random.Generator) -> Shape:
 
 def _blank(shape: Shape, truth: str, generator: np.random.Generator) -> Stack:
     """Tokens, entities, labels and readouts, with random layers."""
-    d, n = shape.d_model, shape.n_tokens
+    d = shape.d_model
 
     def noise(*size: int) -> Tensor:
         return torch.as_tensor(generator.standard_normal(size), dtype=torch.float32)
 
-    cells = _cells(n, shape.n_entities, generator)
+    strata = np.repeat(np.arange(shape.n_strata), shape.n_first // shape.n_strata)
+    cells = _cells_of_strata(shape, generator)
     names = tuple(f"F{a} L{b}" for a, b in cells)
     cls = {r: generator.integers(0, k, len(cells)) for r, k in zip(RELATIONS, shape.n_classes, strict=True)}
     layers = []
@@ -111,7 +148,8 @@ def _blank(shape: Shape, truth: str, generator: np.random.Generator) -> Stack:
         if shape.norm != "none":
             bias = 0.1 * noise(d) if shape.norm == "layer" else None
             norm = NormWeights(kind=shape.norm, weight=1 + 0.1 * noise(d), bias=bias, eps=1e-5)  # type: ignore[arg-type]
-        attention = 0.1 * noise(d) if truth not in ("additive", "and_gates") else torch.zeros(d)
+        of_each = (d,) if shape.n_strata == 1 else (shape.n_strata, d)
+        attention = 0.1 * noise(*of_each) if truth not in ("additive", "and_gates") else torch.zeros(of_each)
         layers.append(
             StackLayer(number=number, attention=attention, norm=norm, mlp=mlp, out_norm=None, parallel=shape.parallel)
         )
@@ -128,15 +166,19 @@ def _blank(shape: Shape, truth: str, generator: np.random.Generator) -> Stack:
         cls=cls,
         selection=_selection(cls["fact"], names, generator),
     )
-    return Stack(
+    stack = Stack(
         name="effective",
-        first=noise(n, d) / 2**0.5,
-        last=noise(n, d) / 2**0.5,
+        first=noise(shape.n_first, d) / 2**0.5,
+        last=noise(shape.n_last, d) / 2**0.5,
         constant=0.3 * noise(d),
         layers=tuple(layers),
         readouts=readouts,
         entities=entities,
     )
+    if shape.n_strata == 1:
+        return stack
+    common = 0.7 * noise(shape.n_strata, d)  # what lengths alone bring: no part and no interaction
+    return replace(stack, first=stack.first + common[torch.as_tensor(strata)], stratum=strata)
 
 
 def _selection(cls: np.ndarray, names: tuple[str, ...], generator: np.random.Generator) -> np.ndarray:
@@ -148,14 +190,21 @@ def _selection(cls: np.ndarray, names: tuple[str, ...], generator: np.random.Gen
     return selection
 
 
-def _cells(n_tokens: int, n_entities: int, generator: np.random.Generator) -> np.ndarray:
-    """Random names that use every token."""
-    diagonal = np.stack([generator.permutation(n_tokens), generator.permutation(n_tokens)], 1)
-    taken = set(map(tuple, diagonal.tolist()))
-    for cell in generator.permutation(n_tokens**2):
+def _cells_of_strata(shape: Shape, generator: np.random.Generator) -> np.ndarray:
+    """Names of every stratum, which share no part."""
+    n, m, k = (size // shape.n_strata for size in (shape.n_first, shape.n_last, shape.n_entities))
+    return np.concatenate([_cells(n, m, k, generator) + np.array([s * n, s * m]) for s in range(shape.n_strata)])
+
+
+def _cells(n_first: int, n_last: int, n_entities: int, generator: np.random.Generator) -> np.ndarray:
+    """Random names that use every part."""
+    longer = max(n_first, n_last)
+    sides = [np.resize(generator.permutation(n), longer) for n in (n_first, n_last)]
+    taken = set(map(tuple, np.stack(sides, 1).tolist()))
+    for cell in generator.permutation(n_first * n_last):
         if len(taken) >= n_entities:
             break
-        taken.add((int(cell // n_tokens), int(cell % n_tokens)))
+        taken.add((int(cell // n_last), int(cell % n_last)))
     return np.array(sorted(taken))
 
 
@@ -199,10 +248,10 @@ def _additive(stack: Stack, generator: np.random.Generator) -> Stack:
 
 def _and_gates(stack: Stack, generator: np.random.Generator) -> Stack:
     """Gates that open for whole names, exactly: tokens are independent, so each has a dual vector."""
-    n, d = stack.first.shape[0], stack.first.shape[1]
-    tokens, answers = _split(d, (2 * n / d + 1e-9, 1 - 2 * n / d), generator)
+    n, m, d = len(stack.first), len(stack.last), stack.first.shape[1]
+    tokens, answers = _split(d, ((n + m) / d + 1e-9, 1 - (n + m) / d), generator)
     stack = replace(stack, first=stack.first @ tokens, last=stack.last @ tokens, constant=stack.constant * 0)
-    duals = torch.linalg.pinv(torch.cat([stack.first, stack.last]).double()).float()  # [d, 2n]
+    duals = torch.linalg.pinv(torch.cat([stack.first, stack.last]).double()).float()  # [d, n + m]
     entities, layers = stack.entities, []
     for layer in stack.layers:
         columns = []
@@ -251,7 +300,8 @@ def _trained(
         for i, layer in enumerate(stack.layers)
     ]
     x, n = stack.inputs(stack.entities.first, stack.entities.last), len(stack.layers)
-    base = x + sum((layer.attention for layer in stack.layers), torch.zeros_like(x[0]))
+    strata = stack.strata_of(stack.entities.first)
+    base = x + sum((layer.attends(strata) for layer in stack.layers), torch.zeros_like(x))
 
     def now() -> Stack:
         pairs = zip(stack.layers, parts, strict=True)
@@ -259,7 +309,7 @@ def _trained(
 
     optimiser = torch.optim.Adam([w for part in parts for w in part.values()], lr=RATE)
     for step in range(STEPS):
-        run = now().run(x)
+        run = now().run(x, strata)
         outputs = [base + n * out for out in run.mlp_out] if alone else [run.output]
         if step % CHECK_EVERY == 0 and all(_right(stack, out.detach()) >= 0.995 for out in outputs):
             break

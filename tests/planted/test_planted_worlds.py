@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from calibration.certify import Tally, clopper_pearson, has, tally, tuned, verdict
-from calibration.worlds import PLANTS, World, world
+from calibration.parts import judged, table
+from calibration.run import unusual, usual
+from calibration.worlds import PLANTS, UNUSUAL, World, possible, world
 from scipy.stats import binom
 
 from rote.catalog import PREDICTIONS, Prediction
@@ -19,18 +24,20 @@ SEEDS = range(3)
 
 def silenced(stack: Stack, layer: int) -> float:
     """The largest change of a later MLP's output, over its size, when one MLP's output becomes another name's."""
-    x = stack.inputs(stack.entities.first, stack.entities.last)
-    run = stack.run(x)
-    changed = stack.run(x, output={layer: run.mlp_out[layer].roll(1, 0)})
+    x, strata = stack.inputs(stack.entities.first, stack.entities.last), stack.strata_of(stack.entities.first)
+    run = stack.run(x, strata)
+    changed = stack.run(x, strata, output={layer: run.mlp_out[layer].roll(1, 0)})
     later = range(layer + 1, len(stack.layers))
     return max(float((changed.mlp_out[j] - run.mlp_out[j]).norm() / run.mlp_out[j].norm()) for j in later)
 
 
 def interaction(stack: Stack) -> float:
     """Share of the output's standard deviation over the whole product that no sum over tokens explains."""
-    n = len(stack.first)
-    first, last = np.divmod(np.arange(n * n), n)
-    out = stack.run(stack.inputs(first, last)).output.double().reshape(n, n, -1)
+    n, m = len(stack.first), len(stack.last)
+    if stack.stratum is not None:  # of the first one: only its parts make names with each other
+        n = m = int((stack.stratum == 0).sum())
+    first, last = np.divmod(np.arange(n * m), m)
+    out = stack.run_names(first, last).output.double().reshape(n, m, -1)
     joint = out - out.mean(0, keepdim=True) - out.mean(1, keepdim=True) + out.mean((0, 1))
     return float(joint.norm() / (out - out.mean((0, 1))).norm())
 
@@ -90,6 +97,87 @@ def test_the_layers_before_a_hash_plant_s_last_are_random(worlds: Mapping[str, l
         readout, cls = w.stack.readouts["fact"], w.stack.entities.cls["fact"]
         chance = np.bincount(cls).max() / len(cls)
         assert (readout.centred_on(hashed).predict(hashed) == cls).mean() < chance + 0.2
+
+
+@pytest.fixture(scope="module")
+def unusual_worlds() -> list[World]:
+    torch.set_num_threads(1)
+    return [world(t, 0, parts) for t in ("single_step", "hash", "additive") for parts in UNUSUAL]
+
+
+def test_people_share_parts_as_the_kind_of_world_says(unusual_worlds: list[World]) -> None:
+    sides = {"shared": ((14, 16), (14, 16)), "rare": ((90, 95), (90, 95)), "unequal": ((12, 12), (120, 120))}
+    sides["strata"] = ((36, 36), (36, 36))
+    for w in unusual_worlds:
+        entities = w.stack.entities
+        for table_, (low, high) in zip((w.stack.first, w.stack.last), sides[w.parts], strict=True):
+            assert low <= len(table_) <= high
+        if w.truth != "additive":  # of which only what a sum can hold is kept
+            assert set(entities.first) == set(range(len(w.stack.first)))
+            assert set(entities.last) == set(range(len(w.stack.last)))
+            assert w.accuracy >= 0.9
+
+
+def test_mechanisms_are_the_same_on_unusual_parts(unusual_worlds: list[World]) -> None:
+    for w in unusual_worlds:
+        if w.truth == "additive":
+            assert interaction(w.stack) < 1e-5
+        elif w.truth == "single_step":
+            assert silenced(w.stack, 0) <= (1e-4 if w.shape.norm == "none" else 0.25)
+        else:
+            assert silenced(w.stack, len(w.stack.layers) - 2) > 0.3 and interaction(w.stack) > 0.05
+
+
+def test_gates_need_a_dimension_for_every_part() -> None:
+    assert not possible("and_gates", "rare") and possible("and_gates", "unequal")
+    with pytest.raises(ValueError, match="too many"):
+        world("and_gates", 0, "rare")
+    assert all(possible(truth, parts) for truth, _, parts in unusual(2)) and len(unusual(2)) == 2 * (4 * 5 - 2)
+
+
+def test_strata_share_no_part_and_have_what_is_their_own(unusual_worlds: list[World]) -> None:
+    for w in (w for w in unusual_worlds if w.parts == "strata"):
+        strata, entities = w.stack.strata_of(w.stack.entities.first), w.stack.entities
+        assert strata is not None and set(strata) == {0, 1, 2}
+        assert (entities.last // 12 == strata).all(), "the last part is of the same stratum"
+        if w.truth != "additive":
+            assert all(not torch.equal(layer.attention[0], layer.attention[1]) for layer in w.stack.layers)
+
+
+def test_the_worlds_that_certify_are_drawn_as_ever() -> None:
+    """Names and classes of two of them, as they were when the certification was written."""
+    drawn = {}
+    for truth in ("hash", "and_gates"):
+        entities = world(truth, 0).stack.entities
+        names = hashlib.sha256(" ".join(entities.names).encode()).hexdigest()[:16]
+        drawn[truth] = (names, "".join(map(str, entities.cls["fact"][:12])))
+    assert drawn == {"hash": ("52d7e0921c1649e8", "100020210101"), "and_gates": ("adfafce512eefc16", "012222022001")}
+    assert {parts for _, _, parts in usual(3)} == {"square"}
+
+
+def test_words_on_unusual_parts_are_counted_by_the_certified_reaches(tmp_path: Path) -> None:
+    name = "hash_and_lookup/path_ablation/path_share/additive"
+    p = next(p for p in PREDICTIONS if p.cell == name)
+    blind = next(p for p in PREDICTIONS if p.cell.startswith("hash_and_lookup/layer_probes/early_rise"))
+    lines = [
+        {"truth": "hash", "parts": "rare", "cells": {name: cell(p, 1.0, 1.0, 0.0)}},
+        {"truth": "hash", "parts": "rare", "cells": {name: cell(p, 0.0, 1.0, 0.0)}},
+        {"truth": "hash", "parts": "rare", "cells": {name: cell(p, 0.5, 1.0, 0.0)}},
+        {"truth": "single_step", "parts": "rare", "cells": {name: cell(p, 0.0, 1.0, 0.0)}},
+        {"truth": "parallel", "parts": "shared", "failed": "why"},
+        {"truth": "additive", "parts": "shared", "cells": {blind.cell: cell(blind, 1.0, 1.0, 0.0)}},
+    ]
+    path = tmp_path / "parts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    found = judged(path)
+    assert (found["rare", "hash"]["right"], found["rare", "hash"]["wrong"], found["rare", "hash"]["undecided"]) == (
+        1,
+        1,
+        1,
+    )
+    assert found["rare", "single_step"]["right"] == 1 and found["shared", "parallel"]["failed"] == 1
+    assert not found["shared", "additive"]["right"] + found["shared", "additive"]["wrong"], "no prediction, no word"
+    assert "| rare | hash | 3 | 1 | 1 | 1 |" in table(path) and f"- rare, hash: {name}, 1 times" in table(path)
 
 
 @pytest.mark.parametrize(("wrong", "n"), [(0, 72), (0, 80), (1, 110), (5, 90)])
