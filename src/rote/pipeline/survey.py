@@ -17,7 +17,7 @@ from rote.model import Model
 from rote.model.memory import keep_freed_memory
 from rote.model.shared_prefix import SharingModel
 from rote.pipeline.questions import Questions, said
-from rote.settings import Settings
+from rote.settings import KNOWN, Settings
 from rote.statistics import rng
 
 MOST_ASKED = 100  # facts of a relation, the same for every question
@@ -132,14 +132,13 @@ def _row(questions: Questions, most: Questions, name: str) -> Surveyed:
         return Surveyed(**wording, reason="no fact is left beside the examples")
     known = ask(questions.model, prompts.take(rows), settings)
     cls = prompts.cls[rows]
+    counts: dict[str, Any] = {how: int(known.by(how, cls, settings).sum()) for how in KNOWN}
     return Surveyed(
         **wording,
         n_facts=len(rows),
         n_in_all=len(prompts),
         n_answers=len(prompts.classes),
-        probability=int((np.exp(known.log_prob) > settings.known_probability).sum()),
-        top1=int(known.correct.sum()),
-        among_answers=int((known.predicted_cls == cls).sum()),
+        **counts,
         commonest=float(np.bincount(cls).max() / len(cls)),
     )
 
@@ -154,8 +153,7 @@ def _sampled(prompts: RelationPrompts, shown: set[str], seed: int) -> np.ndarray
 def as_table(rows: Iterable[Surveyed]) -> pd.DataFrame:
     """The rows as a table; counts that are absent are missing values of a column of integers."""
     frame = pd.DataFrame([asdict(row) for row in rows], columns=list(Surveyed.__dataclass_fields__))
-    counts = ("probability", "top1", "among_answers")
-    return frame.astype(dict.fromkeys(counts, "Int64"))
+    return frame.astype(dict.fromkeys(KNOWN, "Int64"))
 
 
 WRITERS = {
