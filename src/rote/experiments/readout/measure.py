@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from rote.asking import ABLATIONS
+from rote.asking import ABLATIONS, Recall
 from rote.circuit.extraction import CONDITIONS, Condition, answer_ranks, condition_edits, head_readouts, residuals
 from rote.circuit.flips import (
     Basis,
+    Flips,
     flips,
     patch_layer,
     projected,
@@ -19,6 +22,7 @@ from rote.circuit.flips import (
     value_span,
 )
 from rote.circuit.readout_heads import N_RANDOM
+from rote.circuit.top_heads import Head
 from rote.circuit.window import condition_curve, read_layer
 from rote.experiments.base import Experiment, Study
 from rote.experiments.cost import Cost, Sizes
@@ -133,20 +137,25 @@ def _temperature(study: Study, out: Tabulator) -> None:
     out.value("temperature", fitted.temperature, n=int(recall.selection.sum()), condition="selection")
 
 
+def swapped_answers(recall: Recall, heads: Sequence[Head], candidates: Sequence[Head]) -> dict[str, Flips]:
+    """Answers turned by the subspace of these heads' readout, through their values alone, and by random subspaces."""
+    layer, basis = patch_layer(heads), readout_basis(head_readouts(recall, heads)[-1].weight)
+    rank, seed = basis.shape[1], recall.settings.seed
+    random = random_basis(recall.model.d_model, rank, rng(seed, "readout", "random_subspace"))
+    span, generator = value_span(recall, candidates), rng(seed, "readout", "random_in_value_span")
+    within = [flips(recall, random_within(span, rank, generator), layer) for _ in range(N_RANDOM)]
+    return {
+        "readout_subspace": flips(recall, basis, layer),
+        "value_inputs": value_flips(recall, basis, heads),
+        "random_in_value_span": np.concatenate(within),
+        "random_subspace": flips(recall, random, layer),
+    }
+
+
 def _swapped(study: Study, out: Tabulator, unseen: str | None) -> None:
     """The causal check, each subspace with its controls."""
-    recall, heads, layer = study.recall, study.circuit.readout_heads, patch_layer(study.circuit.readout_heads)
-    basis = readout_basis(head_readouts(recall, heads)[-1].weight)
-    rank, d_model = basis.shape[1], recall.model.d_model
-    random = random_basis(d_model, rank, rng(study.settings.seed, "readout", "random_subspace"))
-    span, generator = value_span(recall, study.circuit.candidates), rng(study.settings.seed, "readout", "value_span")
-    within = [flips(recall, random_within(span, rank, generator), layer) for _ in range(N_RANDOM)]
-    swapped = {
-        "readout_subspace": flips(recall, basis, layer),
-        "random_subspace": flips(recall, random, layer),
-        "random_in_value_span": np.concatenate(within),
-        "value_inputs": value_flips(recall, basis, heads),
-    }
+    recall, circuit, layer = study.recall, study.circuit, patch_layer(study.circuit.readout_heads)
+    swapped = swapped_answers(recall, circuit.readout_heads, circuit.candidates)
     logistic = {} if unseen else _logistic_parts(study, layer)
     swapped |= {name: flips(recall, part, layer) for name, part in logistic.items() if part.shape[1]}
     key = {"layer": layer, "site": "resid_pre", "position": "subject_last"}
