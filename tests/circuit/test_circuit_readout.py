@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from circuit_world import World
+from circuit_world import SETTINGS, World, model
 from plain_neox import Change, put
 from torch import Tensor
 
-from rote.circuit.extraction import CONDITIONS, Condition, head_readouts, residuals
+from rote.asking import Recall
+from rote.circuit.extraction import CONDITIONS, Condition, answer_ranks, head_readouts, residuals
 from rote.circuit.window import condition_curve
+from rote.experiments.base import Study
+from rote.experiments.readout.measure import ReadoutExperiment
+from rote.statistics.probes import logistic_directions
 
 
 def literal_weight(world: World, heads: tuple[tuple[int, int], ...]) -> Tensor:
@@ -108,3 +115,57 @@ def test_the_temperature_minimises_the_loss_on_the_selection_half(world: World) 
     other[world.report] = (other[world.report] + 1) % 3
     again = readout.centred_on(noisy).calibrated(noisy, other, world.recall.selection)
     assert again.temperature == fitted.temperature
+
+
+def one_of_each(world: World) -> Recall:
+    """As with countries and capitals: each entity is told to have an answer of its own."""
+    prompts = world.recall.prompts
+    n = len(prompts)
+    tokens = np.random.default_rng(0).choice(1000, n, replace=False) + 100
+    every = tuple(f"answer {i}" for i in range(n))
+    alone = replace(prompts, cls=np.arange(n), classes=every, class_tokens=tokens)
+    return Recall.of(model(), alone, np.ones(n, dtype=bool), SETTINGS)
+
+
+def test_with_one_entity_per_answer_the_heads_are_read_and_what_needs_classes_is_absent(world: World) -> None:
+    recall = one_of_each(world)
+    assert abs(int(recall.selection.sum()) - int((~recall.selection).sum())) <= 1
+    for draw in recall.others.numpy():
+        assert (recall.cls[draw] != recall.cls).all() and (recall.selection[draw] == recall.selection).all()
+    heads = world.circuit.readout_heads
+    circuit = replace(world.circuit, readout_heads=heads)
+    study = Study(prompts=recall.prompts, known=world.known, recall=recall, circuit=circuit)
+    record = ReadoutExperiment().record(study)
+    fitted = [r for r in record.rows if json.loads(r.parameters or "{}").get("readout") == "logistic"]
+    assert not fitted
+    lacking = [a for a in record.absent if "has known entities in both halves" in a.reason]
+    assert {a.condition for a in lacking if a.statistic == "subspace_flip"} == {
+        "logistic_subspace", "logistic_row_space", "logistic_null_space"
+    }  # fmt: skip
+    assert any(a.statistic == "readout_accuracy" for a in lacking)
+    assert {"readout_accuracy", "readout_rank", "temperature", "subspace_flip"} <= {r.statistic for r in record.rows}
+
+
+def test_the_rank_of_the_right_answer_counts_what_scores_higher(world: World) -> None:
+    recall = one_of_each(world)
+    readout = head_readouts(recall, world.circuit.readout_heads)[-1]
+    x = recall.at_subject("resid_pre", (4,))[4]
+    scores = (x - x.mean(0)) @ readout.weight
+    found = answer_ranks(readout, x, recall.cls)
+    for i, c in enumerate(recall.cls):
+        assert found[i] == 1 + sum(float(score) > float(scores[i, c]) for score in scores[i])
+    assert found.min() < found.max()
+
+
+def test_the_regressions_subspace_is_what_its_answers_depend_on(world: World) -> None:
+    recall = world.recall
+    x = recall.at_subject("resid_pre", (4,))[4].numpy()
+    directions = logistic_directions(x, recall.cls, recall.selection, 1.0)
+    scores = x @ (directions - directions.mean(1, keepdims=True))
+    best = np.stack([scores[recall.selection][recall.cls[recall.selection] == c].mean(0) for c in range(3)])
+    assert (best.argmax(1) == np.arange(3)).all()
+    # away from the directions nothing changes: those that are right stay so
+    space = np.linalg.qr(directions)[0]
+    away = np.random.default_rng(0).standard_normal(x.shape)
+    moved = x + (away - away @ space @ space.T)
+    assert np.abs((moved - x) @ directions).max() < 1e-9

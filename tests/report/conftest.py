@@ -11,7 +11,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "circuit"))  # the worlds tha
 sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))  # and the experiments'
 
 from synthetic_lineup import lineup_run
-from synthetic_run import HOSTILE_WORLD, PYTHIA, full_run, run_of_only, run_that_knows, run_without_window, text_run
+from synthetic_run import (
+    HOSTILE_WORLD,
+    PYTHIA,
+    full_run,
+    run_of_only,
+    run_that_knows,
+    run_without_readout,
+    run_without_window,
+    text_run,
+)
 
 from rote.report import render_text, write_report
 
@@ -27,6 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "knows_none": run_that_knows(root / "knows_none", 0.0),
         "knows_few": run_that_knows(root / "knows_few", 0.05),
         "no_window": run_without_window(root / "no_window"),
+        "no_readout": run_without_readout(root / "no_readout"),
         "text": text_run(root / "text"),
         "hostile_text": text_run(root / "hostile_text", HOSTILE_WORLD),
         "lineup": lineup_run(root / "lineup"),

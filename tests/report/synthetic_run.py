@@ -87,6 +87,27 @@ def run_without_window(folder: Path, world: World = BUNDLED) -> Path:
     return write_run(folder, world, records)
 
 
+NO_READOUT = "There is no readout at the name: 5.0% of the answers become that entity's."
+
+
+def run_without_readout(folder: Path, world: World = BUNDLED) -> Path:
+    """The facts are known, and nothing reads the name: all that follows is absent."""
+    records = {}
+    for card in CARDS:
+        record = world.record(card.name)
+        lost = {s.name for s in card.statistics} if card.needs_circuit else set()
+        lost = {"readout_head"} if card.name == "direct_effects" else lost
+        records[card.name] = Record(
+            rows=tuple(r for r in record.rows if r.statistic not in lost),
+            absent=tuple(
+                Absent(experiment=card.name, stack="model", statistic=s, relation=world.relation, reason=NO_READOUT)
+                for s in sorted(lost)
+            ),
+            tables=record.tables,
+        )
+    return write_run(folder, world, records)
+
+
 def run_of_only(folder: Path, *experiments: str, world: World = BUNDLED) -> Path:
     """Only some experiments were asked for."""
     return write_run(folder, world, {name: world.record(name) for name in experiments})

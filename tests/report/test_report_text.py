@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from measured import bare
-from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_WINDOW, PYTHIA, full_run, write_run
+from synthetic_run import BUNDLED, NEEDS_WINDOW, NO_READOUT, NO_WINDOW, PYTHIA, full_run, write_run
 from synthetic_world import World
 
 from rote.errors import RunError
@@ -18,6 +18,8 @@ from rote.page.numbers import percent
 from rote.page.view import Measured, View
 from rote.records import Record, RunFolder
 from rote.report import build_document, load_view, render_text, write_report
+from rote.report.circuit_found import circuit_found
+from rote.report.lead import lead_of
 
 CARDS = tuple(entry.card for entry in ENTRIES)
 
@@ -69,6 +71,28 @@ def test_the_lead_gives_the_answer_with_its_numbers(view: View, texts: dict[str,
         f"with permuted MLP weights {percent(shuffled.value)}",
     ):
         assert words in lead
+
+
+def test_what_is_said_to_carry_the_answer_looks_at_the_name(view: View, texts: dict[str, str]) -> None:
+    """Whatever leads by whole effect: it may get the answer at the end."""
+    head = of(view, "direct_effects", "readout_head", value=1)
+    asked = {"position": "subject_last", "condition": f"asked:{head.relation}"}
+    looks = of(view, "head_attention", "attention", layer=head.layer, head=head.head, **asked)
+    words = f"{head.name} carries the answer to the end of the prompt; {percent(looks.value)} of its attention goes to"
+    assert words in " ".join(texts["full"].split()) and looks.value > 0.5
+    at = (view.summary["statistic"] == "top_head") | (view.summary["statistic"] == "direct_effect")
+    summary = view.summary.assign(head=view.summary["head"].where(~at, (view.summary["head"] + 1) % 4))
+    moved = replace(view, summary=summary)
+    assert of(moved, "direct_effects", "top_head", value=1).name != head.name
+    sentences = lead_of(circuit_found(moved, head.relation), of_several=False).sentences
+    assert any(sentence.startswith(f"Extract: {words}") for sentence in sentences)
+
+
+def test_without_a_readout_nothing_is_said_to_carry_the_answer(texts: dict[str, str]) -> None:
+    lead = " ".join(texts["no_readout"].split(TITLES["known_facts"])[0].split())
+    assert "The model knows these facts, but no head reads them at the name's last token." in lead
+    assert NO_READOUT in lead
+    assert "Extract" not in lead and "to the end of the prompt" not in lead
 
 
 def test_the_drawing_names_the_layers_and_heads_with_their_accuracies(view: View, texts: dict[str, str]) -> None:

@@ -43,3 +43,27 @@ def test_halves_do_not_depend_on_the_order_of_the_table() -> None:
 def test_an_entity_never_stands_in_both_halves() -> None:
     with pytest.raises(ValueError, match="repeat"):
         stratified_halves(np.zeros(3, dtype=int), ids=["a", "b", "a"], seed=0)
+
+
+def test_entities_that_are_the_only_ones_of_their_class_are_halved_at_random() -> None:
+    """Countries and capitals: by turns, in the order of the classes, every seed would give the same halves."""
+    cls, ids = np.arange(61), [f"n{i}" for i in range(61)]
+    halves = [stratified_halves(cls, ids=ids, seed=seed) for seed in range(4)]
+    assert all(abs(int(half.sum()) - int((~half).sum())) <= 1 for half in halves)
+    assert len({half.tobytes() for half in halves}) == 4
+    order = rng(0, "order").permutation(61)
+    moved = stratified_halves(cls[order], ids=[ids[i] for i in order], seed=0)
+    assert (moved == halves[0][order]).all()
+
+
+def test_classes_that_repeat_are_still_stratified_beside_single_ones() -> None:
+    cls = np.concatenate([np.zeros(8, dtype=int), np.arange(1, 31)])
+    for seed in range(4):
+        selection = stratified_halves(cls, ids=[f"n{i}" for i in range(38)], seed=seed)
+        assert int(selection[:8].sum()) == 4 and abs(int(selection.sum()) - 19) <= 1
+
+
+def test_a_few_single_ones_go_by_turns_as_ever() -> None:
+    cls = np.array([*[0] * 9, *[1] * 9, 2, 3, 4, 5])
+    selection = stratified_halves(cls, ids=[f"n{i}" for i in range(22)], seed=0)
+    assert selection[-4:].tolist() == [True, False, True, False]

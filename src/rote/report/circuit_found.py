@@ -30,6 +30,7 @@ class CircuitFound:
     stop: int | None
     no_window_reasons: tuple[str, ...]
     window_measured: bool
+    no_readout: bool
     readout_before: Measured | None
     readout_through: tuple[Measured, ...]
     window_ablated: Measured | None
@@ -98,6 +99,8 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
             dict.fromkeys(view.reasons("lookup_window", "lookup_start") + view.reasons("lookup_window", "lookup_stop"))
         ),
         window_measured=bool(view.rows("lookup_window")),
+        # nothing was found to read the name, rather than: nothing was searched
+        no_readout=not heads and bool(view.rows("direct_effects", "source_effect", relation=(relation, None))),
         readout_before=next((r for r in both if first is not None and r.layer == first - 1), None),
         readout_through=tuple(
             r

@@ -52,10 +52,13 @@ def _knows_none(found: CircuitFound, about: str) -> Lead:
 
 
 def _no_window(found: CircuitFound, about: str) -> Lead:
-    """Three cases: a window was sought and not found, too few facts are known, or it was not sought."""
+    """Nothing reads the name, a window was sought and not found, too few facts are known, or it was not sought."""
     reasons = " ".join(r if r.endswith((".", "!", "?")) else f"{r}." for r in found.no_window_reasons)
     if found.window_measured:
         headline = f"The model knows these facts, but no MLP window looks them up{about}."
+        why = reasons
+    elif reasons and found.no_readout:
+        headline = f"The model knows these facts, but no head reads them at the name's last token{about}."
         why = reasons
     elif reasons:
         headline = f"Where the model looks these facts up could not be measured{about}."
