@@ -138,7 +138,7 @@ def test_empty_cells_and_duplicates_are_left_out_with_row_and_reason() -> None:
     frame = pd.DataFrame(
         {
             "entity": ["a", "b", None, "c", "a", "b", "d", "e", "f"],
-            "year": [1999, 2001.0, 1, None, "1999", 2002, True, [1], "\ud800"],
+            "year": [1999, 2001.0, 1, None, "1999", 2002, True, {1: 2}, "\ud800"],
         }
     )
     table = read_facts(frame)
@@ -149,7 +149,7 @@ def test_empty_cells_and_duplicates_are_left_out_with_row_and_reason() -> None:
     assert "kept once" in reasons["a", "row 5"]
     assert "conflicting attributes: '2001', '2002'" in reasons["b", "row 2"]
     assert "conflicting" in reasons["b", "row 6"]
-    assert "the attribute is a list" in reasons["e", "row 8"]
+    assert "the attribute is a dict" in reasons["e", "row 8"]
     assert "no valid Unicode" in reasons["f", "row 9"]
     assert len(table.left_out) + len(table.facts) == len(frame)
 

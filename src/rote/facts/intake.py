@@ -16,14 +16,16 @@ _MOST_BROKEN = 20  # lines of a file that are shown as broken; the others are co
 class RawFact:
     """One row as a reader found it; `relation` None = the layout has no relation names.
 
-    `problem` says why the row is no fact. `broken` marks a line that is no row at all: `problem` is then a whole
-    sentence, and the table is refused. `gap` marks an empty cell of a table with one column per relation.
+    `aliases` are right answers beside the attribute. `problem` says why the row is no fact. `broken` marks a line that
+    is no row at all: `problem` is then a whole sentence, and the table is refused. `gap` marks an empty cell of a table
+    with one column per relation.
     """
 
     entity: str
     relation: str | None
     attribute: str
     where: str
+    aliases: tuple[str, ...] = ()
     template: str | None = None
     prefix: str | None = None
     fiction: bool = False

@@ -301,7 +301,8 @@ def _once(group: _Group) -> tuple[list[Fact], list[_Doubled]]:
             doubled.append(_Doubled(entity=row.entity, relation=group.name, where=row.where, reason=reason))
         else:
             seen.add(row.entity)
-            facts.append(Fact(entity=row.entity, relation=group.name, attribute=row.attribute, where=row.where))
+            asked = {"entity": row.entity, "relation": group.name, "attribute": row.attribute}
+            facts.append(Fact(**asked, aliases=row.aliases, where=row.where))
     return facts, doubled
 
 

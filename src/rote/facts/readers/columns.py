@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rote.errors import FactsError
+from rote.facts.cells import cell_answers
 from rote.facts.intake import RawFact
 from rote.facts.rows import cell_text
 from rote.facts.table import cut, listed
@@ -108,12 +109,13 @@ def _long(
             yield record
             continue
         name, name_problem = cell_text(record[entity], "entity")
-        attribute, attribute_problem = cell_text(record[place["attribute"]], "attribute")
+        attribute, aliases, attribute_problem = cell_answers(record[place["attribute"]])
         yield RawFact(
             entity=name,
             relation=cell_text(record[place["relation"]], "relation")[0] if "relation" in place else None,
             attribute=_shared(once, attribute),
             where=f"row {number}",
+            aliases=aliases,
             template=_raw_text(record[place["template"]]) if "template" in place else None,
             prefix=_raw_text(record[place["prefix"]]) if "prefix" in place else None,
             problem=name_problem or attribute_problem,
@@ -135,12 +137,13 @@ def _wide(
         name, name_problem = cell_text(record[entity], "entity")
         where = f"row {number}"
         for i, relation in relations:
-            attribute, attribute_problem = cell_text(record[i], "attribute")
+            attribute, aliases, attribute_problem = cell_answers(record[i])
             yield RawFact(
                 entity=name,
                 relation=relation,
                 attribute=_shared(once, attribute),
                 where=where,
+                aliases=aliases,
                 template=SPORT_TEMPLATE if published else None,
                 prefix=SPORT_PREFIX if published else None,
                 problem=name_problem or attribute_problem,

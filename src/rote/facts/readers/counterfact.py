@@ -29,16 +29,16 @@ def _row(number: int, item: dict[str, Any]) -> RawFact:
     rewrite = rewrite if isinstance(rewrite, dict) else {}
     target = rewrite.get("target_true")
     target = target.get("str") if isinstance(target, dict) else target
-    entity, attribute, problem = cells(item, rewrite.get("subject"), target)
+    found = cells(rewrite.get("subject"), target)
     template = rewrite.get("prompt")
     relation = rewrite.get("relation_id")
     if not isinstance(template, str) or not isinstance(relation, str):
-        problem = problem or "requested_rewrite has no prompt or no relation_id; expected both as text"
+        found["problem"] = (
+            found["problem"] or "requested_rewrite has no prompt or no relation_id; expected both as text"
+        )
     return RawFact(
-        entity=entity,
+        **found,
         relation=relation.strip() if isinstance(relation, str) else "",
-        attribute=attribute,
         where=f"case {item.get('case_id', number)}",
         template=template if isinstance(template, str) else None,
-        problem=problem,
     )

@@ -26,13 +26,12 @@ def rows(items: Iterable[Any], source: str) -> Iterator[RawFact]:
 
 
 def _row(number: int, item: dict[str, Any]) -> RawFact:
-    entity, attribute, problem = cells(item, item.get("subject"), item.get("ground_truth"))
-    template, template_problem = template_of_prompt(item.get("prompt"), entity)
+    found = cells(item.get("subject"), item.get("ground_truth"))
+    template, template_problem = template_of_prompt(item.get("prompt"), found["entity"])
+    found["problem"] = found["problem"] or template_problem
     return RawFact(
-        entity=entity,
+        **found,
         relation=template or "",
-        attribute=attribute,
         where=f"case {item.get('case_id', number)}",
         template=template,
-        problem=problem or template_problem,
     )

@@ -28,14 +28,13 @@ def rows(items: Iterable[Any], source: str) -> Iterator[RawFact]:
 
 
 def _row(number: int, item: dict[str, Any]) -> RawFact:
-    entity, attribute, problem = cells(item, item.get("subject"), item.get("attribute"))
-    template, template_problem = template_of_prompt(item.get("prompt"), entity)
+    found = cells(item.get("subject"), item.get("attribute"))
+    template, template_problem = template_of_prompt(item.get("prompt"), found["entity"])
+    found["problem"] = found["problem"] or template_problem
     relation = item.get("relation_id")
     return RawFact(
-        entity=entity,
+        **found,
         relation=relation.strip() if isinstance(relation, str) else "",
-        attribute=attribute,
         where=f"fact {item.get('known_id', number)}",
         template=template,
-        problem=problem or template_problem,
     )

@@ -34,14 +34,11 @@ def rows(data: dict[str, Any], source: str) -> Iterator[RawFact]:
         raise FactsError(problems)
 
     def row(number: int, item: dict[str, Any]) -> RawFact:
-        entity, attribute, problem = cells(item, item.get("subject"), item.get("object"))
         return RawFact(
-            entity=entity,
+            **cells(item.get("subject"), item.get("object")),
             relation=data["name"].strip(),
-            attribute=attribute,
             where=f"sample {number}",
             template=templates[0],
-            problem=problem,
         )
 
     return each_object(data["samples"], row, source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from rote.facts.cells import cell_answers
 from rote.facts.intake import RawFact, broken
 from rote.facts.rows import cell_text
 from rote.facts.table import SLOT, cut
@@ -29,11 +30,11 @@ def first_has(data: Any, *keys: str) -> bool:
     return isinstance(data, list) and bool(data) and isinstance(data[0], dict) and set(keys) <= set(data[0])
 
 
-def cells(item: dict[str, Any], entity: object, attribute: object) -> tuple[str, str, str]:
-    """(entity, attribute, problem) of one object's two cells."""
+def cells(entity: object, attribute: object) -> dict[str, Any]:
+    """Entity, attribute, aliases and problem of one object's two cells, as `RawFact` takes them."""
     name, name_problem = cell_text(entity, "entity")
-    value, value_problem = cell_text(attribute, "attribute")
-    return name, value, name_problem or value_problem
+    value, aliases, problem = cell_answers(attribute)
+    return {"entity": name, "attribute": value, "aliases": aliases, "problem": name_problem or problem}
 
 
 def template_of_prompt(prompt: object, subject: str) -> tuple[str | None, str]:

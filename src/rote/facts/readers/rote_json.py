@@ -7,7 +7,7 @@ from typing import Any
 
 from rote.errors import FactsError
 from rote.facts.intake import RawFact
-from rote.facts.rows import cell_text
+from rote.facts.readers.objects import cells
 from rote.facts.table import listed, shortened
 
 LOOKS = (
@@ -55,18 +55,14 @@ def _rows(relations: dict[str, Any], entities: dict[str, Any], invented: set[str
         asked = relations.get(relation, {})
         for entity, values in entities.items():
             if relation in values:
-                name, name_problem = cell_text(entity, "entity")
-                attribute, problem = cell_text(values[relation], "attribute")
                 found.append(
                     RawFact(
-                        entity=name,
+                        **cells(entity, values[relation]),
                         relation=relation,
-                        attribute=attribute,
                         where=f"entity {entity!r}",
                         template=asked.get("template"),
                         prefix=asked.get("prefix", ""),
                         fiction=entity in invented,
-                        problem=name_problem or problem,
                     )
                 )
     return found
