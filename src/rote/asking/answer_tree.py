@@ -202,14 +202,15 @@ class AnswerTree:
         return low @ self._ends, high @ self._ends + np.where(frontier, prob, 0) @ self._holds
 
     def undecided(
-        self, given: Float[np.ndarray, "fact node"]
+        self, given: Float[np.ndarray, "fact node"], cls: Int[np.ndarray, " fact"]
     ) -> tuple[Int[np.ndarray, " fact"], Bool[np.ndarray, "fact node"]]:
-        """(likeliest class so far, nodes at the frontier by which another class may be likelier yet).
+        """(likeliest class so far, nodes at the frontier by which another class may be likelier than the right one).
 
-        Where there are no such nodes the likeliest class is decided.
+        There are none where it is decided whether the right class, given by `cls`, is the likeliest.
         """
         low, high = self.bounds(given)
-        best = low.argmax(1)
-        above = high > np.take_along_axis(low, best[:, None], 1)
-        np.put_along_axis(above, best[:, None], False, 1)
+        right = low[np.arange(len(cls)), cls][:, None]
+        best = np.where(low.max(1) > right[:, 0], low.argmax(1), cls)
+        above = (high > right) & (best == cls)[:, None]
+        np.put_along_axis(above, cls[:, None], False, 1)
         return best, self.frontier(given) & ((self._needs @ above.T.astype(float)).T > 0)

@@ -22,7 +22,8 @@ class KnownFacts:
         log_prob: log of the right answer's score (nats), which is its probability but for longer answers that go on.
         rank: the worst rank of its tokens, each behind those before it, from 1.
         correct: whether the likeliest tokens spell it.
-        predicted_cls: the likeliest of the relation's answers.
+        predicted_cls: the right class where no answer of the relation is likelier, else one that is: of answers of one
+            token the likeliest of all, of whole answers the likeliest of those that were followed.
         known: by `Settings.known`.
         token_log_prob, token_rank: of the answer's class token alone.
     """

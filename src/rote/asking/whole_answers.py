@@ -1,4 +1,4 @@
-"""Whole answers scored under a model: the right ones by teacher forcing, others only as far as they may be likelier."""
+"""Whole answers scored under a model: the right ones by teacher forcing, others as far as it takes to compare."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from rote.model.precision import wide
 from rote.settings import Settings
 
 _PASS = 64  # tokens that cost about as much as one more pass: so much padding is cheaper than parting a batch
-_NEAR = 0.1  # nodes this much as likely as the likeliest are gone on from in the same pass
+_ROWS = 16  # that many rows of a few tokens cost little more than one
+_TOKEN_NATS = 2.0  # what a token of an answer takes away about: deeper nodes are nearer to a whole answer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WholeScores:
-    """Per fact: log of the right answer's score (nats), how it was ranked, and the likeliest class.
+    """Per fact: log of the right answer's score (nats), how it was ranked, and the likeliest class found.
 
     `rank`: the worst rank of a token of the right answer, behind those before it, of its best spelling; `correct`: the
     likeliest tokens spell the right answer and no other that goes on from it. `token_`: of the class token alone.
@@ -40,9 +41,11 @@ class WholeScores:
 
 
 def score_whole(model: Model, prompts: RelationPrompts, settings: Settings) -> WholeScores:
-    """Score the answers of every fact; exact, whatever is never predicted.
+    """Score the right answer of every fact, and find out whether another answer is likelier; both exact.
 
     score(a) = p(its tokens) − Σ p(the shortest other answers that continue it), summed over the spellings of a class.
+    Others are followed as long as they may be likelier than the right one and none is known to be; `predicted_cls` is
+    the right class, or the likeliest of those that were followed to their end.
     NonFinite, a MeasurementError, where activations are not finite.
     """
     tree = AnswerTree.of(prompts.answers)
@@ -149,14 +152,16 @@ class _Batch:
         self._go_on(rest)
 
     def search(self) -> Int[np.ndarray, " fact"]:
-        """Go on from other answers while they may be likelier; the likeliest class of each fact."""
+        """Go on from other answers until it is decided whether one of them is likelier; the likeliest class found."""
         while True:
-            best, open_ = self.tree.undecided(self.given)
-            if not open_.any():
+            best, open_ = self.tree.undecided(self.given, self.prompts.cls)
+            facts = np.flatnonzero(open_.any(1))
+            if not len(facts):
                 return best
-            log_probs = np.where(open_, self.tree.log_probs(self.given), -np.inf)
-            chosen = open_ & (log_probs >= log_probs.max(1, keepdims=True) + np.log(_NEAR))
-            self._go_on([(int(f), self.tree.chain(int(node))) for f, node in zip(*np.nonzero(chosen), strict=True)])
+            hope = np.where(open_, self.tree.log_probs(self.given) + _TOKEN_NATS * self.tree.depth, -np.inf)[facts]
+            likeliest = np.argsort(-hope, 1, kind="stable")[:, : max(1, _ROWS // len(facts))]
+            chosen = zip(np.repeat(facts, likeliest.shape[1]).tolist(), likeliest.ravel().tolist(), strict=True)
+            self._go_on([(fact, self.tree.chain(node)) for fact, node in chosen if open_[fact, node]])
 
     def _record(self, ends: Sequence[int]) -> None:
         """The clean pass over every prompt and the tokens up to one node each."""
