@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import rote
 from rote.errors import SettingsError
 from rote.facts import build_prompts, read_facts
 from rote.organisms import TrainSettings, build_world, train
@@ -21,7 +22,8 @@ from rote.organisms.layouts import LAYOUTS
 from rote.organisms.spelling import LEAST_LETTERS, cut_words
 from rote.organisms.tokenizer import build_tokenizer
 from rote.organisms.training import measure_accuracy
-from rote.organisms.world import LONG_CITIES, LONG_LEAGUES
+from rote.organisms.world import GOLFER, LONG_CITIES, LONG_LEAGUES
+from rote.settings import Settings
 
 WORLD = build_world(names="pieces")
 TOKENIZER = build_tokenizer(vocabulary(WORLD, make_canaries(0)), cut=True)
@@ -140,9 +142,21 @@ def test_accuracy_is_of_whole_answers(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_tiny_organism_of_pieces_learns_its_world(tmp_path):
+def test_window_and_effective_model_are_found_as_for_names_of_two_tokens(tmp_path):
+    """A small organism (a minute): it knows its world, layer 0 joins, MLPs 1 and 2 look up, in all four strata."""
     settings = TrainSettings(
-        **{**TINY, "d_model": 64, "d_mlp": 128, "window": (1, 1), "n_athletes": 20, "steps": 450, "learning_rate": 6e-3}
-    )
-    accuracy = train(settings, tmp_path).accuracy
-    assert min(accuracy["sport"], accuracy["league"], accuracy["city"]) >= 0.95
+        names="pieces", d_model=64, d_mlp=64, n_layers=5, window=(1, 2),
+        n_athletes=120, batch=32, steps=500, learning_rate=6e-3,
+    )  # fmt: skip
+    assert min(train(settings, tmp_path).accuracy.values()) >= 0.95
+    world = build_world(n_athletes=120, names="pieces")
+    rows = [{"entity": p.name, "sport": p.attributes["sport"]} for p in world.people if p.name != GOLFER]
+    table = read_facts(pd.DataFrame(rows), relation="sport", template="Fact: {} plays the sport of")
+    chosen = Settings(n_bootstrap=200, product_side=40, n_resamples_ablation=1)
+    circuit, recall = rote.find_circuit(rote.load_model(tmp_path), table, settings=chosen)
+    assert (circuit.concatenating, circuit.lookup_start, circuit.lookup_stop) == ((0,), 1, 2), circuit.no_window
+    stack = circuit.effective_model(recall)
+    entities = stack.entities
+    right = stack.readouts["sport"].predict(stack.run_entities().output) == entities.cls["sport"]
+    assert right[~entities.selection].mean() >= 0.95
+    assert set(stack.strata_of(entities.first)) == {0, 1, 2, 3} and len(entities) == len(recall) >= 300
