@@ -50,15 +50,15 @@ class Settings:
         n_top_heads: how many heads count as top heads.
         n_resamples_ablation: random facts of another class drawn for each resample ablation.
         readout_tolerance: the fewest heads whose readout is within this accuracy of the best are taken.
-        window_keep: ablating attention from a layer on must keep this share of the readout's accuracy.
+        window_keep: ablating attention at the name from a layer on must keep away this share of the loss that the name
+            keeps away.
         window_plateau: the look-up ends where the readout reaches this share of its plateau.
-        window_drop: removing the window's MLPs must take away this share of the model's accuracy above
-            what a linear model on E_first + E_last reaches, else there is no MLP window.
-        window_least: what the model has above that linear model must be at least this, else there is nothing
-            to look up.
+        window_drop: of what a linear model on E_first + E_last loses more than the model, the model must lose this
+            share without the window's MLPs, and the effective model must find it.
+        window_least: that linear model must lose so many nats more than the model, else there is nothing to look up.
         product_side: names per side of the product on which main effects are measured for the model.
         product_partners: partners per name where the product is too large to be complete.
-        max_entities: two-token entities used by the stack experiments.
+        max_entities: entities used by the stack experiments.
         product_names: first and last names per side of a complete product on a stack.
         n_members, n_trained_members: seeds of every control in the line-up, closed-form and trained by steps.
         n_member_bootstrap: resamples behind the interval of one member.

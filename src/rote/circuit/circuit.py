@@ -26,7 +26,7 @@ class Circuit:
     do. `no_readout` says why nothing reads the name: then there are no readout heads, and nothing that follows from
     them. Attention at subject_last is not needed from layer `attention_from` on; `first_mlps` lie between
     concatenation and look-up; `no_window` says why there is no MLP window, in which case `lookup_start` and
-    `lookup_stop` are None. Layers and heads count from 0.
+    `lookup_stop` are None; `undecided` what the intervals leave open about one. Layers and heads count from 0.
     """
 
     relation: str
@@ -41,6 +41,7 @@ class Circuit:
     lookup_start: int | None
     lookup_stop: int | None
     no_window: str | None
+    undecided: str | None = None
 
     def require_readout(self) -> tuple[Head, ...]:
         """The readout heads; NotApplicable with the figures where nothing reads the name."""
@@ -97,6 +98,7 @@ def search(recall: Recall, *, rehearse: bool = False) -> Circuit:
         lookup_start=None if window.reason else window.start,
         lookup_stop=None if window.reason else window.stop,
         no_window=window.reason,
+        undecided=None if window.reason else window.doubt,
     )
 
 

@@ -1,22 +1,24 @@
-"""Which MLP layers look the attribute up at subject_last, or why there is no such window."""
+"""Which MLP layers look the attribute up at subject_last, or why there is no such window, or what is undecided."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from rote.asking.recall import Recall
-from rote.circuit.concatenation import mlps_ablated
-from rote.circuit.effective import effective_model
+from rote.asking.recall import ABLATIONS, Recall
+from rote.circuit.at_name import attention_from as attention_from_layer
+from rote.circuit.at_name import everything, silenced
+from rote.circuit.evidence import Shares, WindowEvidence, names_bootstrap, shares, window_evidence
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
 from rote.circuit.top_heads import Head
 from rote.errors import NotApplicable
 from rote.model import Edit
 from rote.stack import Readout
-from rote.statistics.probes import best_strength, logistic_correct
+from rote.statistics import Bootstrap, Estimate
+from rote.statistics.weighted import ratio
 
 
 def read_layer(heads: Sequence[Head]) -> int:
@@ -74,12 +76,13 @@ def condition_curve(
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The window found, or the reason why there is none; accuracies on the selection half unless said otherwise."""
+    """The window found, or the reason why there is none; `doubt` says what about it the intervals leave open."""
 
     attention_from: int
     start: int
     stop: int
     reason: str | None = None
+    doubt: str | None = None
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -87,129 +90,203 @@ class Window:
 
 
 def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
-    """Choose attention_from, lookup_start and lookup_stop on the selection half, and test whether they hold.
+    """Choose attention_from, lookup_start and lookup_stop on the selection half, and say whether they hold.
 
-    attention_from: first layer from which mean-ablating all attention at subject_last keeps `window_keep` of the
-    readout's accuracy. lookup_start: the same in parallel blocks; in sequential ones the layer before, whose MLP
-    already reads what its own attention brought. lookup_stop: first layer from there on where the readout on
-    name-only prompts with late attention ablated reaches `window_plateau` of its plateau. Layers count from 0. Nothing
-    is raised where there is no window: the reason stands in it.
+    kept(L) = 1 − (loss increase without attention at subject_last from layer L on) / (the same without attention and
+    MLPs of all layers there). attention_from: the first L whose interval of kept lies above `window_keep` under mean
+    and resample ablation. lookup_start: the same in parallel blocks; in sequential ones the layer before, whose MLP already
+    reads what its own attention brought. lookup_stop: the first layer from there on whose interval of the readout's
+    accuracy (name-only prompts, late attention ablated), over that of the best layer, lies above `window_plateau` under
+    both. Where a layer before it might do as well, by its interval, that is a doubt. Layers count from 0. Nothing is
+    raised where there is no window: the reason stands in it. Source: Fact Finding, post 2, by losses and intervals.
     """
-    use = recall.selection
-    curve = attention_curve(recall, heads, "mean")[:, use].mean(1)
-    # the first; there is always one, since the last row is the clean run itself
-    attention_from = int(np.argmax(curve >= recall.settings.window_keep * curve[-1]))
+    half = recall.take(np.flatnonzero(recall.selection))
+    resamples, last = names_bootstrap(half, np.arange(len(half)), "window"), read_layer(heads)
+    if reason := _unreadable(half, heads, resamples):
+        return Window(attention_from=last + 1, start=last + 1, stop=last, reason=reason)
+    begins = _attention(half, last, resamples)
+    if begins.reason is not None or begins.layer is None:
+        return Window(attention_from=last + 1, start=last + 1, stop=last, reason=begins.reason)
+    attention_from = begins.layer
     start = attention_from if recall.model.parallel else max(attention_from - 1, 0)
-    unreadable = _unreadable(recall, float(curve[-1]))
-    if unreadable:  # stop before start: a window without layers, beside the layer that was found
-        return Window(attention_from=attention_from, start=start, stop=start - 1, reason=unreadable)
-    both = Condition(name="both", name_only=True, late_attention_ablated=True)
-    reached = condition_curve(recall, heads, both, "mean", attention_from, ())
-    last = read_layer(heads)
-    plateau = {layer: float(reached[layer][use].mean()) for layer in range(start, last + 1)}
-    if not plateau:
+    if start > last:
         reason = (
             f"There is no MLP window: attention at the name's last token is needed up to layer {attention_from - 1}, "
             f"and the first readout head reads in layer {heads[0][0]}, so no MLP layer lies between."
         )
         return Window(attention_from=attention_from, start=start, stop=start - 1, reason=reason)
-    enough = recall.settings.window_plateau * max(plateau.values())
-    stop = min(layer for layer, accuracy in plateau.items() if accuracy >= enough)
-    window = Window(attention_from=attention_from, start=start, stop=stop)
-    found: str | None
+    ends = _plateau(half, heads, attention_from, start, resamples)
+    assert ends.layer is not None
+    window = Window(attention_from=attention_from, start=start, stop=ends.layer)
     try:
-        found = _not_there(recall, window_evidence(recall, heads, window))
+        evidence = window_evidence(recall, heads, window.start, window.stop)
     except NotApplicable as error:
-        found = f"Whether MLPs {start} to {stop} look the fact up could not be tested: {error.reason}."
-    return replace(window, reason=found)
+        untested = f"Whether MLPs {start} to {ends.layer} look the fact up could not be tested: {error.reason}."
+        return replace(window, reason=untested)
+    judged = judge(recall, evidence)
+    doubts = [doubt for doubt in (begins.doubt, ends.doubt, judged.doubt) if doubt]
+    return replace(window, reason=judged.reason, doubt=" ".join(doubts) or None)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class WindowEvidence:
-    """Per fact of a two-part name: right in the whole model, without the window's MLPs, additively, in the stack."""
+@dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """A layer chosen by intervals; `doubt` names an earlier one that they leave possible, `reason` says why none."""
 
-    facts: np.ndarray
-    model: Bool[np.ndarray, " two_part"]
-    without_mlps: Bool[np.ndarray, " two_part"]
-    additive: Bool[np.ndarray, " two_part"]
-    stack: Bool[np.ndarray, " two_part"]
+    layer: int | None
+    doubt: str | None = None
+    reason: str | None = None
 
 
-def window_evidence(recall: Recall, heads: Sequence[Head], window: Window) -> WindowEvidence:
-    """What tells a look-up in the window's MLPs from one elsewhere, on every fact whose name has two parts.
+def _first(shares: Mapping[int, Sequence[Estimate]], above: float) -> tuple[int | None, int | None]:
+    """(certain, possible): the first layers all of whose intervals lie above, or reach above, a threshold."""
+    certain = [n for n, found in shares.items() if all(e.ci_low is not None and e.ci_low > above for e in found)]
+    possible = [n for n, found in shares.items() if all((e.ci_high or e.value) > above for e in found)]
+    return min(certain, default=None), min(possible, default=None)
 
-    NotApplicable where too few names have two parts, the MLPs have no single neurons, or the selection half has one
-    class.
-    """
-    facts = recall.require_two_part()
-    (ablated,) = mlps_ablated(recall, window.layers, "mean")
-    stack = effective_model(recall, heads, window.start, window.stop)
-    run = stack.run_entities()
-    cls = stack.entities.cls[recall.relation]
-    return WindowEvidence(
-        facts=facts,
-        model=recall.clean.scores.correct_cls.cpu().numpy()[facts],
-        without_mlps=ablated.correct_cls.cpu().numpy()[facts],
-        additive=additive_correct(run.resid[0].cpu().numpy(), cls, recall.selection[facts]),
-        stack=stack.readouts[recall.relation].predict(run.output) == cls,
+
+def _attention(half: Recall, last: int, resamples: Bootstrap) -> _Layer:
+    """The first layer from which attention at the name's last token is not needed."""
+    keep = half.settings.window_keep
+    shares: dict[int, list[Estimate]] = {}
+    for how in ABLATIONS:
+        total = silenced(half, everything(half), how, "subject_last").increase
+        rise = resamples.mean(total)
+        if rise.ci_low is None or rise.ci_low <= 0:
+            return _Layer(layer=None, reason=f"There is no MLP window: {_not_at_the_name(rise, how)}")
+        for layer in range(last + 2):
+            if how == ABLATIONS[0] or (shares[layer][0].ci_high or 0) > keep:  # the others fall by the first already
+                lost = silenced(half, attention_from_layer(half, layer), how, "subject_last").increase
+                shares.setdefault(layer, []).append(_kept(lost, total, resamples))
+    asked = {layer: found for layer, found in shares.items() if len(found) == len(ABLATIONS)}
+    certain, possible = _first(asked, keep)
+    if certain is None:
+        return _Layer(layer=None, reason=_needed_too_long(shares[last + 1], last, keep))
+    doubt = None
+    if possible is not None and possible < certain:
+        doubt = (
+            "Where the window begins is undecided: without attention at the name's last token from layer "
+            f"{possible} on {_both(asked[possible])} of the loss is kept away, from layer {certain} on "
+            f"{_both(asked[certain])} (more than {keep:.0%} is asked for)."
+        )
+    return _Layer(layer=certain, doubt=doubt)
+
+
+def _kept(lost: np.ndarray, total: np.ndarray, resamples: Bootstrap) -> Estimate:
+    return resamples.interval(lambda weights: 1 - ratio(weights @ lost, weights @ total))
+
+
+def _not_at_the_name(rise: Estimate, how: str) -> str:
+    return (
+        "the answer does not hang on the name's last token. Without all attention and MLPs there the loss rises by "
+        f"{rise.value:.2f} nats {_interval(rise, '.2f')} ({how} ablation)."
     )
 
 
-def additive_correct(
-    x: Float[np.ndarray, "entity d_model"], cls: np.ndarray, selection: Bool[np.ndarray, " entity"]
-) -> Bool[np.ndarray, " entity"]:
-    """Right or not, of a linear model on E_first + E_last for entities that it was not fitted on.
-
-    The report half is predicted by a fit on the selection half; the selection half, for choices, by fits on four
-    fifths of itself. Logistic regression with the penalty that generalises best within the fitting entities.
-    NotApplicable where these are all of one class.
-    """
-    correct = np.zeros(len(cls), dtype=bool)
-    strength = best_strength(x, cls, selection)
-    correct[~selection] = logistic_correct(x, cls, selection, strength)[~selection]
-    for fold in np.array_split(np.flatnonzero(selection), 5):
-        train = selection.copy()
-        train[fold] = False
-        correct[fold] = logistic_correct(x, cls, train, strength)[fold]
-    return correct
+def _needed_too_long(shares: Sequence[Estimate], last: int, keep: float) -> str:
+    return (
+        "There is no MLP window: attention at the name's last token is needed where the first readout head reads. "
+        f"Without it from layer {last + 1} on {_both(shares)} of the loss is kept away; more than {keep:.0%} is asked "
+        "for."
+    )
 
 
-def _unreadable(recall: Recall, read: float) -> str | None:
-    """Why nothing can be looked up at the name, where the readout finds next to nothing there; selection half."""
-    use = recall.selection
-    model = float(recall.clean.scores.correct_cls.cpu().numpy()[use].mean())
-    chance = float(np.bincount(recall.cls[use]).max() / use.sum())
-    if read >= chance + recall.settings.window_drop * (model - chance):
+def _plateau(half: Recall, heads: Sequence[Head], attention_from: int, start: int, resamples: Bootstrap) -> _Layer:
+    """The first layer at which the readout under both ablations has reached its plateau."""
+    both, last = Condition(name="both", name_only=True, late_attention_ablated=True), read_layer(heads)
+    shares: dict[int, list[Estimate]] = {layer: [] for layer in range(start, last + 1)}
+    accuracies: dict[str, dict[int, float]] = {}
+    for how in ABLATIONS:
+        curve = condition_curve(half, heads, both, how, attention_from, ())
+        accuracies[how] = {layer: float(curve[layer].mean()) for layer in shares}
+        best = curve[max(shares, key=lambda layer: accuracies[how][layer])]
+        for layer, found in shares.items():
+            found.append(_relative(curve[layer], best, resamples))
+    certain, possible = _first(shares, half.settings.window_plateau)
+    if certain is None:
+        first = accuracies[ABLATIONS[0]]
+        certain = max(first, key=lambda layer: (first[layer], -layer))
+    if possible is None or possible >= certain:
+        return _Layer(layer=certain)
+    doubt = (
+        f"Where it ends is undecided: after layer {possible} the readout has reached {_both(shares[possible])} of its "
+        f"plateau, after layer {certain} {_both(shares[certain])} (more than {half.settings.window_plateau:.0%} is "
+        "asked for)."
+    )
+    return _Layer(layer=certain, doubt=doubt)
+
+
+def _relative(correct: np.ndarray, best: np.ndarray, resamples: Bootstrap) -> Estimate:
+    if np.array_equal(correct, best):
+        return Estimate(value=1.0, ci_low=1.0, ci_high=1.0, n=len(correct))
+    return resamples.interval(lambda weights: ratio(weights @ correct, weights @ best))
+
+
+def _unreadable(half: Recall, heads: Sequence[Head], resamples: Bootstrap) -> str | None:
+    """Why nothing can be looked up at the name, where the readout finds next to nothing there."""
+    readout, layer = head_readouts(half, heads)[-1], read_layer(heads)
+    read = resamples.mean(_read_correct(half, readout, [[]], (layer,), name_only=False)[layer])
+    model = float(half.clean.scores.correct_cls.double().mean())
+    chance = float(np.bincount(half.cls).max() / len(half))
+    least = chance + half.settings.window_drop * (model - chance)
+    if (read.ci_high or read.value) >= least:
         return None
     return (
         f"There is no MLP window: the attribute can hardly be read at the name's last token; the readout there is "
-        f"right for {read:.1%}, "
-        f"the model for {model:.1%}, the commonest class would be for {chance:.1%}."
+        f"right for {read.value:.1%} {_interval(read, '.1%')}, the model for {model:.1%}, the commonest class would be "
+        f"for {chance:.1%}."
     )
 
 
-def _not_there(recall: Recall, evidence: WindowEvidence) -> str | None:
-    """Why these MLPs do not look the fact up, with the figures; None where they do; selection half."""
-    half = recall.selection[evidence.facts]
-    model, without, additive, stack = (
-        float(x[half].mean()) for x in (evidence.model, evidence.without_mlps, evidence.additive, evidence.stack)
+def judge(recall: Recall, evidence: WindowEvidence) -> Judged:
+    """Whether the window is there, on the selection half, by the ends of intervals; mean and resample have to agree."""
+    facts = evidence.facts
+    half, settings = recall.selection[facts], recall.settings
+    found = shares(evidence, half, names_bootstrap(recall, facts, "window_evidence"))
+    share, figures = settings.window_drop, _figures(found, evidence.exact)
+    if _below([found.removable], settings.window_least):
+        return Judged(reason=f"There is no MLP window: next to nothing is left to look up. {figures}")
+    if _below(found.needed.values(), share):
+        return Judged(reason=f"There is no MLP window: the model does not need these MLPs at the name. {figures}")
+    if _below([found.found], share):
+        return Judged(
+            reason="There is no MLP window: these MLPs do not find the attribute from what stands at the name, so it "
+            f"is formed elsewhere, for instance in attention patterns. {figures}"
+        )
+    there = _above([found.removable], settings.window_least) and _above([*found.needed.values(), found.found], share)
+    return Judged(doubt=None if there else f"Whether these MLPs look the fact up is undecided. {figures}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """Not there, with the reason; there or not there, with the doubt; there."""
+
+    reason: str | None = None
+    doubt: str | None = None
+
+
+def _below(found: Iterable[Estimate], threshold: float) -> bool:
+    return all(e.ci_high is not None and e.ci_high < threshold for e in found)
+
+
+def _above(found: Iterable[Estimate], threshold: float) -> bool:
+    return all(e.ci_low is not None and e.ci_low > threshold for e in found)
+
+
+def _figures(found: Shares, exact: bool) -> str:
+    what = "a linear model on what stands at the name" if exact else "a linear model on the two parts of the name"
+    needed = ", ".join(f"{e.value:.0%} {_interval(e, '.0%')} ({how} ablation)" for how, e in found.needed.items())
+    return (
+        f"{what[0].upper()}{what[1:]} loses {found.removable.value:.2f} nats {_interval(found.removable, '.2f')} more "
+        f"than the model; without these MLPs the model loses {needed} of that, and the effective model wins back "
+        f"{found.found.value:.0%} {_interval(found.found, '.0%')}; half of it is asked for."
     )
-    share = recall.settings.window_drop
-    removable = model - additive  # what a sum over the two tokens gives away needs no look-up
-    if removable < recall.settings.window_least:
-        return (
-            f"There is no MLP window: a linear model on the two parts of the name is right for {additive:.1%}, the "
-            f"model for {model:.1%}, so next to nothing is left to look up."
-        )
-    if model - without < share * removable:
-        return (
-            f"There is no MLP window: the model does not need these MLPs at the name: with all of them ablated it is "
-            f"right for {without:.1%} (clean {model:.1%}; a linear model on the two parts of the name {additive:.1%})."
-        )
-    if stack - additive < share * removable:
-        return (
-            "There is no MLP window: these MLPs do not find the attribute from the sum of the two names. The effective "
-            f"model is right for {stack:.1%} (model {model:.1%}; a linear model on the same sum {additive:.1%}), so "
-            "the names are combined elsewhere, for instance in attention patterns."
-        )
-    return None
+
+
+def _both(found: Sequence[Estimate]) -> str:
+    return " and ".join(f"{e.value:.0%} {_interval(e, '.0%')}" for e in found)
+
+
+def _interval(estimate: Estimate, form: str) -> str:
+    if estimate.ci_low is None or estimate.ci_high is None:
+        return "[no interval]"
+    return f"[{estimate.ci_low:{form}}, {estimate.ci_high:{form}}]"

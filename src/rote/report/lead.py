@@ -18,14 +18,18 @@ def lead_of(found: CircuitFound, *, of_several: bool) -> Lead:
     if not found.has_window:
         return _no_window(found, about)
     span = _span("MLP", found.start, found.stop)
+    looks = f"and looks them up in {span}"
+    if found.undecided:
+        looks = f"and whether {span} {'looks' if found.start == found.stop else 'look'} them up is undecided"
     return Lead(
-        headline=f"The model knows these facts and looks them up in {span}{about}.",
+        headline=f"The model knows these facts {looks}{about}.",
         sentences=tuple(
             s
             for s in (
                 _known(found),
                 _concatenates(found),
                 _looks_up(found),
+                found.undecided or "",
                 _extracts(found),
                 _effective(found),
             )

@@ -24,15 +24,46 @@ def logistic_correct(
     Inputs are standardised on `train`. Without a `strength`, the best of STRENGTHS by three folds within `train`
     is taken (the strongest penalty among equals). Raises NotApplicable where `train` holds fewer than two classes.
     """
-    if len(np.unique(cls[train])) < 2:
-        raise NotApplicable("the fitting entities are all of one class; at least two classes are needed")
-    if strength is None:
+    if strength is None and len(np.unique(cls[train])) > 1:
         strength = best_strength(x, cls, train)
-    features = _features(x, train)
-    with threadpool_limits(1):  # such small fits are several times slower on several threads than on one
-        model = LogisticRegression(C=strength, max_iter=1000).fit(features[train], cls[train])
+    model, features = _fitted(x, cls, train, strength)
+    with threadpool_limits(1):
         correct: Bool[np.ndarray, " entity"] = model.predict(features) == cls
     return correct
+
+
+def logistic_answers(
+    x: Float[np.ndarray, "entity feature"],
+    cls: Int[np.ndarray, " entity"],
+    train: Bool[np.ndarray, " entity"],
+    strength: float,
+    n_cls: int,
+) -> tuple[Bool[np.ndarray, " entity"], Float[np.ndarray, " entity"]]:
+    """(right, loss in nats) of the same regression, for every entity.
+
+    loss = −log((n·p + 1/n_cls) / (n + 1)) with n = entities in `train`: a class that it has not seen is not impossible.
+    Raises NotApplicable where `train` holds fewer than two classes.
+    """
+    model, features = _fitted(x, cls, train, strength)
+    with threadpool_limits(1):
+        fitted = model.predict_proba(features)
+    n, p = int(train.sum()), np.zeros((len(cls), n_cls))
+    p[:, model.classes_] = fitted
+    mixed = (n * p[np.arange(len(cls)), cls] + 1 / n_cls) / (n + 1)
+    return model.classes_[fitted.argmax(1)] == cls, -np.log(mixed)
+
+
+def _fitted(
+    x: Float[np.ndarray, "entity feature"],
+    cls: Int[np.ndarray, " entity"],
+    train: Bool[np.ndarray, " entity"],
+    strength: float | None,
+) -> tuple[LogisticRegression, Float[np.ndarray, "entity feature"]]:
+    if len(np.unique(cls[train])) < 2:
+        raise NotApplicable("the fitting entities are all of one class; at least two classes are needed")
+    features = _features(x, train)
+    with threadpool_limits(1):  # such small fits are several times slower on several threads than on one
+        return LogisticRegression(C=strength, max_iter=1000).fit(features[train], cls[train]), features
 
 
 def logistic_directions(

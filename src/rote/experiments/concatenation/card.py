@@ -18,7 +18,7 @@ CARD = ExperimentCard(
     source=Source(post=2, section="token concatenation by previous-token heads"),
     takes=(CIRCUIT,),
     seconds=5.6,
-    needs=("known_facts", "two_part_names"),
+    needs=("known_facts",),
     statistics=(
         StatisticCard(
             name="total_effect",

@@ -22,7 +22,7 @@ CARD = ExperimentCard(
     applies_to=("effective",),
     takes=(CIRCUIT,),
     seconds=2.0,
-    needs=("known_facts", "two_part_names", "lookup_window"),
+    needs=("known_facts", "lookup_window"),
     statistics=(
         StatisticCard(
             name="effective_accuracy",
