@@ -12,9 +12,8 @@ from circuit_world import CLASSES, SETTINGS, World, measured, model, value
 from rote.asking import Recall, ask
 from rote.circuit import search
 from rote.circuit.product import Product
-from rote.circuit.window import find_window
 from rote.errors import NotApplicable
-from rote.experiments import EXPERIMENTS, Study, card
+from rote.experiments import EXPERIMENTS, Study
 from rote.facts import Fact, FactTable, build_prompts
 from rote.records import Record
 
@@ -104,23 +103,24 @@ def test_experiments_on_the_stack_take_two_part_names_only(mixed: Study) -> None
 
 
 def test_too_few_two_part_names_are_a_reason_with_counts(world: World) -> None:
-    study = study_of(world, 5, 60)
+    study = study_of(world, 11, 60)
     assert study.circuit.no_readout  # of names that are made up
     heads = world.circuit.readout_heads
     read = replace(study.circuit, readout_heads=heads, no_readout=None)
-    study = replace(study, circuit=replace(read, no_window=find_window(study.recall, heads).reason))
+    study = replace(study, circuit=replace(read, lookup_start=1, lookup_stop=3, no_window=None))
     n, n_two = len(study.recall), int(study.recall.prompts.has_first.sum())
     assert n_two == lengths(study.recall).count(2) + lengths(study.recall).count(3)
     with pytest.raises(NotApplicable, match=f"of {n} known entities have names of two parts.* at least 12"):
         study.recall.require_two_part()
-    for name in ("concatenation", "lookup_window", "layer_probes", "path_ablation", "known_norms"):
+    for name in ("concatenation", "effective_model", "layer_probes", "path_ablation", "known_norms"):
         record = measure(name, study)
         reasons = [a.reason for a in record.absent]
         assert any(f"{n_two} of {n} known entities" in reason for reason in reasons), name
     assert not [r for r in measure("concatenation", study).rows if r.statistic == "concatenation_r2"]
-    nothing = measure("effective_model", study)
-    assert not nothing.rows and len(nothing.absent) == len(card("effective_model").statistics)
-    assert all("names of two parts" in a.reason for a in nothing.absent)
+    # what needs no two parts is there: the effective model on exact input, and the evidence for its window
+    exact = {r.condition for r in measure("effective_model", study).rows}
+    assert "exact_all_names" in exact and "report" not in exact
+    assert [r.n for r in measure("lookup_window", study).rows if r.statistic == "found_share"]
     assert {r.n for r in measure("direct_effects", study).rows if r.condition == "report"} == {
         int(np.sum(~study.recall.selection))
     }

@@ -50,7 +50,7 @@ def test_the_lead_gives_the_answer_with_its_numbers(view: View, texts: dict[str,
     ablated = view.rows("concatenation", "attention_ablated_accuracy", condition="mean")
     worst = min(ablated, key=lambda r: r.value)
     r2 = of(view, "concatenation", "concatenation_r2", condition=None)
-    without = of(view, "lookup_window", "window_mlps_ablated_accuracy", condition="mean")
+    without = of(view, "lookup_window", "window_mlps_ablated_accuracy", condition="mean", position="subject_last")
     effective = of(view, "effective_model", "effective_accuracy", condition="report")
     shuffled = of(view, "effective_model", "effective_accuracy", condition="shuffled")
     linear = of(view, "lookup_window", "additive_accuracy_held_out")

@@ -24,9 +24,10 @@ class Circuit:
     the first of `candidates`, which are ranked by the part of the effect that comes from the name's last token;
     `flip_gains` says of each number of candidates how many more answers their readout's subspace flips than random ones
     do. `no_readout` says why nothing reads the name: then there are no readout heads, and nothing that follows from
-    them. Attention at subject_last is not needed from layer `attention_from` on; `first_mlps` lie between
-    concatenation and look-up; `no_window` says why there is no MLP window, in which case `lookup_start` and
-    `lookup_stop` are None; `undecided` what the intervals leave open about one. Layers and heads count from 0.
+    them. Attention at subject_last is not needed from layer `attention_from` on; `first_mlps` lie between concatenation
+    and look-up; `no_window` says why there is no MLP window, in which case `lookup_start` and `lookup_stop` are None;
+    `undecided` why the intervals leave it open, `borders` where else they let it begin or end. Layers and heads count
+    from 0.
     """
 
     relation: str
@@ -42,6 +43,7 @@ class Circuit:
     lookup_stop: int | None
     no_window: str | None
     undecided: str | None = None
+    borders: str | None = None
 
     def require_readout(self) -> tuple[Head, ...]:
         """The readout heads; NotApplicable with the figures where nothing reads the name."""
@@ -98,7 +100,8 @@ def search(recall: Recall, *, rehearse: bool = False) -> Circuit:
         lookup_start=None if window.reason else window.start,
         lookup_stop=None if window.reason else window.stop,
         no_window=window.reason,
-        undecided=None if window.reason else window.doubt,
+        undecided=window.doubt,
+        borders=None if window.reason else window.borders,
     )
 
 

@@ -16,7 +16,6 @@ from rote.circuit.at_name import mlps, name_ablations
 from rote.circuit.effective import effective_model, exact_run
 from rote.circuit.extraction import head_readouts
 from rote.circuit.top_heads import Head
-from rote.errors import NotApplicable
 from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng
 from rote.statistics.probes import best_strength, logistic_answers
 from rote.statistics.weighted import ratio
@@ -35,7 +34,7 @@ class WindowEvidence:
     """What tells a look-up in the window's MLPs from one elsewhere, per fact in `facts`.
 
     `without`: per ablation, the model without these MLPs at the name's last token; `additive`: a held-out linear model
-    on the stack's input, or the head readout on it, whichever loses less; `stack`: the effective model. `exact` where
+    on the stack's input, without repeated classes the head readout on it; `stack`: the effective model. `exact` where
     too few names have two parts: the input is then the residual stream itself, for names of any number of tokens.
     """
 
@@ -62,15 +61,12 @@ def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int
         run, readout = stack.run_entities(), stack.readouts[recall.relation]
     cls, selection = recall.cls[facts], recall.selection[facts]
     without = {how: _mean([_of(s, facts) for s in _without(recall, (start, stop), how)]) for how in ABLATIONS}
-    x, use = run.resid[0], torch.as_tensor(selection)
-    read = head_readouts(recall, heads)[-1].centred_on(x[use]).calibrated(x, cls, selection)
-    additive = additive_answers(x.cpu().numpy(), cls, selection, len(recall.prompts.classes))
     return WindowEvidence(
         facts=facts,
         exact=exact,
         model=_of(recall.clean.scores, facts),
         without=without,
-        additive=_better(additive, _by(read.log_probs(x), cls), selection),
+        additive=_additive(recall, heads, run.resid[0], cls, selection),
         stack=_by(readout.log_probs(run.output), cls),
     )
 
@@ -95,30 +91,33 @@ def _mean(draws: Sequence[Answers]) -> Answers:
     return Answers(correct=np.mean([d.correct for d in draws], axis=0), loss=np.mean([d.loss for d in draws], axis=0))
 
 
-def _better(one: Answers | None, other: Answers, selection: Bool[np.ndarray, " fact"]) -> Answers:
-    if one is None:
-        return other
-    return min(one, other, key=lambda answers: float(answers.loss[selection].mean()))
+def _additive(
+    recall: Recall, heads: Sequence[Head], x: Float[Tensor, "fact d_model"], cls: np.ndarray, selection: np.ndarray
+) -> Answers:
+    """The baseline on the stack's input x: a fit, or where most answers have one name each the heads' readout."""
+    others = np.bincount(cls[selection], minlength=len(recall.prompts.classes))[cls] - selection
+    if 2 * (others > 0).sum() > len(cls):
+        return additive_answers(x.cpu().numpy(), cls, selection, len(recall.prompts.classes))
+    centred = head_readouts(recall, heads)[-1].centred_on(x[torch.as_tensor(selection)])
+    return _by(centred.calibrated(x, cls, selection).log_probs(x), cls)
 
 
 def additive_answers(
     x: Float[np.ndarray, "entity d_model"], cls: np.ndarray, selection: Bool[np.ndarray, " entity"], n_cls: int
-) -> Answers | None:
-    """What a linear model on x answers for entities that it was not fitted on; None where none can be fitted.
+) -> Answers:
+    """What a linear model on x answers for entities that it was not fitted on.
 
     The report half is predicted by a fit on the selection half; the selection half, for choices, by fits on four
     fifths of itself. Logistic regression with the penalty that generalises best within the fitting entities.
+    NotApplicable where these are all of one class.
     """
-    try:
-        strength = best_strength(x, cls, selection)
-        correct, loss = logistic_answers(x, cls, selection, strength, n_cls)
-        for fold in np.array_split(np.flatnonzero(selection), 5):
-            train = selection.copy()
-            train[fold] = False
-            folded = logistic_answers(x, cls, train, strength, n_cls)
-            correct[fold], loss[fold] = folded[0][fold], folded[1][fold]
-    except NotApplicable:
-        return None
+    strength = best_strength(x, cls, selection)
+    correct, loss = logistic_answers(x, cls, selection, strength, n_cls)
+    for fold in np.array_split(np.flatnonzero(selection), 5):
+        train = selection.copy()
+        train[fold] = False
+        folded = logistic_answers(x, cls, train, strength, n_cls)
+        correct[fold], loss[fold] = folded[0][fold], folded[1][fold]
     return Answers(correct=correct, loss=loss)
 
 

@@ -76,13 +76,17 @@ def condition_curve(
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The window found, or the reason why there is none; `doubt` says what about it the intervals leave open."""
+    """The window found, or the reason why there is none.
+
+    `doubt` says why it may not be there, `borders` where else it might begin or end: what the intervals leave open.
+    """
 
     attention_from: int
     start: int
     stop: int
     reason: str | None = None
     doubt: str | None = None
+    borders: str | None = None
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -94,11 +98,12 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
 
     kept(L) = 1 − (loss increase without attention at subject_last from layer L on) / (the same without attention and
     MLPs of all layers there). attention_from: the first L whose interval of kept lies above `window_keep` under mean
-    and resample ablation. lookup_start: the same in parallel blocks; in sequential ones the layer before, whose MLP already
-    reads what its own attention brought. lookup_stop: the first layer from there on whose interval of the readout's
-    accuracy (name-only prompts, late attention ablated), over that of the best layer, lies above `window_plateau` under
-    both. Where a layer before it might do as well, by its interval, that is a doubt. Layers count from 0. Nothing is
-    raised where there is no window: the reason stands in it. Source: Fact Finding, post 2, by losses and intervals.
+    and resample ablation. lookup_start: the same in parallel blocks; in sequential ones the layer before, whose MLP
+    already reads what its own attention brought. lookup_stop: the first layer from there on whose interval of the
+    readout's accuracy (name-only prompts, late attention ablated), over that of the best layer, lies above
+    `window_plateau` under both. Where a layer before it might do as well, by its interval, that is a doubt. Layers
+    count from 0. Nothing is raised where there is no window: the reason stands in it. Source: Fact Finding, post 2, by
+    losses and intervals.
     """
     half = recall.take(np.flatnonzero(recall.selection))
     resamples, last = names_bootstrap(half, np.arange(len(half)), "window"), read_layer(heads)
@@ -124,8 +129,8 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
         untested = f"Whether MLPs {start} to {ends.layer} look the fact up could not be tested: {error.reason}."
         return replace(window, reason=untested)
     judged = judge(recall, evidence)
-    doubts = [doubt for doubt in (begins.doubt, ends.doubt, judged.doubt) if doubt]
-    return replace(window, reason=judged.reason, doubt=" ".join(doubts) or None)
+    borders = " ".join(doubt for doubt in (begins.doubt, ends.doubt) if doubt) or None
+    return replace(window, reason=judged.reason, doubt=judged.doubt, borders=borders)
 
 
 @dataclass(frozen=True, kw_only=True)

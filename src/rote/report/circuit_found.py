@@ -30,6 +30,7 @@ class CircuitFound:
     stop: int | None
     no_window_reasons: tuple[str, ...]
     undecided: str | None
+    borders: str | None
     window_measured: bool
     no_readout: bool
     readout_before: Measured | None
@@ -100,6 +101,7 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
             dict.fromkeys(view.reasons("lookup_window", "lookup_start") + view.reasons("lookup_window", "lookup_stop"))
         ),
         undecided=" ".join(view.reasons("lookup_window", "window_decided")) or None if start else None,
+        borders=" ".join(view.reasons("lookup_window", "borders_decided")) or None if start else None,
         window_measured=bool(view.rows("lookup_window")),
         # nothing was found to read the name, rather than: nothing was searched
         no_readout=not heads and bool(view.rows("direct_effects", "source_effect", relation=(relation, None))),

@@ -30,6 +30,7 @@ def lead_of(found: CircuitFound, *, of_several: bool) -> Lead:
                 _concatenates(found),
                 _looks_up(found),
                 found.undecided or "",
+                found.borders or "",
                 _extracts(found),
                 _effective(found),
             )

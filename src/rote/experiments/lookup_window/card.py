@@ -9,6 +9,7 @@ OF_THE_WINDOW = (
     "lookup_start",
     "lookup_stop",
     "window_decided",
+    "borders_decided",
     "window_mlps_ablated_accuracy",
     "window_mlps_ablated_increase",
     "window_mlps_ablated_kl",
@@ -53,9 +54,16 @@ CARD = ExperimentCard(
         StatisticCard(
             name="window_decided",
             unit="count",
-            meaning="1 where every interval decides; absent, with the figures, where something is left open.",
+            meaning="1 where the intervals say that it is there; absent, with the figures, where they leave it open.",
             formula="1 if removable_nats > 0.05 and needed_share, found_share > 0.5 by the lower ends of their "
-            "intervals on the selection half, and no earlier layer is possible for start or stop",
+            "intervals on the selection half",
+        ),
+        StatisticCard(
+            name="borders_decided",
+            unit="count",
+            meaning="1 where the intervals say where it begins and ends; absent, with the figures, where they leave "
+            "another layer possible.",
+            formula="1 if no earlier layer than lookup_start or lookup_stop is possible by its interval's upper end",
         ),
         StatisticCard(
             name="attention_kept_share",

@@ -69,10 +69,11 @@ def _window(study: Study, out: Tabulator) -> None:
     window, n = circuit.window, int(recall.selection.sum())
     out.value("lookup_start", window.start, n=n)
     out.value("lookup_stop", window.stop, n=n)
-    if circuit.undecided:
-        out.absent("window_decided", circuit.undecided)
-    else:
-        out.value("window_decided", 1, n=n)
+    for statistic, doubt in (("window_decided", circuit.undecided), ("borders_decided", circuit.borders)):
+        if doubt:
+            out.absent(statistic, doubt)
+        else:
+            out.value(statistic, 1, n=n)
     sample, sampled = study.sample, out.over(study.sample.population)
     for how in ABLATIONS:
         for where in WHERE:

@@ -11,7 +11,8 @@ from rote.page.shapes import curve, figure, finding, pivot, table
 _SCALARS = {
     "lookup_start": "first MLP layer of the window",
     "lookup_stop": "last MLP layer of the window",
-    "window_decided": "every interval decides",
+    "window_decided": "intervals say that it is there",
+    "borders_decided": "intervals say where it begins and ends",
     "window_mlps_ablated_accuracy": "accuracy with the window's MLPs ablated",
     "window_mlps_ablated_increase": "loss that this adds",
     "window_mlps_ablated_kl": "divergence of the next token",
@@ -36,8 +37,10 @@ _HOW = By(of=lambda r: r.parameters.get("ablation", r.condition), words=ABLATION
 def blocks(here: Here) -> Blocks:
     start, stop = here.one("lookup_start"), here.one("lookup_stop")
     reasons = here.view.reasons(CARD.name, "lookup_start") + here.view.reasons(CARD.name, "lookup_stop")
-    open_questions = " ".join(here.view.reasons(CARD.name, "window_decided")) if start and stop else ""
-    found = start and stop and (open_questions or f"MLPs {start.number} to {stop.number} look the fact up.")
+    doubts = here.view.reasons(CARD.name, "window_decided") or (
+        start and stop and f"MLPs {start.number} to {stop.number} look the fact up.",
+    )
+    found = start and stop and " ".join((*doubts, *here.view.reasons(CARD.name, "borders_decided")))
     yield finding(found or " ".join(("No MLP window.", *dict.fromkeys(reasons))))
     shaded = (start.value - 0.4, stop.value + 0.4, "window") if start and stop else None
     read = here.view.rows("readout", "readout_accuracy", condition="both", relation=here.relation)
