@@ -39,6 +39,7 @@ NOT_WRITTEN = {
 # what is absent here, with its reason
 NOT_VALUED = {
     ("concatenation", "self_attention_forbidden_accuracy", None): "the bundled organism concatenates in one layer",
+    ("lookup_window", "borders_decided", None): "so few names leave it open where the window ends",
     ("readout", "readout_accuracy", "both_first_mlps_ablated"): "no MLP lies before the bundled organism's window",
 }
 SECTIONS: dict[str, tuple[ExperimentCard, Draw]] = {

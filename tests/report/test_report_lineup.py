@@ -231,7 +231,7 @@ def test_standing_follows_from_the_counts(verdicts: tuple[str, ...], standing: s
 def test_the_first_screen_says_what_survives_and_what_could_not_tell(texts: dict[str, str]) -> None:
     lead = texts["lineup"].split("[The circuit found")[0]
     for words in (
-        "The model knows these facts and looks them up in MLPs 1 to 2.",
+        "The model knows these facts and looks them up in MLPs 1 to 3.",
         "Single-step detokenisation (disputed): for it: joint part of MLP → MLP paths; against it: excess inherited "
         "from earlier layers; between its controls: whole MLP → MLP paths; unlike all controls: last layer alone "
         "(1 consistent, 1 inconsistent, 3 undecided).",

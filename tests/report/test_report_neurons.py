@@ -136,7 +136,7 @@ def test_the_excess_is_told_in_one_sentence_and_three_tables(view: View) -> None
         f"function added {whole('activation')} and the norm {whole('norm')}."
     )
     ratios = table(view, "nonlinear_excess", "The study's ratio")
-    assert [row[0] for row in ratios.rows] == ["1", "2", "all layers"]
+    assert [row[0] for row in ratios.rows] == ["1", "2", "3", "all layers"]
     assert [c.title for c in ratios.columns[1:]] == [
         "clamped, rising neurons", "clamped, all neurons", "not clamped, rising neurons", "not clamped, all neurons"
     ]  # fmt: skip

@@ -97,10 +97,10 @@ def test_without_a_readout_nothing_is_said_to_carry_the_answer(texts: dict[str, 
 
 def test_the_drawing_names_the_layers_and_heads_with_their_accuracies(view: View, texts: dict[str, str]) -> None:
     drawing = texts["full"].split("[The circuit found")[1].split(TITLES["known_facts"])[0]
-    stages = ["Name:", "Concatenate: layer 0", "Look up: MLPs 1 to 2", "Extract: L4H2", "Answer:"]
+    stages = ["Name:", "Concatenate: layer 0", "Look up: MLPs 1 to 3", "Extract: L4H2", "Answer:"]
     assert [drawing.index(stage) for stage in stages] == sorted(drawing.index(stage) for stage in stages)
     effective = of(view, "effective_model", "effective_accuracy", condition="report")
-    for gauge in ("without layer 0: ", "before: ", "after MLP 2: ", f"effective model: {percent(effective.value)}"):
+    for gauge in ("without layer 0: ", "before: ", "after MLP 3: ", f"effective model: {percent(effective.value)}"):
         assert gauge in drawing
 
 
@@ -191,8 +191,8 @@ def test_several_relations_get_a_part_each(tmp_path: Path) -> None:
         one, two = sport.record(card.name), league.record(card.name)
         both[card.name] = Record(rows=one.rows + two.rows, absent=one.absent + two.absent)
     text = " ".join(render_text(write_run(tmp_path, sport, both)).split())
-    assert "looks them up in MLPs 1 to 2 for “sport”." in text
-    assert "looks them up in MLPs 1 to 2 for “league”." in text
+    assert "looks them up in MLPs 1 to 3 for “sport”." in text
+    assert "looks them up in MLPs 1 to 3 for “league”." in text
     assert text.count("## Relation: league") == len(asking)
 
 
