@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rote.asking import Recall
 from rote.circuit.at_name import name_ablations, silenced
-from rote.circuit.evidence import Answers, WindowEvidence, names_bootstrap, shares, window_evidence
+from rote.circuit.evidence import ClassAnswers, WindowEvidence, names_bootstrap, shares, window_evidence
 from rote.circuit.window import attention_curve, judge
 from rote.facts import Fact, FactTable, build_prompts
 
@@ -240,8 +240,8 @@ def made(world: World, *, model: float, without: float, additive: float, stack: 
     n = len(world.recall)
     draw = np.random.default_rng(0)
 
-    def answers(loss: float) -> Answers:
-        return Answers(correct=np.ones(n), loss=loss + noise * draw.standard_normal(n))
+    def answers(loss: float) -> ClassAnswers:
+        return ClassAnswers(correct=np.ones(n), loss=loss + noise * draw.standard_normal(n))
 
     return WindowEvidence(
         facts=np.arange(n),

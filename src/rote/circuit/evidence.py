@@ -22,7 +22,7 @@ from rote.statistics.weighted import ratio
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
+class ClassAnswers:
     """Right or not among the classes, and the loss over them in nats, per fact."""
 
     correct: Bool[np.ndarray, " fact"]
@@ -40,10 +40,10 @@ class WindowEvidence:
 
     facts: Int[np.ndarray, " some"]
     exact: bool
-    model: Answers
-    without: dict[str, Answers]
-    additive: Answers
-    stack: Answers
+    model: ClassAnswers
+    without: dict[str, ClassAnswers]
+    additive: ClassAnswers
+    stack: ClassAnswers
 
 
 def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int) -> WindowEvidence:
@@ -76,24 +76,26 @@ def _without(recall: Recall, window: tuple[int, int], how: str) -> list[Scores]:
     return [recall.full.forward(edits).scores for edits in name_ablations(recall, parts, how, "subject_last")]
 
 
-def _of(scores: Scores, facts: Int[np.ndarray, " some"]) -> Answers:
+def _of(scores: Scores, facts: Int[np.ndarray, " some"]) -> ClassAnswers:
     log_probs = torch.log_softmax(scores.class_logits.double(), -1).cpu()[torch.as_tensor(facts)]
     return _by(log_probs, scores.cls.cpu().numpy()[facts])
 
 
-def _by(log_probs: Float[Tensor, "fact cls"], cls: Int[np.ndarray, " fact"]) -> Answers:
+def _by(log_probs: Float[Tensor, "fact cls"], cls: Int[np.ndarray, " fact"]) -> ClassAnswers:
     values = log_probs.detach().cpu().double().numpy()
-    return Answers(correct=values.argmax(1) == cls, loss=-values[np.arange(len(cls)), cls])
+    return ClassAnswers(correct=values.argmax(1) == cls, loss=-values[np.arange(len(cls)), cls])
 
 
-def _mean(draws: Sequence[Answers]) -> Answers:
+def _mean(draws: Sequence[ClassAnswers]) -> ClassAnswers:
     """Shares of draws, and mean losses."""
-    return Answers(correct=np.mean([d.correct for d in draws], axis=0), loss=np.mean([d.loss for d in draws], axis=0))
+    return ClassAnswers(
+        correct=np.mean([d.correct for d in draws], axis=0), loss=np.mean([d.loss for d in draws], axis=0)
+    )
 
 
 def _additive(
     recall: Recall, heads: Sequence[Head], x: Float[Tensor, "fact d_model"], cls: np.ndarray, selection: np.ndarray
-) -> Answers:
+) -> ClassAnswers:
     """The baseline on the stack's input x: a fit, or where most answers have one name each the heads' readout."""
     others = np.bincount(cls[selection], minlength=len(recall.prompts.classes))[cls] - selection
     if 2 * (others > 0).sum() > len(cls):
@@ -104,7 +106,7 @@ def _additive(
 
 def additive_answers(
     x: Float[np.ndarray, "entity d_model"], cls: np.ndarray, selection: Bool[np.ndarray, " entity"], n_cls: int
-) -> Answers:
+) -> ClassAnswers:
     """What a linear model on x answers for entities that it was not fitted on.
 
     The report half is predicted by a fit on the selection half; the selection half, for choices, by fits on four
@@ -118,7 +120,7 @@ def additive_answers(
         train[fold] = False
         folded = logistic_answers(x, cls, train, strength, n_cls)
         correct[fold], loss[fold] = folded[0][fold], folded[1][fold]
-    return Answers(correct=correct, loss=loss)
+    return ClassAnswers(correct=correct, loss=loss)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -242,27 +242,29 @@ def _unreadable(half: Recall, heads: Sequence[Head], resamples: Bootstrap) -> st
     )
 
 
-def judge(recall: Recall, evidence: WindowEvidence) -> Judged:
+def judge(recall: Recall, evidence: WindowEvidence) -> WindowVerdict:
     """Whether the window is there, on the selection half, by the ends of intervals; mean and resample have to agree."""
     facts = evidence.facts
     half, settings = recall.selection[facts], recall.settings
     found = shares(evidence, half, names_bootstrap(recall, facts, "window_evidence"))
     share, figures = settings.window_drop, _figures(found, evidence.exact)
     if _below([found.removable], settings.window_least):
-        return Judged(reason=f"There is no MLP window: next to nothing is left to look up. {figures}")
+        return WindowVerdict(reason=f"There is no MLP window: next to nothing is left to look up. {figures}")
     if _below(found.needed.values(), share):
-        return Judged(reason=f"There is no MLP window: the model does not need these MLPs at the name. {figures}")
+        return WindowVerdict(
+            reason=f"There is no MLP window: the model does not need these MLPs at the name. {figures}"
+        )
     if _below([found.found], share):
-        return Judged(
+        return WindowVerdict(
             reason="There is no MLP window: these MLPs do not find the attribute from what stands at the name, so it "
             f"is formed elsewhere, for instance in attention patterns. {figures}"
         )
     there = _above([found.removable], settings.window_least) and _above([*found.needed.values(), found.found], share)
-    return Judged(doubt=None if there else f"Whether these MLPs look the fact up is undecided. {figures}")
+    return WindowVerdict(doubt=None if there else f"Whether these MLPs look the fact up is undecided. {figures}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class WindowVerdict:
     """Not there, with the reason; there or not there, with the doubt; there."""
 
     reason: str | None = None

@@ -6,7 +6,7 @@ import numpy as np
 
 from rote.asking import ABLATIONS
 from rote.circuit.at_name import WHERE, Silenced, attention_from, everything, mlps, silenced
-from rote.circuit.evidence import Answers, names_bootstrap, shares, window_evidence
+from rote.circuit.evidence import ClassAnswers, names_bootstrap, shares, window_evidence
 from rote.circuit.window import attention_curve, read_layer
 from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, Study
@@ -115,5 +115,5 @@ def _evidence(study: Study, out: Tabulator) -> None:
     out.estimate("found_share", found.found)
 
 
-def _held_out(answers: Answers) -> dict[str, np.ndarray]:
+def _held_out(answers: ClassAnswers) -> dict[str, np.ndarray]:
     return {"additive_accuracy_held_out": answers.correct, "additive_loss_held_out": answers.loss}
