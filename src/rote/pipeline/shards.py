@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
 
 from rote.asking import KnownFacts
 from rote.circuit import Circuit
@@ -19,6 +18,7 @@ from rote.facts import FactTable, RelationPrompts
 from rote.lineup import Control
 from rote.pipeline.line_up import no_lineup, over_members, stack_experiments
 from rote.records import Record, Shard
+from rote.settings import KNOWN as KNOWN_BY
 from rote.settings import Settings
 
 ASKED, KNOWN, CIRCUIT, OTHERS, LINEUP = "asked", "known_facts", "circuit", "other_relations", "lineup"
@@ -105,7 +105,7 @@ class Agenda:
 
     def too_few(self, name: str) -> str | None:
         """Why nothing more can be asked about a relation, or None."""
-        return too_few(self.found.known[name].known, self.prompts[name], self.settings)
+        return too_few(self.found.known[name], self.prompts[name], self.settings)
 
     # ---------------------------------------------------------- search
     @property
@@ -207,14 +207,17 @@ def prepared_for(shard: Shard) -> Shard:
 LEAST_APART = 4  # facts of other classes than the commonest, so that each half has some to compare with
 
 
-def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings: Settings) -> str | None:
+def too_few(asked: KnownFacts, prompts: RelationPrompts, settings: Settings) -> str | None:
     """Why nothing can be found out from what is known of a relation, or None."""
+    known = asked.known
     n_known, n_facts, least = int(known.sum()), len(known), settings.min_known
     if n_known < least:
         which = "none" if n_known == 0 else f"{n_known:,}"
+        others = {how: int(asked.by(how, prompts.cls, settings).sum()) for how in KNOWN_BY if how != settings.known}
+        instead = ", ".join(f"{n:,} with known={how}" for how, n in others.items())
         return (
-            f"the model knows {which} of the {n_facts:,} facts "
-            f"(p > {settings.known_probability:g}); at least {least} are needed"
+            f"the model knows {which} of the {n_facts:,} facts ({known_by(settings)}); at least {least} are needed. It "
+            f"would be {instead}; {'more ' if settings.shots else ''}examples before the question (--shots) may help"
         )
     circuit = prompts.merged()
     if len(circuit.classes) < 2:
@@ -224,6 +227,15 @@ def too_few(known: Bool[np.ndarray, " fact"], prompts: RelationPrompts, settings
         which = "all" if apart == 0 else f"all but {apart}"
         return f"{which} of the {n_known:,} facts known are of one class; at least {LEAST_APART} of others are needed"
     return None
+
+
+def known_by(settings: Settings) -> str:
+    """What a fact has to be to count as known."""
+    return {
+        "probability": f"p > {settings.known_probability:g}",
+        "top1": "the likeliest tokens are the answer's",
+        "among_answers": "no answer of the relation is likelier",
+    }[settings.known]
 
 
 def answers_frame(known: KnownFacts) -> pd.DataFrame:

@@ -119,8 +119,8 @@ class Work(Agenda):
             several = [e for e in self.experiments.values() if "several_relations" in e.card.needs]
             absent = [e.absent("model", shard.item, self.settings, said(error)) for e in several]
             return replace(nobody, absent=tuple(row for record in absent for row in record.absent))
-        known = self._ask(prompts).known
-        reason = too_few(known, prompts, self.settings)
+        asked = self._ask(prompts)
+        known, reason = asked.known, too_few(asked, prompts, self.settings)
         heads: tuple[Head, ...] = ()
         if not reason:
             try:

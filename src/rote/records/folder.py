@@ -46,6 +46,7 @@ from rote.records.study import FORMAT_VERSION, read_study
 
 _log = logging.getLogger(__name__)
 DERIVED, PAGES = ("outcomes.json", "report.html"), "pages/"
+_BESIDE = ("left_out", "answers")  # tables that say more of what another one holds
 
 
 class RunFolder:
@@ -280,12 +281,12 @@ class RunFolder:
         return tuple(sorted((path.parent.name, path.stem) for path in found))
 
     def table(self, experiment: str, name: str | None = None) -> pd.DataFrame:
-        """A long table of an experiment; `name` may be left out where there is one only, `left_out` not counted.
+        """A long table of an experiment; `name` may be left out where there is one beside `left_out` and `answers`.
 
         Raises InputError with the tables that there are, RunError where the file is damaged.
         """
         names = [table for folder, table in self.tables() if folder == file_name(experiment)]
-        main = [table for table in names if table != "left_out"]
+        main = [table for table in names if table not in _BESIDE]
         chosen = file_name(name) if name is not None else main[0] if len(main) == 1 else None
         if chosen is None or chosen not in names:
             known = ", ".join(f"{folder}/{table}" for folder, table in self.tables()) or "none"

@@ -9,8 +9,9 @@ CARD = ExperimentCard(
     title="Which facts does the model know?",
     question="How many of the facts does the model know, and how far would one get from the tokens of a name alone?",
     method=(
-        "Every fact is put to the model with its prompt, and the probability of the correct attribute's first token is "
-        "read from the whole vocabulary; a fact is known if that probability is above one half. Guesses that use no "
+        "Every fact is put to the model with its prompt and its whole answer is scored: the probability of its tokens "
+        "behind what all answers begin with, less that of longer answers that go on from it, summed over "
+        "its spellings; it is known if that is above one half, or as the setting `known` says. Guesses that use no "
         "look-up at all (the commonest class, or the commonest class among other entities that share the first or last "
         "token) are scored leave-one-out beside it."
     ),
@@ -30,15 +31,50 @@ CARD = ExperimentCard(
             unit="count",
             conditions=("all", "two_token"),
             meaning="Facts that the model knows.",
-            formula="number of facts with p(first token of the correct attribute) > 0.5",
+            formula="number of facts with score(correct attribute) > 0.5, or by the setting `known` one of the next "
+            "three",
+        ),
+        StatisticCard(
+            name="n_known_probability",
+            unit="count",
+            conditions=("all", "two_token"),
+            meaning="Facts whose answer is likely.",
+            formula="number of facts with score(correct attribute) > known_probability",
+        ),
+        StatisticCard(
+            name="n_known_top1",
+            unit="count",
+            conditions=("all", "two_token"),
+            meaning="Facts whose answer the likeliest tokens spell.",
+            formula="number of facts with every token of the correct attribute the argmax behind those before it, and "
+            "no longer answer of the relation likewise",
+        ),
+        StatisticCard(
+            name="n_known_among_answers",
+            unit="count",
+            conditions=("all", "two_token"),
+            meaning="Facts whose answer is the likeliest of the relation's answers.",
+            formula="number of facts with score(correct attribute) ≥ that of every other answer",
+        ),
+        StatisticCard(
+            name="n_answers",
+            unit="count",
+            meaning="Different answers; those that aliases connect are one.",
+            formula="number of classes",
+        ),
+        StatisticCard(
+            name="n_circuit_classes",
+            unit="count",
+            meaning="Classes that the circuit can tell apart: answers that share their class token are one.",
+            formula="number of different first tokens behind what all answers begin with",
         ),
         StatisticCard(
             name="accuracy",
             unit="fraction",
             conditions=("all", "two_token"),
             shown="percent",
-            meaning="How often the most probable token of all is the right one.",
-            formula="mean of [argmax over the vocabulary = correct attribute's first token]",
+            meaning="How often the most probable tokens of all are the right ones.",
+            formula="mean of [argmax over the vocabulary = correct attribute's token], all of its tokens at once",
         ),
         StatisticCard(
             name="accuracy_cls",
@@ -52,8 +88,8 @@ CARD = ExperimentCard(
             name="loss_nats",
             unit="nats",
             conditions=("all", "two_token"),
-            meaning="Loss on the correct attribute's first token, over all facts and for each class.",
-            formula="mean of −log p(correct attribute's first token)",
+            meaning="Loss on the correct attribute, over all facts and for each class.",
+            formula="mean of −log score(correct attribute)",
         ),
         StatisticCard(
             name="baseline_majority",

@@ -13,6 +13,7 @@ from rote.experiments.cost import Cost, Sizes
 from rote.experiments.known_facts.card import CARD
 from rote.experiments.tabulator import Tabulator
 from rote.facts import RelationPrompts, Tokenizer
+from rote.settings import KNOWN, Settings
 from rote.statistics import additive_fit, baseline_first, baseline_last, baseline_majority
 
 
@@ -29,18 +30,31 @@ class KnownFactsExperiment(Experiment):
         two = prompts.n_name_tokens == 2
         for condition, where in (("all", np.ones(len(prompts), dtype=bool)), ("two_token", two)):
             if where.any():
-                _rows(out, prompts, known, condition, where)
+                _rows(out, prompts, known, given.settings, condition, where)
             else:
                 out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
         out.table("facts", _table(prompts, known, given.model.tokenizer))
         out.table("left_out", _left_out(prompts))
+        merged = prompts.merged()
+        out.value("n_answers", len(prompts.classes), n=len(prompts))
+        out.value("n_circuit_classes", len(merged.classes), n=len(prompts))
+        out.table("answers", _answers(prompts, merged, given.model.tokenizer))
 
 
-def _rows(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, condition: str, where: np.ndarray) -> None:
+def _rows(
+    out: Tabulator,
+    prompts: RelationPrompts,
+    known: KnownFacts,
+    settings: Settings,
+    condition: str,
+    where: np.ndarray,
+) -> None:
     n, cls, some = int(where.sum()), prompts.cls[where], prompts.take(where)
     first, last, has_first = some.first, some.last, some.has_first
     out.value("n_facts", n, condition=condition, n=n)
     out.value("n_known", int(known.known[where].sum()), condition=condition, n=n)
+    for how in KNOWN:
+        out.value(f"n_known_{how}", int(known.by(how, prompts.cls, settings)[where].sum()), condition=condition, n=n)
     shares_first, shares_last = _shared(first) & has_first, _shared(last)
     values = {
         "accuracy": known.correct[where],
@@ -94,6 +108,22 @@ def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) ->
             "known": known.known,
             "first": [text[first] for first, _ in parts],
             "last": [text[last] for _, last in parts],
+        }
+    )
+
+
+def _answers(prompts: RelationPrompts, merged: RelationPrompts, tokenizer: Tokenizer) -> pd.DataFrame:
+    """Every class: its facts, spellings and tokens, its class token, and the circuit's class that it is part of."""
+    circuit = {int(token): name for token, name in zip(merged.class_tokens, merged.classes, strict=True)}
+    return pd.DataFrame(
+        {
+            "relation": prompts.relation.name,
+            "cls": prompts.classes,
+            "n_facts": np.bincount(prompts.cls, minlength=len(prompts.classes)),
+            "n_spellings": [len(spellings) for spellings in prompts.answers],
+            "n_tokens": [len(spellings[0]) for spellings in prompts.answers],
+            "class_token": [tokenizer.decode([int(token)]) for token in prompts.class_tokens],
+            "circuit_cls": [circuit[int(token)] for token in prompts.class_tokens],
         }
     )
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import pandas as pd
 
 from rote.experiments.known_facts.card import CARD
-from rote.page.document import Axis, Figure, Guide, Series, StripChart
+from rote.facts.table import listed
+from rote.page.document import Axis, Column, Figure, Guide, Series, StripChart, Table
 from rote.page.here import Blocks, Here, section_of
 from rote.page.lines import CLASS, By, lines
 from rote.page.shapes import pivot
 
 _MAX_POINTS = 3000
+_MAX_GROUPS = 20
 _KNOWLEDGE = {
     "n_facts": "facts asked",
     "n_known": "facts known",
+    "n_known_probability": "of likely answers",
+    "n_known_top1": "right among all tokens",
+    "n_known_among_answers": "right among the answers",
     "accuracy": "right among all tokens",
     "accuracy_cls": "right among the classes",
     "loss_nats": "loss",
@@ -29,6 +34,10 @@ _SHARED = {
     "shared_last": "share their last part",
     "shared_both": "share both tokens",
 }
+_ANSWERS = {
+    "n_answers": "different answers",
+    "n_circuit_classes": "told apart by their class token, as the circuit does",
+}
 _TABLES = {
     "What the model knows": _KNOWLEDGE,
     "What the tokens of a name give away without any look-up, leave-one-out": _BASELINES,
@@ -40,10 +49,33 @@ _NAMES = By(of="condition", words={"all": "all names", "two_token": "two-token n
 @section_of(CARD)
 def blocks(here: Here) -> Blocks:
     yield _strips(here)
+    yield _shared_tokens(here)
+    yield pivot("Answers", lines(here.rows(*_ANSWERS), _NAMES), By(of="statistic", words=_ANSWERS))
     for caption, words in _TABLES.items():
         yield pivot(caption, lines(here.rows(*words, cls=None), _NAMES), By(of="statistic", words=words))
     of_classes = (r for r in here.rows("loss_nats") if r.cls is not None)
     yield pivot("Loss, class by class", lines(of_classes, _NAMES), CLASS)
+
+
+def _shared_tokens(here: Here) -> Table | None:
+    """The answers that are one class in the circuit."""
+    answers = here.view.table(CARD.name, "answers")
+    if answers is None:
+        return None
+    answers = answers if here.relation is None else answers[answers["relation"] == here.relation]
+    groups = [(token, some) for (_, token), some in answers.groupby(["relation", "class_token"]) if len(some) > 1]
+    groups.sort(key=lambda group: -int(group[1]["n_facts"].sum()))
+    if not groups:
+        return None
+    more = f"; {len(groups):,} such groups, the largest {_MAX_GROUPS}" if len(groups) > _MAX_GROUPS else ""
+    return Table(
+        caption=f"Answers that share their first token, one class to the circuit{more}",
+        columns=(Column(title="token"), Column(title="answers"), Column(title="facts", numeric=True)),
+        rows=tuple(
+            (repr(token), listed(some["cls"], 8), f"{int(some['n_facts'].sum()):,}")
+            for token, some in groups[:_MAX_GROUPS]
+        ),
+    )
 
 
 def _strips(here: Here) -> Figure | None:
