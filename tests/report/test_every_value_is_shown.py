@@ -17,6 +17,7 @@ import pytest
 
 from rote.catalog import ExperimentCard
 from rote.experiments import ENTRIES
+from rote.experiments.known_facts import ENTRY as KNOWN_FACTS
 from rote.page.document import Block, Figure, Paragraph, Part, Table
 from rote.page.generic import generic
 from rote.page.here import Draw
@@ -34,6 +35,11 @@ NOT_WRITTEN = {
         ("effective_model", f"effective_{name}", condition): "all names of the bundled organism have two parts"
         for name in ("accuracy", "loss_nats", "agreement", "balanced_accuracy")
         for condition in ("exact_all_names", "exact_one_token")
+    },
+    **{
+        ("known_facts", statistic.name, condition): "all names of the bundled organism have two words and two tokens"
+        for statistic in KNOWN_FACTS.card.statistics
+        for condition in set(statistic.conditions) - {"all", "two_token"}
     },
 }
 # what is absent here, with its reason
@@ -143,14 +149,15 @@ def test_the_check_sees_what_is_not_shown() -> None:
 @pytest.mark.parametrize(("name", "statistic", "condition"), {**NOT_WRITTEN, **NOT_VALUED})
 def test_what_nothing_here_has_a_value_of_would_be_shown(name: str, statistic: str, condition: str | None) -> None:
     """A row by hand, made from one that was written."""
-    _, draw = SECTIONS[name]
+    card, draw = SECTIONS[name]
     view = view_of(name)
+    value = 1234.0 if card.statistic(statistic).unit == "count" else 0.1234
     like = view.summary[view.summary["experiment"] == name]
     like = like[like["statistic"] == statistic] if (like["statistic"] == statistic).any() else like
-    row = like.iloc[[-1]].assign(statistic=statistic, condition=condition, value=0.1234)
+    row = like.iloc[[-1]].assign(statistic=statistic, condition=condition, value=value)
     more = replace(view, summary=pd.concat([view.summary, row], ignore_index=True))
     shown = "\n".join(said(draw(more)))
-    assert draw(more) != draw(view) and any(figure in shown for figure in ("12.3 %", "0.123", "0.12 nats"))
+    assert draw(more) != draw(view) and any(figure in shown for figure in ("12.3 %", "0.123", "0.12 nats", "1,234"))
 
 
 # conditions that a section asks for by their name, since it says something of each that no table of all could say

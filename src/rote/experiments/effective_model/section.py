@@ -64,8 +64,11 @@ def blocks(here: Here) -> Blocks:
 
 
 def _known(here: Here, statistic: str) -> tuple[Measured, ...]:
-    """Of names of two tokens where there are such, since the effective model has no others."""
-    for condition in ("two_token", "all"):
+    """Of names with two parts where there are such, since the effective model has no others.
+
+    Their rows are those of two tokens where none has more.
+    """
+    for condition in ("two_part", "two_token", "all"):
         where = {"cls": None, "relation": here.relation, "condition": condition}
         if found := here.view.rows("known_facts", statistic, **where):
             return found

@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Int
 
 from rote.asking import KnownFacts
 from rote.experiments.base import Experiment, Facts
@@ -13,12 +14,13 @@ from rote.experiments.cost import Cost, Sizes
 from rote.experiments.known_facts.card import CARD
 from rote.experiments.tabulator import Tabulator
 from rote.facts import RelationPrompts, Tokenizer
+from rote.facts.parts import KINDS, NO_PART
 from rote.settings import KNOWN, Settings
 from rote.statistics import additive_fit, baseline_first, baseline_last, baseline_majority
 
 
 class KnownFactsExperiment(Experiment):
-    """Accuracy, loss and token-only baselines over all facts, and over those with two-token names."""
+    """Accuracy, loss and baselines of parts alone, of all names, those of two tokens, of two parts, and by length."""
 
     card = CARD
 
@@ -28,11 +30,18 @@ class KnownFactsExperiment(Experiment):
     def measure(self, given: Facts, out: Tabulator) -> None:
         prompts, known = given.prompts, given.known
         two = prompts.n_name_tokens == 2
-        for condition, where in (("all", np.ones(len(prompts), dtype=bool)), ("two_token", two)):
+        every = np.ones(len(prompts), dtype=bool)
+        for condition, where in (("all", every), ("two_token", two)):
             if where.any():
                 _rows(out, prompts, known, given.settings, condition, where)
             else:
                 out.absent("accuracy", "no name in the table has exactly two tokens", condition=condition)
+        parts = prompts.has_first
+        if (parts & ~two).any():  # else they are the two-token names, whose parts are tokens
+            _rows(out, prompts, known, given.settings, "two_part", parts)
+            _over_tokens(out, prompts, "all_over_tokens", every)
+            _over_tokens(out, prompts, "two_part_over_tokens", parts)
+        _by_length(out, prompts, known, given.settings)
         out.table("facts", _table(prompts, known, given.model.tokenizer))
         out.table("left_out", _left_out(prompts))
         merged = prompts.merged()
@@ -75,6 +84,39 @@ def _rows(
         out.mean("loss_nats", -known.log_prob, where=members, condition=condition, cls=name)
 
 
+def _over_tokens(out: Tabulator, prompts: RelationPrompts, condition: str, where: Bool[np.ndarray, " fact"]) -> None:
+    """The baselines over the first and the last token of a name; one of one token has a last token only."""
+    cls, several = prompts.cls[where], prompts.n_name_tokens[where] > 1
+    names = [name for name, there in zip(prompts.name_tokens, where.tolist(), strict=True) if there]
+    first = np.array([name[0] if len(name) > 1 else NO_PART for name in names])
+    last = np.array([name[-1] for name in names])
+    right = {"baseline_last": baseline_last(cls, last), "baseline_first": baseline_first(cls, first, several)}
+    for statistic, value in right.items():
+        out.mean(statistic, _spread(value, where), where=where, condition=condition)
+
+
+def _by_length(out: Tabulator, prompts: RelationPrompts, known: KnownFacts, settings: Settings) -> None:
+    """What is known by words and by tokens of the names, where these differ; small groups are counted as absent."""
+    for unit, lengths in (("words", _words(prompts)), ("tokens", prompts.n_name_tokens)):
+        groups = np.unique(lengths).tolist()
+        if len(groups) < 2:
+            continue
+        large = [length for length in groups if (lengths == length).sum() >= settings.stratum_facts]
+        for length in large:
+            key = {"condition": f"by_{unit}", "parameters": {unit: length}}
+            where = lengths == length
+            out.value("n_known", int(known.known[where].sum()), n=int(where.sum()), **key)
+            out.mean("accuracy", known.correct, where=where, **key)
+        if small := [length for length in groups if length not in large]:
+            n = int(np.isin(lengths, small).sum())
+            reason = f"{n} names of {', '.join(map(str, small))} {unit}: fewer than {settings.stratum_facts} of each"
+            out.absent("accuracy", reason, condition=f"by_{unit}")
+
+
+def _words(prompts: RelationPrompts) -> Int[np.ndarray, " fact"]:
+    return np.array([len(entity.split()) for entity in prompts.entities])
+
+
 def _spread(values: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Values of the chosen facts, in an array over all facts."""
     spread = np.zeros(len(where))
@@ -97,7 +139,9 @@ def _table(prompts: RelationPrompts, known: KnownFacts, tokenizer: Tokenizer) ->
             "relation": prompts.relation.name,
             "attribute": [fact.attribute for fact in prompts.facts],
             "cls": [prompts.classes[c] for c in prompts.cls],
+            "n_name_words": _words(prompts),
             "n_name_tokens": prompts.n_name_tokens,
+            "cut": [KINDS[kind] for kind in prompts.kind],
             "log_prob": known.log_prob,
             "prob": np.exp(known.log_prob),
             "rank": known.rank,

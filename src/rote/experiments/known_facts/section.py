@@ -32,7 +32,7 @@ _BASELINES = {
 _SHARED = {
     "shared_first": "share their first part",
     "shared_last": "share their last part",
-    "shared_both": "share both tokens",
+    "shared_both": "share both parts",
 }
 _ANSWERS = {
     "n_answers": "different answers",
@@ -40,10 +40,20 @@ _ANSWERS = {
 }
 _TABLES = {
     "What the model knows": _KNOWLEDGE,
-    "What the tokens of a name give away without any look-up, leave-one-out": _BASELINES,
-    "Entities whose tokens occur in other entities": _SHARED,
+    "What the parts of a name give away without any look-up, leave-one-out": _BASELINES,
+    "Entities whose parts occur in other entities": _SHARED,
 }
-_NAMES = By(of="condition", words={"all": "all names", "two_token": "two-token names"})
+_NAMES = By(
+    of="condition",
+    words={
+        "all": "all names",
+        "two_token": "two-token names",
+        "two_part": "names with two parts",
+        "all_over_tokens": "all names, by first and last token",
+        "two_part_over_tokens": "names with two parts, by first and last token",
+    },
+)
+_BY_LENGTH = {"n_known": "facts known", "accuracy": "right among all tokens"}
 
 
 @section_of(CARD)
@@ -52,7 +62,12 @@ def blocks(here: Here) -> Blocks:
     yield _shared_tokens(here)
     yield pivot("Answers", lines(here.rows(*_ANSWERS), _NAMES), By(of="statistic", words=_ANSWERS))
     for caption, words in _TABLES.items():
-        yield pivot(caption, lines(here.rows(*words, cls=None), _NAMES), By(of="statistic", words=words))
+        rows = (r for r in here.rows(*words, cls=None) if not r.parameters)
+        yield pivot(caption, lines(rows, _NAMES), By(of="statistic", words=words))
+    for unit in ("words", "tokens"):
+        rows = (r for r in here.rows(*_BY_LENGTH) if unit in r.parameters)
+        columns = lines(rows, By(of="statistic", words=_BY_LENGTH))
+        yield pivot(f"By {unit} in the name", columns, By(of=unit, title=unit))
     of_classes = (r for r in here.rows("loss_nats") if r.cls is not None)
     yield pivot("Loss, class by class", lines(of_classes, _NAMES), CLASS)
 
