@@ -314,13 +314,32 @@ CHECKPOINTS = (
     case("checkpoint", ("cannot load", "config.json"), model="nested config"),
     case("checkpoint", ("cannot load",), model="empty tokenizer"),
 )  # fmt: skip
+CUTS = (
+    case("cuts", ("row 2: the cut is 'two'; expected a whole number", "row 3: its cut at 7 lies outside the name; "
+                  "expected 1 to 6", "2 of 4 rows are no facts", LEAVE),
+         data=b"entity,sport,cut\nAnn Lee,golf,two\nBob Day,chess,7\nCid Fox,golf,4\nDee Orr,rugby,\n"),
+    case("cuts", ("the entity has conflicting cuts: 3, 4",),
+         data=b"entity,relation,attribute,cut\nAnn Lee,sport,golf,3\nAnn Lee,sport,golf,4\nBob Day,sport,chess,\n"),
+    case("cuts", ("row 2 ('Eve'): its cut behind 'Ev' lies inside a token; cut it where a token begins", LEAVE),
+         model="merging", options=("--template", "It: {} was"), cure=("--template", "It: {} was"),
+         cured_model="merging", data=b"entity,sport,cut\nEve,golf,2\nBob,chess,\nCid,golf,\n",
+         repaired=b"entity,sport,cut\nEve,golf,\nBob,chess,\nCid,golf,\n"),
+    case("cuts", ("relation 'sport' has 0 classes that can be asked", "its cut behind", "lies inside a token"),
+         model="merging", options=("--template", "It: {} was", LEAVE), cure=("--template", "It: {} was"),
+         cured_model="merging", data=b"entity,sport,cut\nEve,golf,1\nIvo,chess,2\n",
+         repaired=b"entity,sport\nEve,golf\nIvo,chess\n"),
+    case("cuts", ("cuts names 'Eve Ives', which entities does not hold",), file="facts.json",
+         data=document({"entities": {e: {"sport": a} for e, a in ROWS}, "cuts": {"Eve Ives": 3}})),
+    case("cuts", ("cuts is a list; expected an object",), file="facts.json",
+         data=document({"entities": {e: {"sport": a} for e, a in ROWS}, "cuts": [3]})),
+)  # fmt: skip
 
 CASES = (
     *MISSING_COLUMNS, *EMPTY_OR_DOUBLE, *ANSWERS, *ONE_CLASS, *TOKENS, *CONTROL, *SCRIPTS, *TEMPLATES, *BOS, *SWALLOWED,
-    *CONTEXT, *EMPTY, *LARGE, *ENCODINGS, *FILES, *ARGUMENTS, *CHECKPOINTS,
+    *CONTEXT, *EMPTY, *LARGE, *ENCODINGS, *FILES, *ARGUMENTS, *CHECKPOINTS, *CUTS,
 )  # fmt: skip
 # the classes that a table of facts can be wrong in, each with at least four cases
 KINDS = (
     "columns", "entities", "answers", "one class", "tokens", "control characters", "scripts", "template", "bos",
-    "swallowed", "context", "empty", "large", "encoding",
+    "swallowed", "context", "empty", "large", "encoding", "cuts",
 )  # fmt: skip

@@ -17,7 +17,7 @@ from rote.organisms import BUNDLED
 
 hush()
 
-PIECES = ("Ann is", "of Bob", "Cid's", "(Ann", "(Bob", "(Cid", "sport chess")
+PIECES = ("Ann is", "of Bob", "Cid's", "(Ann", "(Bob", "(Cid", "sport chess", "Eve", "Ivo")
 
 
 def _unpacked(folder: Path) -> None:

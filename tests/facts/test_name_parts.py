@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from fact_tokenizers import GPT2, NEOX, byte_level, gpt2, metaspace, needs, neox, word_level
 
+from rote.errors import FactsError
 from rote.facts import RelationPrompts, build_prompts, read_facts
+from rote.facts.cells import cell_cut
 from rote.facts.parts import BETWEEN, INSIDE, NO_PART, ONE_TOKEN, Stratum, cut_name, part_labels
 
 NAMES = ("Tim Duncan", "Duran Duran", "Juan Martín del Potro", "Paraguay", "Robert Griffin III", "Tom", "法国人")
@@ -100,3 +106,89 @@ def test_the_parts_of_real_tokenizers_are_whole_words(make: object) -> None:
     ]
     firsts, lasts = (" Michael", " Juan Martín del", " Fei", " Scottie"), (" Jordan", " Potro", " Yu-ching", " Pippen")
     assert parts == list(zip(firsts, lasts, strict=True))
+
+
+CUT_ROWS = (("Juan del Potro", "tennis", 4), ("Duran Duran", "golf", None), ("Tom", "tennis", None))
+
+
+def written(layout: str, folder: Path) -> object:
+    """One table with one cut, in each layout that takes a column of them."""
+    frame = pd.DataFrame(CUT_ROWS, columns=["entity", "attribute", "cut"]).assign(relation="sport")
+    wide = frame[["entity", "cut"]].assign(sport=frame["attribute"])
+    records = [{k: v for k, v in row.items() if v == v} for row in frame.to_dict("records")]
+    path = folder / f"facts.{layout.split()[-1]}"
+    match layout:
+        case "frame":
+            return frame
+        case "wide frame":
+            return wide
+        case "csv":  # whole numbers beside a gap are written as 4.0
+            frame.to_csv(path, index=False)
+        case "wide csv":
+            wide.astype({"cut": "Int64"}).to_csv(path, index=False)
+        case "parquet":
+            frame.to_parquet(path)
+        case "json":
+            path.write_text(json.dumps(records))
+        case "jsonl":
+            path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        case "rote's json":
+            entities = {entity: {"sport": attribute} for entity, attribute, _ in CUT_ROWS}
+            path.write_text(json.dumps({"entities": entities, "cuts": {"Juan del Potro": 4}}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "layout", ("frame", "wide frame", "csv", "wide csv", "parquet", "json", "jsonl", "rote's json")
+)
+def test_a_column_says_where_a_name_is_cut(layout: str, tmp_path: Path) -> None:
+    table = read_facts(written(layout, tmp_path), relation="sport")  # type: ignore[arg-type]
+    assert [(fact.entity, fact.attribute, fact.cut) for fact in table.facts] == list(CUT_ROWS)
+    prompts = build_prompts(table, "sport", byte_level([name for name, *_ in CUT_ROWS] * 3))
+    firsts = [list(name[:cut]) for name, cut in zip(prompts.name_tokens, prompts.cut, strict=True)]
+    decoded = [byte_level([name for name, *_ in CUT_ROWS] * 3).decode(first).strip() for first in firsts]
+    assert decoded[:2] == ["Juan", "Duran"]  # by the column, and by the last word
+
+
+def test_a_cut_is_part_of_the_hash_where_there_is_one() -> None:
+    """Tables without one keep theirs: the expected one was taken before there were cuts."""
+    without = read_facts(pd.DataFrame(CUT_ROWS, columns=["entity", "sport", "cut"])[["entity", "sport"]])
+    given = read_facts(pd.DataFrame(CUT_ROWS, columns=["entity", "sport", "cut"]), relation="sport")
+    content = {
+        "relations": [["sport", "Fact: The sport of {} is", ""]],
+        "facts": [[entity, "sport", attribute] for entity, attribute, _ in CUT_ROWS],
+    }
+    text = json.dumps(content, separators=(",", ":"))
+    assert without.hash == hashlib.sha256(text.encode()).hexdigest() != given.hash
+
+
+def test_a_cut_given_once_holds_for_all_relations_and_two_that_differ_for_none() -> None:
+    columns = ["entity", "relation", "attribute", "cut"]
+    rows = [("Juan del Potro", "sport", "tennis", 4), ("Juan del Potro", "city", "Tandil", None)]
+    more = [
+        (name, relation, relation[::-1], None) for name in ("Tom Thumb", "Ann Lee") for relation in ("sport", "city")
+    ]
+    table = read_facts(pd.DataFrame(rows + more, columns=columns))
+    assert {fact.cut for fact in table.facts if fact.entity == "Juan del Potro"} == {4}
+    differ = pd.DataFrame([rows[0], (*rows[1][:3], 8), *more], columns=columns)
+    with pytest.raises(FactsError, match="conflicting cuts: 4, 8"):
+        read_facts(differ, leave_out=False)
+    assert {left.relation for left in read_facts(differ, leave_out=True).left_out} == {"sport", "city"}
+
+
+@pytest.mark.parametrize("value", [4, 4.0, np.int64(4), "4", " 4 ", "4.0", "+4"])
+def test_whole_numbers_are_cuts_however_they_are_written(value: object) -> None:
+    assert cell_cut(value, "Juan del Potro") == (4, "")
+
+
+@pytest.mark.parametrize("value", ["four", 4.5, True, "4,0", "1e1", "9" * 5000, [4]])
+def test_other_cells_are_none(value: object) -> None:
+    at, problem = cell_cut(value, "Juan del Potro")
+    assert at is None and (
+        "expected a whole number" in problem or "expected text" in problem or "characters" in problem
+    )
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "", " ", pd.NA])
+def test_an_empty_cell_leaves_it_to_the_setting(value: object) -> None:
+    assert cell_cut(value, "Juan del Potro") == (None, "")

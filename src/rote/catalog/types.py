@@ -121,8 +121,8 @@ class ExperimentCard:
     Attributes:
         takes: what it is handed, some of `TAKES`; the stages of a study follow from it. Toys take nothing.
         needs: what must be there beside that: "known_facts" (enough facts that the model knows), "two_part_names"
-            (entities whose names have two parts), "lookup_window" (MLP layers found to look facts up), "several_relations"
-            (several known facts about one entity).
+            (entities whose names have two parts), "lookup_window" (MLP layers found to look facts up),
+            "several_relations" (several known facts about one entity).
         applies_to: the stacks that it has values of: "model" (full forward passes), "effective" (the distilled stack of
             MLPs), "toy" (networks that `rote toy` trains).
         source: the post, or in words where no post has it.

@@ -1,16 +1,20 @@
-"""Cells that hold one right answer or several, as lists or as the JSON text of a list."""
+"""Cells that hold right answers, one or several, or where a name is cut."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import numpy as np
 
+from rote.facts.parts import outside
 from rote.facts.rows import cell_text
+from rote.facts.table import cut as shown
 
 MOST_ANSWERS = 256
 _EMPTY = "the attribute is empty"
+_WHOLE = re.compile(r"([+-]?[0-9]{1,9})(?:\.0*)?")
 
 
 def cell_answers(value: object) -> tuple[str, tuple[str, ...], str]:
@@ -34,6 +38,20 @@ def cell_answers(value: object) -> tuple[str, tuple[str, ...], str]:
         return "", (), f"the attribute is a list of {len(texts):,} right answers; at most {MOST_ANSWERS} are taken"
     first, *others = texts or [""]
     return first, tuple(others), "" if first else _EMPTY
+
+
+def cell_cut(value: object, name: str) -> tuple[int | None, str]:
+    """Where a name is cut as (characters of its first part, problem); None where the cell is empty, or is wrong."""
+    text, problem = cell_text(value, "cut")
+    if not text:
+        return None, "" if problem == "the cut is empty" or not problem else problem
+    found = _WHOLE.fullmatch(text)
+    if found is None:
+        return None, f"the cut is {shown(text, 40)!r}; expected a whole number, the characters of the name's first part"
+    at = int(found[1])
+    if name and not 0 < at < len(name):
+        return None, outside(name, at)
+    return at, ""
 
 
 def _listed(value: object) -> list[object] | None:

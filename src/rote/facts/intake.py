@@ -16,9 +16,9 @@ _MOST_BROKEN = 20  # lines of a file that are shown as broken; the others are co
 class RawFact:
     """One row as a reader found it; `relation` None = the layout has no relation names.
 
-    `aliases` are right answers beside the attribute. `problem` says why the row is no fact. `broken` marks a line that
-    is no row at all: `problem` is then a whole sentence, and the table is refused. `gap` marks an empty cell of a table
-    with one column per relation.
+    `aliases` are right answers beside the attribute, `cut` the length of the name's first part. `problem` says why the
+    row is no fact. `broken` marks a line that is no row at all: `problem` is then a whole sentence, and the table is
+    refused. `gap` marks an empty cell of a table with one column per relation.
     """
 
     entity: str
@@ -26,6 +26,7 @@ class RawFact:
     attribute: str
     where: str
     aliases: tuple[str, ...] = ()
+    cut: int | None = None
     template: str | None = None
     prefix: str | None = None
     fiction: bool = False

@@ -46,11 +46,11 @@ def cut_name(name: str, starts: Sequence[int], split: str = "last_word", at: int
     reason is that no token begins there.
     """
     n = len(starts)
-    if n == 1:
-        return Cut(0, ONE_TOKEN)
     words = [i for i in range(len(name)) if not name[i].isspace() and (i == 0 or name[i - 1].isspace())]
     if at is not None:
         return _cut_at(name, starts, words, at)
+    if n == 1:
+        return Cut(0, ONE_TOKEN)
     if split != "last_token" and len(words) > 1:
         tokens = _token_at(starts, words[-1] if split == "last_word" else words[1])
         if tokens:
@@ -61,11 +61,18 @@ def cut_name(name: str, starts: Sequence[int], split: str = "last_word", at: int
 def _cut_at(name: str, starts: Sequence[int], words: Sequence[int], at: int) -> Cut | str:
     place = next((i for i in range(max(at, 0), len(name)) if not name[i].isspace()), len(name))
     if not 0 < place < len(name) or not name[:place].strip():
-        return f"its cut at {at} lies outside the name; expected 1 to {len(name) - 1}, the characters of its first part"
+        return outside(name, at)
     tokens = _token_at(starts, place)
     if not tokens:
         return f"its cut behind {name[:place].strip()!r} lies inside a token; cut it where a token begins"
     return Cut(tokens, BETWEEN if place in words else INSIDE)
+
+
+def outside(name: str, at: int) -> str:
+    """The sentence about a cut that leaves a part of the name empty."""
+    if len(name) < 2:
+        return f"its cut at {at} cannot split a name of one character; leave it empty"
+    return f"its cut at {at} lies outside the name; expected 1 to {len(name) - 1}, the characters of its first part"
 
 
 def _token_at(starts: Sequence[int], place: int) -> int:

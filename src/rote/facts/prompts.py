@@ -228,7 +228,7 @@ def build_prompts(
 
     Args:
         max_length: longest prompt in tokens, bos and all answer tokens but the last included.
-        split: how names are cut in two, as `rote.facts.parts.cut_name` says.
+        split: how names are cut in two, as `rote.facts.parts.cut_name` says, where their fact has no cut of its own.
         asked_as: puts the same facts into another relation's template and prefix.
         leave_out: False makes facts that cannot be asked a problem, each with its row.
         blank: one of `rote.facts.joint.BLANKS`.
@@ -284,7 +284,7 @@ def _ask(
     answers, problem = _answers(tokenizer, asked.prompt(fact.entity), ids, fact, blank)
     if not answers:
         return problem
-    cut = cut_name(fact.entity, reading_starts(text, offsets[first : last + 1], start), split)
+    cut = cut_name(fact.entity, reading_starts(text, offsets[first : last + 1], start), split, fact.cut)
     if isinstance(cut, str):
         return cut
     return _Asked(

@@ -75,6 +75,7 @@ def assemble(
     - An entity that stands twice in a relation is kept once when its attributes agree, not at all when
       they conflict; either way the others are in `left_out`. So are two entities whose names differ in nothing
       but Unicode's ways of writing them.
+    - A cut that one row gives of an entity holds for all of its rows; where two differ none of them is kept.
     - Without `leave_out` a row that is no fact is a problem; empty cells of a wide table are none.
     - `source` is what messages call the table instead of `name`.
 
@@ -125,8 +126,12 @@ def _facts(groups: Sequence[_Group]) -> tuple[list[Fact], list[_Doubled]]:
     """Facts, and the rows that repeat or contradict others."""
     facts: list[Fact] = []
     doubled: list[_Doubled] = []
+    cuts: dict[str, dict[int, None]] = defaultdict(dict)  # a name is cut in one place, whatever is asked of it
+    for row in (row for group in groups for row in group.rows):
+        if row.cut is not None:
+            cuts[row.entity][row.cut] = None
     for group in groups:
-        kept, others = _once(group)
+        kept, others = _once(group, cuts)
         facts += kept
         doubled += others
     return facts, doubled
@@ -283,8 +288,8 @@ def _relations(groups: Sequence[_Group]) -> tuple[Relation, ...]:
     return tuple(Relation(name=group.name, template=group.template, prefix=group.prefix) for group in groups)
 
 
-def _once(group: _Group) -> tuple[list[Fact], list[_Doubled]]:
-    """Each entity once: the first of agreeing rows, none of conflicting ones."""
+def _once(group: _Group, cuts: Mapping[str, Iterable[int]]) -> tuple[list[Fact], list[_Doubled]]:
+    """Each entity once: the first of agreeing rows, none of conflicting ones. `cuts` are those given of each entity."""
     attributes: dict[str, dict[str, None]] = defaultdict(dict)
     spelt: dict[tuple[str, str], tuple[str, str]] = {}  # per composed text, its first spelling and where that stands
     for row in group.rows:
@@ -296,14 +301,21 @@ def _once(group: _Group) -> tuple[list[Fact], list[_Doubled]]:
     doubled: list[_Doubled] = []
     seen: set[str] = set()
     for row in group.rows:
-        reason = _doubled(row, list(attributes[row.entity]), spelt, seen)
+        own = list(cuts.get(row.entity, ()))
+        reason = _doubled(row, list(attributes[row.entity]), spelt, seen) or _cuts_conflict(own)
         if reason:
             doubled.append(_Doubled(entity=row.entity, relation=group.name, where=row.where, reason=reason))
         else:
             seen.add(row.entity)
             asked = {"entity": row.entity, "relation": group.name, "attribute": row.attribute}
-            facts.append(Fact(**asked, aliases=row.aliases, where=row.where))
+            facts.append(Fact(**asked, aliases=row.aliases, cut=own[0] if own else None, where=row.where))
     return facts, doubled
+
+
+def _cuts_conflict(cuts: Sequence[int]) -> str:
+    if len(cuts) < 2:
+        return ""
+    return f"the entity has conflicting cuts: {', '.join(map(str, cuts))}; a name is cut in one place"
 
 
 def _doubled(

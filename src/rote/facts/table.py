@@ -21,7 +21,8 @@ MOST_PROMPT_CHARACTERS = 20_000
 class Fact:
     """One fact: (entity, relation, attribute), for instance ("Michael Jordan", "sport", "basketball").
 
-    `aliases` are other answers that are right as well. `where` is its row in the source, for messages alone: equal
+    `aliases` are other answers that are right as well. `cut`: the name's first part is its first so many characters;
+    None leaves it to the setting `split`. `where` is its row in the source, for messages alone: equal
     facts may stand in different rows.
     """
 
@@ -29,6 +30,7 @@ class Fact:
     relation: str
     attribute: str
     aliases: tuple[str, ...] = ()
+    cut: int | None = None
     where: str = field(default="", compare=False, repr=False)
 
 
@@ -109,7 +111,10 @@ class FactTable:
         """sha256 of relations and facts, in order, as ASCII JSON: equal hashes ask the same prompts."""
         content = {
             "relations": [[r.name, r.template, r.prefix] for r in self.relations],
-            "facts": [[f.entity, f.relation, f.attribute, *([f.aliases] if f.aliases else [])] for f in self.facts],
+            "facts": [
+                [f.entity, f.relation, f.attribute, *([f.aliases] if f.aliases else []), *_given(f.cut)]
+                for f in self.facts
+            ],
         }
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
 
@@ -165,6 +170,10 @@ class FactTable:
             for r in self.relations
         )
         return replace(self, relations=relations)
+
+
+def _given(cut: int | None) -> list[int]:
+    return [] if cut is None else [cut]
 
 
 def relation_problems(name: str, template: str) -> list[str]:

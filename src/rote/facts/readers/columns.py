@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from rote.errors import FactsError
-from rote.facts.cells import cell_answers
+from rote.facts.cells import cell_answers, cell_cut
 from rote.facts.intake import RawFact
 from rote.facts.rows import cell_text
 from rote.facts.table import cut, listed
 from rote.facts.text import text_problem
 
 ENTITY_COLUMNS: tuple[str, ...] = ("entity", "athlete", "subject", "name")
-LONG_COLUMNS: tuple[str, ...] = ("relation", "attribute", "template", "prefix")
+LONG_COLUMNS: tuple[str, ...] = ("relation", "attribute", "template", "prefix", "cut")
 
 # The study's published table of athletes is known by any of these; of its columns only `sport` is a relation.
 PUBLISHED_COLUMNS = frozenset({"log_prob_one_shot", "num_athlete_tokens", "sport_index", "sport_token"})
@@ -33,8 +33,8 @@ def rows_of_columns(
 ) -> Iterator[RawFact]:
     """Rows of a table in long layout (has a column `attribute`) or wide layout (one column per relation).
 
-    Long: entity, attribute[, relation, template, prefix]; other columns are ignored with a warning.
-    Wide: entity, and every other named column is a relation. The study's published file is wide with
+    Long: entity, attribute[, relation, template, prefix, cut]; other columns are ignored with a warning.
+    Wide: entity[, cut], and every other named column is a relation. The study's published file is wide with
     measurements beside `sport`; only `sport` is taken, with the study's own prompt.
 
     Args:
@@ -79,7 +79,7 @@ def _entity_column(names: Sequence[str], source: str) -> int:
         ]
         raise FactsError(problems)
     found = next((name for name in ENTITY_COLUMNS if name in names), None)
-    others = [name for name in names if name and name != found]
+    others = [name for name in names if name and name not in (found, "cut")]
     if found is None or not others:
         problems.append(
             f"{source} has the columns {listed(filter(None, names))}; expected a column entity (or "
@@ -109,6 +109,7 @@ def _long(
             yield record
             continue
         name, name_problem = cell_text(record[entity], "entity")
+        at, cut_problem = cell_cut(record[place["cut"]] if "cut" in place else None, name)
         attribute, aliases, attribute_problem = cell_answers(record[place["attribute"]])
         yield RawFact(
             entity=name,
@@ -118,7 +119,8 @@ def _long(
             aliases=aliases,
             template=_raw_text(record[place["template"]]) if "template" in place else None,
             prefix=_raw_text(record[place["prefix"]]) if "prefix" in place else None,
-            problem=name_problem or attribute_problem,
+            cut=at,
+            problem=name_problem or attribute_problem or cut_problem,
         )
 
 
@@ -126,7 +128,8 @@ def _wide(
     names: Sequence[str], entity: int, records: Iterable[Sequence[object] | RawFact], source: str, first_row: int
 ) -> Iterator[RawFact]:
     published = names[entity] == "athlete" and "sport" in names and not PUBLISHED_COLUMNS.isdisjoint(names)
-    relations = [(i, name) for i, name in enumerate(names) if name and i != entity]
+    cuts = names.index("cut") if "cut" in names else None
+    relations = [(i, name) for i, name in enumerate(names) if name and i not in (entity, cuts)]
     if published:
         relations = [(i, name) for i, name in relations if name == "sport"]
     once: dict[str, str] = {}
@@ -135,6 +138,7 @@ def _wide(
             yield record
             continue
         name, name_problem = cell_text(record[entity], "entity")
+        at, cut_problem = cell_cut(None if cuts is None else record[cuts], name)
         where = f"row {number}"
         for i, relation in relations:
             attribute, aliases, attribute_problem = cell_answers(record[i])
@@ -146,7 +150,8 @@ def _wide(
                 aliases=aliases,
                 template=SPORT_TEMPLATE if published else None,
                 prefix=SPORT_PREFIX if published else None,
-                problem=name_problem or attribute_problem,
+                cut=at,
+                problem=name_problem or attribute_problem or cut_problem,
                 gap=bool(name) and attribute_problem in ("", GAP) and not attribute,
             )
 

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from rote.errors import FactsError
+from rote.facts.cells import cell_cut
 from rote.facts.intake import RawFact
 from rote.facts.readers.objects import cells
 from rote.facts.table import listed, shortened
 
 LOOKS = (
     '{"relations": {"sport": {"template": "… {} …", "prefix": "…"}}, '
-    '"entities": {"Full Name": {"sport": "…"}}, "fiction": ["Full Name"]}'
+    '"entities": {"Full Name": {"sport": "…"}}, "fiction": ["Full Name"], "cuts": {"Full Name": 4}}'
 )
 
 
@@ -24,12 +25,13 @@ def matches(data: Any) -> bool:
 def rows(data: dict[str, Any], source: str) -> Iterable[RawFact]:
     """Entities with one attribute per relation; templates and prefixes stand once per relation.
 
-    `relations` and `fiction` may be missing (default templates; nobody invented). A relation that an entity
-    does not name is no fact and not left out. Errors: `FactsError` for parts of another type, and for
-    relations or fictional names that are not described.
+    `relations`, `fiction` and `cuts` may be missing (default templates; nobody invented; names cut by the setting). A
+    relation that an entity does not name is no fact and not left out. Errors: `FactsError` for parts of another type,
+    and for relations, fictional names or cut names that are not described.
     """
     relations, entities = data.get("relations", {}), data["entities"]
-    problems = _type_problems(relations, entities, data.get("fiction", []), source)
+    cuts = data.get("cuts", {})
+    problems = _type_problems(relations, entities, data.get("fiction", []), cuts, source)
     if problems:
         raise FactsError(shortened(problems))
     used = dict.fromkeys(name for attributes in entities.values() for name in attributes)
@@ -39,15 +41,19 @@ def rows(data: dict[str, Any], source: str) -> Iterable[RawFact]:
             f"{source}: the entities have the relations {listed(unknown)}, which are not described; "
             f"described are {listed(relations)}: describe them or take them out"
         )
-    strangers = [name for name in data.get("fiction", []) if name not in entities]
-    if strangers:
-        problems.append(f"{source}: fiction names {listed(strangers)}, which entities does not hold: correct the names")
+    for what, names in (("fiction", data.get("fiction", [])), ("cuts", cuts)):
+        if strangers := [name for name in names if name not in entities]:
+            problems.append(
+                f"{source}: {what} names {listed(strangers)}, which entities does not hold: correct the names"
+            )
     if problems:
         raise FactsError(problems)
-    return _rows(relations, entities, set(data.get("fiction", [])))
+    return _rows(relations, entities, set(data.get("fiction", [])), cuts)
 
 
-def _rows(relations: dict[str, Any], entities: dict[str, Any], invented: set[str]) -> list[RawFact]:
+def _rows(
+    relations: dict[str, Any], entities: dict[str, Any], invented: set[str], cuts: dict[str, Any]
+) -> list[RawFact]:
     # Relation by relation, so that the table keeps the order in which `relations` describes them.
     order = list(relations) or list(dict.fromkeys(name for values in entities.values() for name in values))
     found = []
@@ -55,9 +61,12 @@ def _rows(relations: dict[str, Any], entities: dict[str, Any], invented: set[str
         asked = relations.get(relation, {})
         for entity, values in entities.items():
             if relation in values:
+                told = cells(entity, values[relation])
+                at, problem = cell_cut(cuts.get(entity), told["entity"])
                 found.append(
                     RawFact(
-                        **cells(entity, values[relation]),
+                        **told | {"problem": told["problem"] or problem},
+                        cut=at,
                         relation=relation,
                         where=f"entity {entity!r}",
                         template=asked.get("template"),
@@ -68,7 +77,7 @@ def _rows(relations: dict[str, Any], entities: dict[str, Any], invented: set[str
     return found
 
 
-def _type_problems(relations: object, entities: object, invented: object, source: str) -> list[str]:
+def _type_problems(relations: object, entities: object, invented: object, cuts: object, source: str) -> list[str]:
     problems = []
     if not isinstance(relations, dict):
         problems.append(f"{source}: relations is a {type(relations).__name__}; expected an object, {LOOKS}")
@@ -89,4 +98,6 @@ def _type_problems(relations: object, entities: object, invented: object, source
         ]
     if not isinstance(invented, list) or any(not isinstance(name, str) for name in invented):
         problems.append(f"{source}: fiction is {invented!r}; expected a list of names")
+    if not isinstance(cuts, dict):
+        problems.append(f"{source}: cuts is a {type(cuts).__name__}; expected an object of names and whole numbers")
     return problems
