@@ -60,7 +60,12 @@ class LayerProbes(StackExperiment):
         _tabulate(out, start, run.resid, run.mlp_out, cls, stack.numbers, readout, tests)
 
     def _tests(self, cls: np.ndarray, readout: Readout, settings: Settings) -> Sequence[np.ndarray]:
-        """The test entities of every split."""
+        """The test entities of every split; NotApplicable where no class can be on both sides of one."""
+        if np.bincount(cls).max() < 2:
+            n = len(cls)
+            raise NotApplicable(
+                f"no class has two of the {n} reported entities; a probe gives classes that it has seen"
+            )
         return splits(
             cls,
             n_splits=self.n_probe_seeds,
