@@ -231,7 +231,9 @@ def test_the_deciding_shares_are_ratios_of_mean_losses(world: World) -> None:
     for how, estimate in decided.needed.items():
         lost = (found.without[how].loss - found.model.loss)[half].mean()
         assert estimate.value == pytest.approx(lost / removable)
-    assert decided.found.value == pytest.approx((found.additive.loss - found.stack.loss)[half].mean() / removable)
+    assert decided.found.value == pytest.approx(
+        (found.additive.loss - found.stack.loss)[half].mean() / (found.additive.loss - found.readable.loss)[half].mean()
+    )
     assert decided.found.value > 0.9 and min(e.value for e in decided.needed.values()) > 0.9  # the planted look-up
 
 
@@ -250,6 +252,7 @@ def made(world: World, *, model: float, without: float, additive: float, stack: 
         without={"mean": answers(without), "resample": answers(without)},
         additive=answers(additive),
         stack=answers(stack),
+        readable=answers(model),
     )
 
 

@@ -34,7 +34,8 @@ class WindowEvidence:
     """What tells a look-up in the window's MLPs from one elsewhere, per fact in `facts`.
 
     `without`: per ablation, the model without these MLPs at the name's last token; `additive`: a held-out linear model
-    on the stack's input, without repeated classes the head readout on it; `stack`: the effective model. `exact` where
+    on the stack's input, without repeated classes the head readout on it; `stack`: the effective model; `readable`: its
+    readout where the first head reads in the whole model: what it cannot read there, no stack can give it. `exact` where
     too few names have two parts: the input is then the residual stream itself, for names of any number of tokens.
     """
 
@@ -44,6 +45,7 @@ class WindowEvidence:
     without: dict[str, ClassAnswers]
     additive: ClassAnswers
     stack: ClassAnswers
+    readable: ClassAnswers
 
 
 def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int) -> WindowEvidence:
@@ -68,6 +70,7 @@ def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int
         without=without,
         additive=_additive(recall, heads, run.resid[0], cls, selection),
         stack=_by(readout.log_probs(run.output), cls),
+        readable=_read(recall, heads, recall.at_subject("resid_pre", (heads[0][0],))[heads[0][0]], facts),
     )
 
 
@@ -100,6 +103,19 @@ def _additive(
     others = np.bincount(cls[selection], minlength=len(recall.prompts.classes))[cls] - selection
     if 2 * (others > 0).sum() > len(cls):
         return additive_answers(x.cpu().numpy(), cls, selection, len(recall.prompts.classes))
+    return _calibrated(recall, heads, x, cls, selection)
+
+
+def _read(
+    recall: Recall, heads: Sequence[Head], x: Float[Tensor, "fact d_model"], facts: Int[np.ndarray, " some"]
+) -> ClassAnswers:
+    return _calibrated(recall, heads, x[torch.as_tensor(facts)], recall.cls[facts], recall.selection[facts])
+
+
+def _calibrated(
+    recall: Recall, heads: Sequence[Head], x: Float[Tensor, "fact d_model"], cls: np.ndarray, selection: np.ndarray
+) -> ClassAnswers:
+    """What the heads' readout says of x, centred and calibrated on the selection half."""
     centred = head_readouts(recall, heads)[-1].centred_on(x[torch.as_tensor(selection)])
     return _by(centred.calibrated(x, cls, selection).log_probs(x), cls)
 
@@ -128,7 +144,8 @@ class Shares:
     """The three figures that decide, with their intervals, over the names of one half.
 
     removable = additive's loss − the model's, in nats: what a sum over the parts does not give away. needed, per
-    ablation = (loss without these MLPs − the model's) / removable. found = (additive's loss − the stack's) / removable.
+    ablation = (loss without these MLPs − the model's) / removable. found = (additive's loss − the stack's) /
+    (additive's − that of what the readout can read in the whole model).
     """
 
     removable: Estimate
@@ -139,19 +156,19 @@ class Shares:
 def shares(evidence: WindowEvidence, half: Bool[np.ndarray, " some"], bootstrap: Bootstrap) -> Shares:
     """The deciding figures over the facts of one half; `bootstrap` is over those of the evidence.
 
-    NotApplicable where nothing is removable.
+    NotApplicable where nothing is removable, or nothing readable.
     """
     model, additive = evidence.model.loss, evidence.additive.loss
-    removable = additive - model
+    removable, readable = additive - model, additive - evidence.readable.loss
 
-    def share(above: Float[np.ndarray, " some"]) -> Estimate:
-        a, b = above[half], removable[half]
+    def share(above: Float[np.ndarray, " some"], below: Float[np.ndarray, " some"]) -> Estimate:
+        a, b = above[half], below[half]
         return bootstrap.interval(lambda weights: ratio(weights @ a, weights @ b), where=half)
 
     return Shares(
         removable=bootstrap.mean(removable, where=half),
-        needed={how: share(answers.loss - model) for how, answers in evidence.without.items()},
-        found=share(additive - evidence.stack.loss),
+        needed={how: share(answers.loss - model, removable) for how, answers in evidence.without.items()},
+        found=share(additive - evidence.stack.loss, readable),
     )
 
 

@@ -247,7 +247,7 @@ def judge(recall: Recall, evidence: WindowEvidence) -> WindowVerdict:
     facts = evidence.facts
     half, settings = recall.selection[facts], recall.settings
     found = shares(evidence, half, names_bootstrap(recall, facts, "window_evidence"))
-    share, figures = settings.window_drop, _figures(found, evidence.exact)
+    share, figures = settings.window_drop, _figures(found, evidence.exact, settings.window_drop)
     if _below([found.removable], settings.window_least):
         return WindowVerdict(reason=f"There is no MLP window: next to nothing is left to look up. {figures}")
     if _below(found.needed.values(), share):
@@ -279,13 +279,14 @@ def _above(found: Iterable[Estimate], threshold: float) -> bool:
     return all(e.ci_low is not None and e.ci_low > threshold for e in found)
 
 
-def _figures(found: Shares, exact: bool) -> str:
+def _figures(found: Shares, exact: bool, share: float) -> str:
     what = "a linear model on what stands at the name" if exact else "a linear model on the two parts of the name"
     needed = ", ".join(f"{e.value:.0%} {_interval(e, '.0%')} ({how} ablation)" for how, e in found.needed.items())
     return (
         f"{what[0].upper()}{what[1:]} loses {found.removable.value:.2f} nats {_interval(found.removable, '.2f')} more "
         f"than the model; without these MLPs the model loses {needed} of that, and the effective model wins back "
-        f"{found.found.value:.0%} {_interval(found.found, '.0%')}; half of it is asked for."
+        f"{found.found.value:.0%} {_interval(found.found, '.0%')} of what the readout wins in the whole model; "
+        f"{share:.0%} is asked for."
     )
 
 

@@ -121,8 +121,9 @@ CARD = ExperimentCard(
         StatisticCard(
             name="found_share",
             unit="fraction",
-            meaning="How much of it the effective model finds.",
-            formula="(the additive baseline's loss − the effective model's) / removable_nats",
+            meaning="How much of what can be read the effective model finds.",
+            formula="(the additive baseline's loss − the effective model's) / (the additive baseline's − that of the "
+            "same readout where its first head reads, in the whole model)",
         ),
         StatisticCard(
             name="mlp_ablated_accuracy",
