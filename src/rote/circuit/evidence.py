@@ -35,8 +35,8 @@ class WindowEvidence:
 
     `without`: per ablation, the model without these MLPs at the name's last token; `additive`: a held-out linear model
     on the stack's input, without repeated classes the head readout on it; `stack`: the effective model; `readable`: its
-    readout where the first head reads in the whole model: what it cannot read there, no stack can give it. `exact` where
-    too few names have two parts: the input is then the residual stream itself, for names of any number of tokens.
+    readout where the first head reads in the whole model: what it cannot read there, no stack can give it. `exact`
+    where too few names have two parts: the input is then the residual stream itself, for names of any number of tokens.
     """
 
     facts: Int[np.ndarray, " some"]

@@ -17,9 +17,7 @@ CARD = ExperimentCard(
         "behind what all answers begin with, less that of longer answers that go on from it, summed over "
         "its spellings; it is known if that is above one half, or as the setting `known` says. Guesses that use no "
         "look-up at all (the commonest class, or the commonest class among other entities that share the first or last "
-        "part of the name) are scored leave-one-out beside it. Names with two parts stand apart from all names where "
-        "not all of these have two tokens, guesses from tokens beside those from parts where some part has several, "
-        "and names by their number of words and of tokens where they differ in it."
+        "part of the name, or where parts have several tokens also the token) are scored leave-one-out beside it."
     ),
     source=Source(post=2, section="the narrow task of athletes and their sports, and what single tokens give away"),
     takes=(FACTS,),
