@@ -91,4 +91,9 @@ def test_candidates_are_the_largest_signed_parts_from_the_name(world: World) -> 
     assert len(clear) >= 4
     assert world.circuit.candidates[: len(clear)] == tuple(clear)
     assert any(mean < 0 for mean in means.values())
-    assert all(means[node] > 0 for node in world.circuit.candidates)
+    parts = source_effects(world.recall).parts[world.selection].mean(0)
+    assert all(means[node] > 1e-5 * np.abs(parts).max() for node in world.circuit.candidates)
+    # fewer are asked for than there are heads above rounding, and of more none below it is taken
+    wanted = source_effects(world.recall).name_heads(world.recall.selection, 20)
+    assert set(wanted) == {node for node, mean in means.items() if mean > 1e-5 * np.abs(parts).max()}
+    assert any(0 < mean <= 1e-5 * np.abs(parts).max() for mean in means.values())

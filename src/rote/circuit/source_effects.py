@@ -15,6 +15,7 @@ from rote.facts.prompts import POSITIONS
 from rote.model import Read, Site
 
 NAME = POSITIONS.index("subject_last")
+_ROUNDING = 1e-5  # of the largest mean part of any head from any kind of position: less is rounding of 32-bit sums
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,15 +30,16 @@ class SourceEffects:
     def name_heads(self, facts: Bool[np.ndarray, " fact"], n: int, *, above: int = 1) -> tuple[Head, ...]:
         """At most n heads, as (layer, head) from 0, by the signed mean of their part from subject_last, largest first.
 
-        A head whose part speaks against the answer, or is nothing, is none of them. Heads of
-        layer 0 (of those below `above`) are left out where there are others: nothing has been looked up where they
-        read.
+        A head whose part speaks against the answer, or is rounding (at most 1e-5 of the largest mean part that any head
+        has from anywhere), is none of them. Heads of layer 0 (of those below `above`) are left out where there are
+        others: nothing has been looked up where they read.
         """
+        least = _ROUNDING * np.abs(self.parts[facts].mean(0)).max()
         means = self.parts[facts, ..., NAME].mean(0)
         if len(means) > above:
             means[:above] = -np.inf
         order = np.argsort(-means, axis=None, kind="stable")[:n]
-        return tuple((int(i) // means.shape[1], int(i) % means.shape[1]) for i in order if means.flat[i] > 0)
+        return tuple((int(i) // means.shape[1], int(i) % means.shape[1]) for i in order if means.flat[i] > least)
 
 
 def source_effects(recall: Recall) -> SourceEffects:
