@@ -17,6 +17,7 @@ from rote.circuit import Circuit, search
 from rote.circuit.extraction import head_readouts
 from rote.circuit.flips import (
     flips,
+    has_room,
     patch_layer,
     projected,
     random_basis,
@@ -124,6 +125,19 @@ def test_what_heads_can_see_is_the_span_of_their_folded_value_weights(world: Wor
         assert float((columns @ row).abs().max()) > 1e-3 * float(columns.norm())
     row, null = projected(inside, found)
     assert (row.shape[1], null.shape[1]) == (2, 0)
+
+
+@pytest.mark.parametrize(("rank", "size", "room"), [(2, 3, False), (2, 4, True), (3, 5, False), (5, 10, True)])
+def test_a_span_has_room_where_its_random_subspaces_hold_half_of_what_it_holds(
+    rank: int, size: int, room: bool
+) -> None:
+    generator = np.random.default_rng(0)
+    span = random_basis(16, size, generator)
+    inside = span @ torch.as_tensor(generator.standard_normal(size))
+    inside /= inside.norm()
+    held = [float((random_within(span, rank, generator).T @ inside).square().sum()) for _ in range(4000)]
+    assert np.mean(held) == pytest.approx(rank / size, abs=0.02)
+    assert has_room(span, rank) == room == (rank / size <= 0.5)
 
 
 def test_as_few_heads_are_taken_as_come_near_the_largest_gain(world: World) -> None:

@@ -66,6 +66,16 @@ def random_within(span: Basis, rank: int, generator: np.random.Generator) -> Bas
     return span @ random_basis(n, min(rank, n), generator).to(span)
 
 
+def has_room(span: Basis, rank: int) -> bool:
+    """Whether random subspaces of a rank within a span tell anything: they hold half of it at most.
+
+    What lies in a span of s dimensions has, on the mean, rank / s of its square in a random subspace of it. So those of
+    a span hardly larger than a readout are that readout over again, and no control. Ranks are numerical: singular
+    values up to 1e-5 of the largest are none.
+    """
+    return 2 * rank <= span.shape[1]
+
+
 def projected(basis: Basis, onto: Basis) -> tuple[Basis, Basis]:
     """What a subspace has inside a span and what it has outside of it (Makelov et al. 2023: row and null part)."""
     basis, onto = basis.double(), onto.double()

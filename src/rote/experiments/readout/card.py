@@ -46,7 +46,8 @@ CARD = ExperimentCard(
             meaning="By how much the subspace of the readout of so many heads turns more answers than a random one "
             "does; the number of heads is chosen by it.",
             formula="share of answers that become the donor's, minus the same for random subspaces of equal rank "
-            "within what the candidate heads' values can see",
+            "within what the candidate heads' values can see, or in d_model where that has less than twice the "
+            "dimensions of one head's readout",
         ),
         StatisticCard(
             name="n_readout_heads",
@@ -78,9 +79,10 @@ CARD = ExperimentCard(
             shown="percent",
             meaning="How often swapping only the readout's subspace from another entity swaps the answer.",
             formula="share of entities whose answer becomes the donor's; controls are random subspaces of equal rank, "
-            "in d_model and within what the candidate heads' values can see; value_inputs: the same change seen by the "
-            "readout heads' values alone; logistic: the regression's subspace, whole, and its parts inside and outside "
-            "of what the readout heads' values can see (Makelov et al. 2023)",
+            "in d_model and within what the candidate heads' values can see (absent where that has less than twice as "
+            "many dimensions: it would be the readout over again); value_inputs: the same change seen by the readout "
+            "heads' values alone; logistic: the regression's subspace, whole, and its parts inside and outside of what "
+            "the readout heads' values can see (Makelov et al. 2023)",
         ),
     ),
     published=(

@@ -13,6 +13,7 @@ from rote.circuit.flips import (
     Basis,
     Flips,
     flips,
+    has_room,
     patch_layer,
     projected,
     random_basis,
@@ -21,7 +22,7 @@ from rote.circuit.flips import (
     value_flips,
     value_span,
 )
-from rote.circuit.readout_heads import N_RANDOM
+from rote.circuit.readout_heads import N_RANDOM, no_room
 from rote.circuit.top_heads import Head
 from rote.circuit.window import condition_curve, read_layer
 from rote.experiments.base import Experiment, Study
@@ -138,18 +139,23 @@ def _temperature(study: Study, out: Tabulator) -> None:
 
 
 def swapped_answers(recall: Recall, heads: Sequence[Head], candidates: Sequence[Head]) -> dict[str, Flips]:
-    """Answers turned by the subspace of these heads' readout, through their values alone, and by random subspaces."""
+    """Answers turned by the subspace of these heads' readout, through their values alone, and by random subspaces.
+
+    Without the random subspaces of what candidates see, where that has no room for a control.
+    """
     layer, basis = patch_layer(heads), readout_basis(head_readouts(recall, heads)[-1].weight)
     rank, seed = basis.shape[1], recall.settings.seed
     random = random_basis(recall.model.d_model, rank, rng(seed, "readout", "random_subspace"))
     span, generator = value_span(recall, candidates), rng(seed, "readout", "random_in_value_span")
-    within = [flips(recall, random_within(span, rank, generator), layer) for _ in range(N_RANDOM)]
-    return {
+    found = {
         "readout_subspace": flips(recall, basis, layer),
         "value_inputs": value_flips(recall, basis, heads),
-        "random_in_value_span": np.concatenate(within),
         "random_subspace": flips(recall, random, layer),
     }
+    if has_room(span, rank):
+        within = [flips(recall, random_within(span, rank, generator), layer) for _ in range(N_RANDOM)]
+        found["random_in_value_span"] = np.concatenate(within)
+    return found
 
 
 def _swapped(study: Study, out: Tabulator, unseen: str | None) -> None:
@@ -163,7 +169,14 @@ def _swapped(study: Study, out: Tabulator, unseen: str | None) -> None:
         if condition in swapped:
             out.mean("subspace_flip", swapped[condition].mean(0), condition=condition, **key)
         else:
-            out.absent("subspace_flip", unseen or _EMPTY, condition=condition, **key)
+            reason = _no_room(study) if condition == "random_in_value_span" else unseen or _EMPTY
+            out.absent("subspace_flip", reason, condition=condition, **key)
+
+
+def _no_room(study: Study) -> str:
+    heads, candidates = study.circuit.readout_heads, study.circuit.candidates
+    rank = readout_basis(head_readouts(study.recall, heads)[-1].weight).shape[1]
+    return f"there is no control {no_room(value_span(study.recall, candidates), rank)}"
 
 
 _EMPTY = "the regression's subspace has no such part: what the readout heads' values can see holds all or nothing"
