@@ -16,9 +16,10 @@ from test_circuit_readout import literal_weight
 from torch import Tensor
 
 from rote.asking import Recall
+from rote.circuit import window
 from rote.circuit.at_name import name_ablations, silenced
 from rote.circuit.evidence import ClassAnswers, WindowEvidence, names_bootstrap, shares, window_evidence
-from rote.circuit.window import attention_curve, judge
+from rote.circuit.window import Window, attention_curve, judge
 from rote.facts import Fact, FactTable, build_prompts
 
 
@@ -275,6 +276,27 @@ def test_a_window_is_there_or_not_by_the_ends_of_intervals(
         assert words in str(judged.reason) and "nats [" in str(judged.reason)
     vague = judge(world.recall, made(world, **losses, noise=30.0))
     assert vague.reason is None and "undecided" in str(vague.doubt)
+
+
+def test_where_later_mlps_stand_in_for_the_first_all_of_them_are_the_window(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redundant layers: the model does without those up to the plateau, and not without all that the readout reads."""
+    last = world.circuit.readout_heads[0][0] - 1
+    small = Window(attention_from=1, start=1, stop=1)
+    monkeypatch.setattr(window, "_plateau", lambda *_: window._Layer(layer=small.stop))
+
+    def found(stop_needed: int) -> Window:
+        def evidence(_: object, __: object, start: int, stop: int) -> WindowEvidence:
+            without = 1.0 if stop >= stop_needed else 0.0
+            return made(world, model=0.0, without=without, additive=1.0, stack=0.0, noise=0.01)
+
+        monkeypatch.setattr(window, "window_evidence", evidence)
+        return window.find_window(world.recall, world.circuit.readout_heads)
+
+    assert found(last).layers == tuple(range(1, last + 1)) and "do as well" in str(found(last).borders)
+    assert found(1).layers == (1,) and found(1).borders is None  # the control: the first are needed
+    assert "does not need these MLPs" in str(found(last + 1).reason)  # and where none are
 
 
 def test_ablations_that_disagree_decide_nothing(world: World) -> None:

@@ -124,13 +124,33 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     assert ends.layer is not None
     window = Window(attention_from=attention_from, start=start, stop=ends.layer)
     try:
-        evidence = window_evidence(recall, heads, window.start, window.stop)
+        judged = judge(recall, window_evidence(recall, heads, start, window.stop))
+        spare = _spare(recall, heads, window, last) if judged.spare and window.stop < last else None
     except NotApplicable as error:
         untested = f"Whether MLPs {start} to {ends.layer} look the fact up could not be tested: {error.reason}."
         return replace(window, reason=untested)
-    judged = judge(recall, evidence)
-    borders = " ".join(doubt for doubt in (begins.doubt, ends.doubt) if doubt) or None
+    doubts = [begins.doubt, ends.doubt]
+    if spare is not None:
+        doubts.append(_also(window, last))
+        window, judged = replace(window, stop=last), spare
+    borders = " ".join(doubt for doubt in doubts if doubt) or None
     return replace(window, reason=judged.reason, doubt=judged.doubt, borders=borders)
+
+
+def _spare(recall: Recall, heads: Sequence[Head], window: Window, last: int) -> WindowVerdict | None:
+    """The verdict on the window up to where the readout reads, where later MLPs could stand in for those of a shorter.
+
+    None where these are not needed either.
+    """
+    judged = judge(recall, window_evidence(recall, heads, window.start, last))
+    return None if judged.reason else judged
+
+
+def _also(window: Window, last: int) -> str:
+    return (
+        f"After layer {window.stop} the readout has reached its plateau, but without MLPs {window.start} to "
+        f"{window.stop} those up to {last} do as well: all of them are taken."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,9 +271,8 @@ def judge(recall: Recall, evidence: WindowEvidence) -> WindowVerdict:
     if _below([found.removable], settings.window_least):
         return WindowVerdict(reason=f"There is no MLP window: next to nothing is left to look up. {figures}")
     if _below(found.needed.values(), share):
-        return WindowVerdict(
-            reason=f"There is no MLP window: the model does not need these MLPs at the name. {figures}"
-        )
+        reason = f"There is no MLP window: the model does not need these MLPs at the name. {figures}"
+        return WindowVerdict(reason=reason, spare=True)
     if _below([found.found], share):
         return WindowVerdict(
             reason="There is no MLP window: these MLPs do not find the attribute from what stands at the name, so it "
@@ -265,10 +284,11 @@ def judge(recall: Recall, evidence: WindowEvidence) -> WindowVerdict:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowVerdict:
-    """Not there, with the reason; there or not there, with the doubt; there."""
+    """Not there, with the reason; there or not there, with the doubt; there. `spare`: the model can do without."""
 
     reason: str | None = None
     doubt: str | None = None
+    spare: bool = False
 
 
 def _below(found: Iterable[Estimate], threshold: float) -> bool:
