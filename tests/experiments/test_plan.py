@@ -76,6 +76,28 @@ def test_shared_neurons_needs_several_relations() -> None:
     assert "shared_neurons" not in found.seconds and "other_relations" not in found.seconds
 
 
+@pytest.mark.usefixtures("given_costs")
+def test_what_names_rule_out_is_one_line_with_counts() -> None:
+    """Names of one word; the control is the same table with both words of every name."""
+    words = [fact.entity.split()[1] for fact in facts().facts]
+    short = tuple(replace(f, entity=w) for f, w in dict(zip(facts().facts, words, strict=True)).items())
+    table = replace(facts(), facts=tuple({fact.entity: fact for fact in short}.values()))
+    found = plan.plan(model(), table, relation=None, settings=SETTINGS, experiments=EXPERIMENTS)
+    needing = [e.name for e in EXPERIMENTS if "two_part_names" in e.card.needs]
+    assert set(found.relations[0].inapplicable) == set(needing) and len(needing) == 8
+    lines = [line.strip() for line in found.text().splitlines() if "not applicable, since" in line]
+    assert lines == [
+        "not applicable, since 0 names have two parts in such strata, at least 24 are needed: " + ", ".join(needing)
+    ]
+    assert "parts: 0 names have two, 0 of them in strata with 4 first parts" in found.text()
+    whole = plan.plan(model(), facts(), relation=None, settings=SETTINGS, experiments=EXPERIMENTS).text()
+    n = len(facts().facts)
+    assert (
+        f"parts: {n} names have two, {n} of them in strata with 4 first parts, 4 last parts and 12 names (1 of 1"
+        in whole
+    )
+
+
 def test_the_costs_are_measured() -> None:
     found = plan._costs(model(), plan.Questions(model=model(), table=facts(), settings=SETTINGS).of("sport"), SETTINGS)
     assert all(0 < seconds < 5 for seconds in vars(found).values())

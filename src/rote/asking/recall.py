@@ -14,7 +14,7 @@ from rote.asking.prompts import Forward, PromptSet, RowObjective, tensor
 from rote.asking.recordings import Kept
 from rote.errors import NotApplicable
 from rote.facts import RelationPrompts
-from rote.facts.parts import Stratum
+from rote.facts.parts import Stratum, product_strata
 from rote.model import Edit, Model, Read, Site
 from rote.settings import Settings
 from rote.stack import Readout
@@ -122,13 +122,8 @@ class Recall:
     @cached_property
     def product_strata(self) -> dict[Stratum, Int[np.ndarray, " some"]]:
         """Those whose first and last parts make a product: enough of both, and enough facts."""
-        return {stratum: facts for stratum, facts in self.strata.items() if self._makes_product(facts)}
-
-    def _makes_product(self, facts: Int[np.ndarray, " some"]) -> bool:
         p, settings = self.prompts, self.settings
-        parts = min(len(np.unique(p.first[facts])), len(np.unique(p.last[facts])))
-        enough = len(facts) >= settings.stratum_facts and parts >= settings.stratum_parts
-        return bool(p.has_first[facts].all()) and enough
+        return product_strata(self.strata, p.first, p.last, settings.stratum_parts, settings.stratum_facts)
 
     @cached_property
     def two_part(self) -> Int[np.ndarray, " two_part"]:

@@ -5,7 +5,7 @@ A two-token name of two words is the case of the Fact Finding study. The first p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +103,21 @@ def strata_of(
     for fact, key in enumerate(zip(kind.tolist(), n_first.tolist(), n_last.tolist(), strict=True)):
         found.setdefault(Stratum(*key), []).append(fact)
     return {stratum: np.array(found[stratum]) for stratum in sorted(found)}
+
+
+def product_strata(
+    strata: Mapping[Stratum, Int[np.ndarray, " some"]],
+    first: Int[np.ndarray, " fact"],
+    last: Int[np.ndarray, " fact"],
+    least_parts: int,
+    least_facts: int,
+) -> dict[Stratum, Int[np.ndarray, " some"]]:
+    """The strata whose first and last parts make a product: so many of both at least, and so many facts."""
+
+    def makes_one(facts: Int[np.ndarray, " some"]) -> bool:
+        return len(facts) >= least_facts and min(len(np.unique(part[facts])) for part in (first, last)) >= least_parts
+
+    return {stratum: facts for stratum, facts in strata.items() if stratum.n_first and makes_one(facts)}
 
 
 def has_part(labels: Int[np.ndarray, " fact"]) -> Bool[np.ndarray, " fact"]:

@@ -27,6 +27,7 @@ from rote.experiments.cost import WINDOW, Sizes
 from rote.experiments.local_processing.measure import TOKENS_PER_PROMPT, LocalProcessing
 from rote.experiments.shared_neurons.facts import LEAST_RELATIONS
 from rote.facts import FactTable, RelationPrompts
+from rote.facts.parts import product_strata
 from rote.lineup import Control, PartialHash
 from rote.model import Model
 from rote.model.memory import keep_freed_memory
@@ -46,15 +47,17 @@ STEP_PASSES = 4  # a gradient step in forward passes: one forward, two backward,
 
 @dataclass(frozen=True, kw_only=True)
 class RelationPlan:
-    """One relation: how many facts can be asked, how many tokens their names have, and seconds per experiment.
+    """One relation: how many facts can be asked, how long their names are, and seconds per experiment.
 
-    `unknown`: experiments of which nobody has said what they take; the seconds are then a lower bound.
+    `parts` says how many names have two parts, and how many of these lie in strata that make a product. `unknown`:
+    experiments of which nobody has said what they take; the seconds are then a lower bound.
     """
 
     relation: str
     n_facts: int
     n_left_out: int
     name_tokens: dict[str, int]
+    parts: str
     seconds: dict[str, float]
     inapplicable: dict[str, str]
     unknown: tuple[str, ...] = ()
@@ -81,11 +84,12 @@ class Plan:
         for plan in self.relations:
             tokens = ", ".join(f"{n:,} of {what}" for what, n in plan.name_tokens.items() if n)
             lines.append(f"\n{plan.relation}: {plan.n_facts:,} facts can be asked, {plan.n_left_out:,} left out")
-            lines.append(f"  names: {tokens}")
+            lines += [f"  names: {tokens}", f"  parts: {plan.parts}"]
             for name, seconds in plan.seconds.items():
                 lines.append(f"  {name:22s} about {seconds:7.1f} s")
-            for name, reason in plan.inapplicable.items():
-                lines.append(f"  {name:22s} not applicable: {reason}")
+            for reason in dict.fromkeys(plan.inapplicable.values()):
+                names = ", ".join(name for name, why in plan.inapplicable.items() if why == reason)
+                lines.append(f"  not applicable, since {reason}: {names}")
             lines += [f"  {name:22s} {NOT_ESTIMATED}" for name in plan.unknown]
         lines += [f"\n{name}: left out: {reason}" for name, reason in self.not_asked.items()]
         lines += [f"\n{name}: about {seconds:.1f} s" for name, seconds in self.texts.items()]
@@ -182,7 +186,10 @@ def _relation(
         "two tokens": int((prompts.n_name_tokens == 2).sum()),
         "three and more": int((prompts.n_name_tokens > 2).sum()),
     }
-    inapplicable = _inapplicable(int(prompts.has_first.sum()), len(table.relations), settings, experiments)
+    strata, least = prompts.strata, (settings.stratum_parts, settings.stratum_facts)
+    products = product_strata(strata, prompts.first, prompts.last, *least)
+    n_two_part = sum(map(len, products.values()))
+    inapplicable = _inapplicable(n_two_part, len(table.relations), settings, experiments)
     prices, sizes = _costs(model, prompts, settings), _sizes(model, prompts, len(table.relations), settings)
     found = {e.name: e.cost(sizes) for e in experiments if e.name not in inapplicable}
     costs = {name: cost for name, cost in found.items() if cost is not None}
@@ -208,6 +215,9 @@ def _relation(
         n_facts=len(prompts),
         n_left_out=len(prompts.left_out),
         name_tokens=counts,
+        parts=f"{int(prompts.has_first.sum()):,} names have two, {n_two_part:,} of them in strata with "
+        f"{settings.stratum_parts} first parts, {settings.stratum_parts} last parts and {settings.stratum_facts} names "
+        f"({len(products)} of {sum(1 for stratum in strata if stratum.n_first)} strata)",
         seconds=seconds,
         inapplicable=inapplicable,
         unknown=tuple(name for name, cost in found.items() if cost is None),
@@ -221,7 +231,9 @@ def _inapplicable(
     for e in experiments:
         needs = e.card.needs
         if "two_part_names" in needs and n_two_part < settings.min_known:
-            found[e.name] = f"{n_two_part} names have two parts, at least {settings.min_known} are needed"
+            found[e.name] = (
+                f"{n_two_part} names have two parts in such strata, at least {settings.min_known} are needed"
+            )
         elif "several_relations" in needs and n_relations < LEAST_RELATIONS:
             found[e.name] = f"relations in the table: {n_relations}, at least {LEAST_RELATIONS} are needed"
     return found

@@ -157,14 +157,14 @@ def _readout_heads(view: View, relation: str | None) -> tuple[Measured, ...]:
 
 
 def _from_facts(view: View, relation: str | None) -> tuple[tuple[str, ...], tuple[str, str, str] | None]:
-    """The classes, and the best known entity with a name of two tokens as the example in the drawing."""
+    """The classes, and the best known entity with a name of two parts as the example in the drawing."""
     facts = view.table("known_facts", "facts")
     if facts is None or facts.empty:
         return (), None
     if relation is not None:
         facts = facts[facts["relation"] == relation]
     classes = tuple(str(c) for c in facts["cls"].value_counts().index)
-    pairs = facts[(facts["n_name_tokens"] == 2) & facts["known"].astype(bool)]
+    pairs = facts[(facts["n_name_tokens"] > 1) & facts["known"].astype(bool)]
     if pairs.empty or pairs[["first", "last"]].isna().any(axis=None):
         return classes, None
     best = pairs.sort_values(["prob", "entity"], ascending=[False, True]).iloc[0]
