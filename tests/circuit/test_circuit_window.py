@@ -21,6 +21,7 @@ from rote.circuit.at_name import name_ablations, silenced
 from rote.circuit.evidence import ClassAnswers, WindowEvidence, names_bootstrap, shares, window_evidence
 from rote.circuit.window import Window, attention_curve, judge
 from rote.facts import Fact, FactTable, build_prompts
+from rote.facts.parts import NO_PART
 
 
 def literal_attention_kept(world: World, start: int, draw: list[int] | None) -> np.ndarray:
@@ -276,6 +277,15 @@ def test_a_window_is_there_or_not_by_the_ends_of_intervals(
         assert words in str(judged.reason) and "nats [" in str(judged.reason)
     vague = judge(world.recall, made(world, **losses, noise=30.0))
     assert vague.reason is None and "undecided" in str(vague.doubt)
+
+
+def test_names_of_one_token_alone_decide_no_look_up(world: World) -> None:
+    """What a single token brings along is told, and called so; the same evidence on names of two parts decides."""
+    there = made(world, model=0.0, without=1.0, additive=1.0, stack=0.0, noise=0.01)
+    assert judge(world.recall, there).doubt is None
+    single = replace(world.recall.prompts, first=np.full(len(world.recall), NO_PART), cut=0 * world.recall.prompts.cut)
+    judged = judge(replace(world.recall, prompts=single), there)
+    assert judged.reason is None and "what a single token brings along" in str(judged.doubt)
 
 
 def test_where_later_mlps_stand_in_for_the_first_all_of_them_are_the_window(

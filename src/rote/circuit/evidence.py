@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from rote.circuit.at_name import mlps, name_ablations
 from rote.circuit.effective import effective_model, exact_run
 from rote.circuit.extraction import head_readouts
 from rote.circuit.top_heads import Head
+from rote.errors import NotApplicable
 from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng
 from rote.statistics.probes import best_strength, logistic_answers
 from rote.statistics.weighted import ratio
@@ -49,15 +51,16 @@ class WindowEvidence:
 
 
 def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int) -> WindowEvidence:
-    """The evidence for MLPs start..stop, on every fact whose name has two parts, or on all where these are too few.
+    """The evidence for MLPs start..stop, on the facts whose names have two parts, or on all where these are too few.
 
     NotApplicable where the MLPs have no single neurons, or the selection half has one class.
     """
     facts, exact = recall.two_part, len(recall.two_part) < recall.settings.min_known
     if exact:
-        facts = np.arange(len(recall))
+        two = np.flatnonzero(recall.prompts.has_first)
+        facts = two if len(two) >= recall.settings.min_known else np.arange(len(recall))
         found = exact_run(recall, heads, start, stop)
-        run, readout = found.run, found.readout
+        run, readout = found.run.take(facts), found.readout
     else:
         stack = effective_model(recall, heads, start, stop)
         run, readout = stack.run_entities(), stack.readouts[recall.relation]
@@ -102,7 +105,8 @@ def _additive(
     """The baseline on the stack's input x: a fit, or where most answers have one name each the heads' readout."""
     others = np.bincount(cls[selection], minlength=len(recall.prompts.classes))[cls] - selection
     if 2 * (others > 0).sum() > len(cls):
-        return additive_answers(x.cpu().numpy(), cls, selection, len(recall.prompts.classes))
+        with suppress(NotApplicable):  # classes repeat, but not in every fold
+            return additive_answers(x.cpu().numpy(), cls, selection, len(recall.prompts.classes))
     return _calibrated(recall, heads, x, cls, selection)
 
 

@@ -278,6 +278,11 @@ def judge(recall: Recall, evidence: WindowEvidence) -> WindowVerdict:
             reason="There is no MLP window: these MLPs do not find the attribute from what stands at the name, so it "
             f"is formed elsewhere, for instance in attention patterns. {figures}"
         )
+    if alone := int((~recall.prompts.has_first[facts]).sum()):
+        return WindowVerdict(
+            doubt="Too few names have two parts to tell a look-up of both from what a single token brings along "
+            f"({alone} of the {len(facts)} known names have one token). Over all of them: {figures}"
+        )
     there = _above([found.removable], settings.window_least) and _above([*found.needed.values(), found.found], share)
     return WindowVerdict(doubt=None if there else f"Whether these MLPs look the fact up is undecided. {figures}")
 

@@ -51,6 +51,16 @@ class StackRun:
     mlp_out: tuple[Float[Tensor, "name d_model"], ...]
     stratum: Int[np.ndarray, " name"] | None = None
 
+    def take(self, index: Int[np.ndarray, " new_name"]) -> StackRun:
+        """Some of the names."""
+        rows = torch.as_tensor(index)
+        return StackRun(
+            resid=tuple(x[rows] for x in self.resid),
+            mlp_in=tuple(x[rows] for x in self.mlp_in),
+            mlp_out=tuple(x[rows] for x in self.mlp_out),
+            stratum=None if self.stratum is None else self.stratum[index],
+        )
+
     @property
     def output(self) -> Float[Tensor, "name d_model"]:
         return self.resid[-1]
