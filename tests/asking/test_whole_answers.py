@@ -11,7 +11,8 @@ import torch
 from fact_tokenizers import word_level
 from family_zoo import NAMES, VOCAB, hugging_face, served
 
-from rote.asking.whole_answers import score_whole
+from rote.asking.answer_tree import AnswerTree
+from rote.asking.whole_answers import _Batch, score_whole
 from rote.facts import Fact, FactTable, Relation, RelationPrompts, build_prompts
 from rote.model import Model
 from rote.settings import Settings
@@ -103,3 +104,24 @@ def test_scores_ranks_and_predictions_are_those_of_a_plain_pass_each(name: str) 
         assert found.correct[i] == (any(twin.top(a) for a in own) and not goes_on)
         assert found.token_log_prob[i] == pytest.approx(twin.given[own[0]][0], abs=1e-4)
         assert found.token_rank[i] == twin.ranks[own[0]][0]
+
+
+def test_other_answers_are_followed_only_as_far_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, rng = served("llama"), np.random.default_rng(0)
+    answers = [" ".join(rng.choice(WORDS, 3)) for _ in range(60)]
+    facts = [
+        Fact(entity=f"{a} {b}", relation="r", attribute=c) for a, b, c in zip(WORDS, WORDS[1:], answers, strict=False)
+    ]
+    prompts, nodes = asked(facts), []
+    note = _Batch._note
+
+    def counting(self: _Batch, logits: torch.Tensor, some: np.ndarray, at: np.ndarray) -> None:
+        nodes.append(len(at))
+        note(self, logits, some, at)
+
+    monkeypatch.setattr(_Batch, "_note", counting)
+    score_whole(model, prompts, SETTINGS)
+    tree = AnswerTree.of(prompts.answers)
+    needed = sum(len(tree.needed[c]) for c in prompts.cls)
+    every = len(prompts) * int(tree.inner.sum())
+    assert needed < sum(nodes) < every / 4

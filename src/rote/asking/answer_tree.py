@@ -84,11 +84,18 @@ class AnswerTree:
             node = int(self.parent[node])
         return nodes[::-1]
 
-    def chain(self, node: int) -> int:
-        """The last inner node that is reached from an inner node without a choice."""
-        while len(self.children[node]) == 1 and self.children[self.children[node][0]]:
-            node = self.children[node][0]
-        return node
+    def ahead(self, cost: Float[np.ndarray, " node"]) -> Float[np.ndarray, " node"]:
+        """The least that the tokens behind every node cost up to a leaf, each of them `cost` (nats)."""
+        found = np.where(self.inner, np.inf, 0.0)
+        for nodes in self.levels[::-1]:
+            np.minimum.at(found, self.parent[nodes], cost[nodes] + found[nodes])
+        return found
+
+    def cheapest(self, node: int, cost: Float[np.ndarray, " node"]) -> int:
+        """The last inner node on the way from an inner node to a leaf, by the child of the least cost each time."""
+        while self.children[node]:
+            last, node = node, min(self.children[node], key=cost.__getitem__)
+        return last
 
     @cached_property
     def needed(self) -> tuple[Int[np.ndarray, " some"], ...]:

@@ -19,9 +19,10 @@ from rote.model.hooks import NonFinite
 from rote.model.precision import wide
 from rote.settings import Settings
 
-_PASS = 64  # tokens that cost about as much as one more pass: so much padding is cheaper than parting a batch
-_ROWS = 16  # that many rows of a few tokens cost little more than one
-_TOKEN_NATS = 2.0  # what a token of an answer takes away about: deeper nodes are nearer to a whole answer
+_PASS = {"cpu": 32}  # tokens that cost about as much as one more pass: so much padding is cheaper than parting rows
+_PASS_ELSEWHERE = 1024
+_ROWS = 8  # that many rows of a few tokens cost little more than one
+_TOKEN_NATS = 2.0  # what a token costs that was never predicted yet
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,37 +50,51 @@ def score_whole(model: Model, prompts: RelationPrompts, settings: Settings) -> W
     NonFinite, a MeasurementError, where activations are not finite.
     """
     tree = AnswerTree.of(prompts.answers)
-    room = _Room(model=model, length=int(prompts.length.max()) + int(tree.depth.max()))
+    room = _Room(model=model, tree=tree, length=int(prompts.length.max()) + int(tree.depth.max()))
     at_once = PromptSet.of(model, prompts, settings.batch_size).rows_at_once
     order: list[Int[np.ndarray, " row"]] = []
     found: list[WholeScores] = []
-    for rows in _batches(prompts, tree, at_once.size):
-        found += at_once.over(len(rows), partial(_scored, room, prompts, tree, rows))
+    for rows in _batches(prompts, tree, at_once.size, _pass(model)):
+        found += at_once.over(len(rows), partial(_scored, room, prompts, rows))
         order.append(rows)
     back = np.argsort(np.concatenate(order))
     names = [spec.name for spec in fields(WholeScores)]
     return WholeScores(**{name: np.concatenate([getattr(part, name) for part in found])[back] for name in names})
 
 
-def _batches(prompts: RelationPrompts, tree: AnswerTree, batch_size: int) -> Iterator[Int[np.ndarray, " row"]]:
-    """Facts of about the same length with their right answer, a batch at a time."""
+def _batches(
+    prompts: RelationPrompts, tree: AnswerTree, batch_size: int, cost: int
+) -> Iterator[Int[np.ndarray, " row"]]:
+    """Facts of about the same length, alone and with their right answer, a batch at a time."""
     depth = np.array([tree.depth[nodes].max() for nodes in tree.needed])[prompts.cls]
-    width = prompts.length + depth
-    order = np.lexsort((prompts.length, width))
+    return _alike(prompts.length, depth, batch_size, cost)
+
+
+def _alike(
+    first: Int[np.ndarray, " row"], more: Int[np.ndarray, " row"], size: int, cost: int
+) -> Iterator[Int[np.ndarray, " row"]]:
+    """Rows that run together: at most `size`, and `cost` tokens beyond the `more` that each row has behind `first`.
+
+    Every row runs from the least `first` to the highest first + more.
+    """
+    order = np.lexsort((more, first))
     start = 0
     while start < len(order):
-        some = width[order[start : start + batch_size]]
-        padding = some * np.arange(1, len(some) + 1) - some.cumsum()
-        stop = start + int((padding <= _PASS).sum())
+        some = order[start : start + size]
+        widest = np.maximum.accumulate((first + more)[some]) - first[some[0]]
+        beyond = widest * np.arange(1, len(some) + 1) - more[some].cumsum()
+        stop = start + max(1, int((beyond <= cost).cumprod().sum()))
         yield order[start:stop]
         start = stop
 
 
-def _scored(
-    room: _Room, prompts: RelationPrompts, tree: AnswerTree, rows: Int[np.ndarray, " row"], some: slice
-) -> WholeScores:
-    part = prompts.take(rows[some])
-    batch = _Batch(room=room, prompts=part, tree=tree)
+def _pass(model: Model) -> int:
+    return _PASS.get(model.device.type, _PASS_ELSEWHERE)
+
+
+def _scored(room: _Room, prompts: RelationPrompts, rows: Int[np.ndarray, " row"], some: slice) -> WholeScores:
+    part, tree = prompts.take(rows[some]), room.tree
+    batch = _Batch(room=room, prompts=part)
     batch.force()
     best = batch.search()
     return WholeScores(
@@ -94,10 +109,22 @@ def _scored(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Room:
-    """Room behind any prompt of a relation for any answer; made where a batch first needs it."""
+    """What the batches of a relation share: room behind any prompt for any answer, and what tokens have cost so far."""
 
     model: Model
+    tree: AnswerTree
     length: int
+    costs: Float[np.ndarray, " node"] = field(init=False)  # −log p (nats) of every token, over `counts` predictions
+    counts: Int[np.ndarray, " node"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "costs", np.full(len(self.tree), _TOKEN_NATS))
+        object.__setattr__(self, "counts", np.ones(len(self.tree), dtype=np.int64))
+
+    def usual_costs(self) -> Float[np.ndarray, " node"]:
+        """−log p (nats) of every node's token, on average over the facts where it was predicted."""
+        found: np.ndarray = self.costs / self.counts
+        return found
 
     @cached_property
     def recording(self) -> Recording:
@@ -116,7 +143,6 @@ class _Batch:
 
     room: _Room
     prompts: RelationPrompts
-    tree: AnswerTree
     given: Float[np.ndarray, "fact node"] = field(init=False)
     rank: Int[np.ndarray, "fact node"] = field(init=False)
     greedy: Int[np.ndarray, "fact node"] = field(init=False)
@@ -124,10 +150,11 @@ class _Batch:
     token_rank: Int[np.ndarray, " fact"] = field(init=False)
     recording: Recording = field(init=False)
     model: Model = field(init=False)
+    tree: AnswerTree = field(init=False)
 
     def __post_init__(self) -> None:
+        self.model, self.tree = self.room.model, self.room.tree
         shape = len(self.prompts), len(self.tree)
-        self.model = self.room.model
         self.given = np.full(shape, np.nan)
         self.given[:, ROOT] = 0
         self.rank = np.zeros(shape, dtype=np.int64)
@@ -158,10 +185,12 @@ class _Batch:
             facts = np.flatnonzero(open_.any(1))
             if not len(facts):
                 return best
-            hope = np.where(open_, self.tree.log_probs(self.given) + _TOKEN_NATS * self.tree.depth, -np.inf)[facts]
+            cost = self.room.usual_costs()
+            ahead = self.tree.ahead(cost)
+            hope = np.where(open_, self.tree.log_probs(self.given) - ahead, -np.inf)[facts]
             likeliest = np.argsort(-hope, 1, kind="stable")[:, : max(1, _ROWS // len(facts))]
             chosen = zip(np.repeat(facts, likeliest.shape[1]).tolist(), likeliest.ravel().tolist(), strict=True)
-            self._go_on([(fact, self.tree.chain(node)) for fact, node in chosen if open_[fact, node]])
+            self._go_on([(f, self.tree.cheapest(node, cost + ahead)) for f, node in chosen if open_[f, node]])
 
     def _record(self, ends: Sequence[int]) -> None:
         """The clean pass over every prompt and the tokens up to one node each."""
@@ -182,9 +211,10 @@ class _Batch:
 
     def _go_on(self, wanted: Sequence[tuple[int, int]]) -> None:
         """Predict what follows nodes, and those before them, of some facts; the prompts are not run again."""
-        size = max(len(self.prompts), 1)
-        for start in range(0, len(wanted), size):
-            self._replay(wanted[start : start + size])
+        lengths = self.prompts.length[[fact for fact, _ in wanted]]
+        depths = self.tree.depth[[node for _, node in wanted]]
+        for rows in _alike(lengths, depths, len(self.prompts), _pass(self.model)):
+            self._replay([wanted[row] for row in rows])
 
     def _replay(self, wanted: Sequence[tuple[int, int]]) -> None:
         facts = [fact for fact, _ in wanted]
@@ -242,7 +272,9 @@ class _Batch:
         where = np.repeat(np.arange(len(nodes)), counts)
         index = torch.as_tensor(where, device=logits.device)
         value = logits[index, torch.as_tensor(tree.token[children], device=logits.device)]
-        self.given[facts[where], children] = (value - total[index]).double().cpu().numpy()
+        self.given[facts[where], children] = found = (value - total[index]).double().cpu().numpy()
+        np.add.at(self.room.costs, children, -found)
+        np.add.at(self.room.counts, children, 1)
         hit = top[where] == tree.token[children]
         self.greedy[facts[where[hit]], nodes[where[hit]]] = children[hit]
         asked = np.flatnonzero(tree.on_the_way(children, self.prompts.cls[facts[where]]))
