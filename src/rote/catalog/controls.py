@@ -47,7 +47,7 @@ CONTROLS: tuple[ControlCard, ...] = (
         letter="A",
         title="sum over tokens",
         built="identity activation and no norm",
-        true_of_it="the interaction between first and last token is 0",
+        true_of_it="the interaction between first and last part is 0",
         exempt=True,
     ),
     ControlCard(

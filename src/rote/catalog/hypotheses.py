@@ -88,7 +88,7 @@ HYPOTHESES: tuple[Hypothesis, ...] = (
     Hypothesis(
         name=ADDITIVE,
         title="Additive tokens",
-        statement="The window adds what it knows of the first token to what it knows of the last, and nothing about "
+        statement="The window adds what it knows of the first part to what it knows of the last, and nothing about "
         "the pair.",
         source=Source(post=3, section="how much linear structure is broken, layer by layer"),
     ),
@@ -202,20 +202,20 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     _cell(
         ADDITIVE, _SCORE, ("additive",), ("single_step", "hash_lookup"),
-        "A sum over tokens gives the pair of tokens nothing beyond what each gives.",
+        "A sum over parts gives the pair nothing beyond what each gives.",
     ),
     _cell(
         ADDITIVE, _SHARE, ("additive",), ("single_step", "hash_lookup"),
-        "The output of a sum over tokens has no variance that belongs to the pair; this says nothing for hashing, "
+        "The output of a sum over parts has no variance that belongs to the pair; this says nothing for hashing, "
         "since any nonlinear layer has some.",
     ),
     _cell(
         ADDITIVE, _LINEAR, ("additive",), ("single_step", "hash_lookup"),
-        "In a sum over tokens no neuron responds to the pair beyond what it does for each token.",
+        "In a sum over parts no neuron responds to the pair beyond what it does for each part.",
     ),
     _cell(
         ADDITIVE, _BROKEN, ("additive",), ("single_step", "hash_lookup"),
-        "In a sum over tokens two names and the same names with their surnames swapped have one midpoint.",
+        "In a sum over parts two names and the same names with their surnames swapped have one midpoint.",
     ),
     _cell(
         PARTIAL, _PATH_SHARE, _DOSES, ("single_step", "parallel"),

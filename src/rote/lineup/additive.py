@@ -1,4 +1,4 @@
-"""A: no MLP computes anything from both tokens."""
+"""A: no MLP computes anything from both parts."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ CARD = ExperimentCard(
     name="known_norms",
     title="Do the MLPs answer louder to known names?",
     question="Are the outputs of the window's MLPs larger for known names than for unknown combinations of the same "
-    "tokens?",
+    "parts?",
     method=(
         "The norms of MLP outputs are compared between known names and all other combinations of their first and last "
-        "tokens. The adjusted value first removes what each first token and each last token contributes on its own, "
-        "since known names may simply be made of louder tokens."
+        "parts. The adjusted value first removes what each first part and each last part contributes on its own, "
+        "since known names may simply be made of louder parts."
     ),
     source=_NORMS,
     applies_to=_FULL,

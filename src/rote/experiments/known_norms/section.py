@@ -1,4 +1,4 @@
-"""Norms of MLP outputs on known against unknown names, raw and adjusted for the tokens."""
+"""Norms of MLP outputs on known against unknown names, raw and adjusted for the parts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ADJUSTED = By(of="condition", words={"adjusted": "adjusted", "raw": "raw"})
 def blocks(here: Here) -> Blocks:
     found = [(title, y, null, lines(here.rows(s), STACK, _ADJUSTED)) for s, title, y, null in _METRICS]
     yield figure(
-        "Norms of MLP outputs, known names against unknown combinations of the same tokens. Adjusted: after removing "
-        "what each token contributes on its own.",
+        "Norms of MLP outputs, known names against unknown combinations of the same parts. Adjusted: after removing "
+        "what each part contributes on its own.",
         "Effect size and AUC per MLP, raw and adjusted.",
         *(
             curve(title, drawn, y=y, x=MLP, guides=[Guide(value=null, label="no difference")])

@@ -9,12 +9,12 @@ _WINDOW = ("known_facts", "two_part_names", "lookup_window")
 
 CARD = ExperimentCard(
     name="linear_structure",
-    title="How far does each layer depart from a sum over tokens?",
+    title="How far does each layer depart from a sum over parts?",
     question="If two known names swap surnames and nobody is called that, does the sum of activations notice?",
     method=(
         "For pairs of known names (A, B) whose surname swaps (C, D) are both unknown, the midpoint of A and B is "
         "compared with the midpoint of C and D, relative to the distance to midpoints of unrelated unknown names. A "
-        "layer that treats the tokens one by one gives 0; permuted weights and pairs of unknown names show what any "
+        "layer that treats the parts one by one gives 0; permuted weights and pairs of unknown names show what any "
         "nonlinear layer would give."
     ),
     source=_LINEAR,
@@ -28,7 +28,7 @@ CARD = ExperimentCard(
             unit="ratio",
             conditions=("real", "shuffled", "shuffled_matched", "unknown_pairs"),
             titles={"": ("broken linear structure", "share of the distance between midpoints")},
-            meaning="How much of the layer's output is not a sum over the two tokens, for known names.",
+            meaning="How much of the layer's output is not a sum over the two parts, for known names.",
             formula="median over pairs of ‖mid(A,B) − mid(C,D)‖ / mean over 16 draws of ‖mid(A,B) − mid(C′,D′)‖",
         ),
         StatisticCard(

@@ -1,4 +1,4 @@
-"""How far each layer departs from a sum over tokens, beside permuted weights and unknown pairs."""
+"""How far each layer departs from a sum over parts, beside permuted weights and unknown pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONDITIONS = {
 }
 _CONDITION = By(of="condition", words=_CONDITIONS)
 _CAPTIONS = {
-    "broken_fraction": "Broken fraction per layer: 0 is a plain sum over the two tokens. Bars are 95 % intervals.",
+    "broken_fraction": "Broken fraction per layer: 0 is a plain sum over the two parts. Bars are 95 % intervals.",
     "interaction_share": "Interaction share per layer, over all combinations of first and last names.",
 }
 

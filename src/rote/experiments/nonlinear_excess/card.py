@@ -14,7 +14,7 @@ CARD = ExperimentCard(
     "how much do they inherit from the layers before?",
     method=(
         "Over all combinations of first and last names, the excess of a known name is what it has beyond the sum of "
-        "what each of its tokens brings, and it is split exactly into what a layer's input already held, what the norm "
+        "what each of its parts brings, and it is split exactly into what a layer's input already held, what the norm "
         "adds and what the activation function adds. The study's own ratio stands beside it in four variants, with "
         "pre-activations clamped at 0 or not and over rising neurons or all: in a first trial the choice of rising "
         "neurons, not the clamp, decided its value, and the four show whether it does here."

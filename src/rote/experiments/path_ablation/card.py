@@ -11,12 +11,11 @@ _WINDOW = ("known_facts", "two_part_names", "lookup_window")
 CARD = ExperimentCard(
     name="path_ablation",
     title="Do the MLPs build on each other?",
-    question="Does a later MLP of the window need the output of an earlier one, or do all of them read the tokens "
-    "alone?",
+    question="Does a later MLP of the window need the output of an earlier one, or do all of them read the name alone?",
     method=(
         "For each pair of window layers, the later MLP reads a residual stream in which the earlier one's output is "
         "ablated, and everything after it recomputes. Ablation is by the mean, by another entity's value, and "
-        "additive, which keeps what the earlier MLP says about each token alone and removes only what it computes from "
+        "additive, which keeps what the earlier MLP says about each part alone and removes only what it computes from "
         "both together."
     ),
     source=_PATHS,
