@@ -10,6 +10,7 @@ import pytest
 import torch
 from circuit_world import SETTINGS, World, model
 from plain_neox import Change, put
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from rote.asking import Recall
@@ -17,6 +18,7 @@ from rote.circuit.extraction import CONDITIONS, Condition, answer_ranks, head_re
 from rote.circuit.window import condition_curve
 from rote.experiments.base import Study
 from rote.experiments.readout.measure import ReadoutExperiment
+from rote.statistics import rng
 from rote.statistics.probes import logistic_directions
 
 
@@ -136,14 +138,34 @@ def test_with_one_entity_per_answer_the_heads_are_read_and_what_needs_classes_is
     circuit = replace(world.circuit, readout_heads=heads)
     study = Study(prompts=recall.prompts, known=world.known, recall=recall, circuit=circuit)
     record = ReadoutExperiment().record(study)
-    fitted = [r for r in record.rows if json.loads(r.parameters or "{}").get("readout") == "logistic"]
-    assert not fitted
+    fitted = [r for r in record.rows if json.loads(r.parameters or "{}").get("readout") != "heads"]
+    assert not [r for r in fitted if r.statistic == "readout_accuracy"]
     lacking = [a for a in record.absent if "has known entities in both halves" in a.reason]
     assert {a.condition for a in lacking if a.statistic == "subspace_flip"} == {
         "logistic_subspace", "logistic_row_space", "logistic_null_space"
     }  # fmt: skip
-    assert any(a.statistic == "readout_accuracy" for a in lacking)
+    without = {json.loads(a.parameters)["readout"] for a in lacking if a.statistic == "readout_accuracy"}
+    assert without == {"logistic", "logistic_control"}
     assert {"readout_accuracy", "readout_rank", "temperature", "subspace_flip"} <= {r.statistic for r in record.rows}
+
+
+def test_beside_the_regression_stands_the_same_one_fitted_to_permuted_labels(world: World) -> None:
+    record = ReadoutExperiment().record(world.study)
+    rows = [r for r in record.rows if r.statistic == "readout_accuracy"]
+    found = {(json.loads(r.parameters)["readout"], r.layer): r for r in rows if r.condition == "full"}
+    last, cls = world.circuit.readout_heads[0][0], np.array(world.cls)
+    by_name = sorted(world.selection, key=lambda i: world.recall.names[i])
+    x = torch.stack(world.at_name("resid_pre", last)).double().numpy()  # the stream after the layer before
+    x = (x - x[world.selection].mean(0)) / x[world.selection].std(0)
+    generator, right = rng(0, "readout", "sport/control_labels"), []
+    for _ in range(2):
+        told = LogisticRegression(C=1.0, max_iter=1000).fit(x[by_name], generator.permutation(cls[by_name]))
+        right.append((told.predict(x[world.report]) == cls[world.report]).mean())
+    control, regression = found["logistic_control", last - 1], found["logistic", last - 1]
+    assert control.value == pytest.approx(np.mean(right), abs=1e-9) and control.n == len(world.report)
+    # nothing was to be learnt of the permuted labels, most of the true ones
+    assert control.value < 0.5 < 0.8 < regression.value
+    assert {r.condition for r in rows if json.loads(r.parameters)["readout"] == "logistic_control"} == {"full"}
 
 
 def test_the_rank_of_the_right_answer_counts_what_scores_higher(world: World) -> None:

@@ -15,7 +15,7 @@ CARD = ExperimentCard(
         "The extracting heads' value and output weights and the unembedding are multiplied into one linear map from "
         "the residual stream to class scores, and this readout is applied after every layer. It is repeated on prompts "
         "with the name only, with late attention at the name ablated, and with both, and once with a logistic "
-        "regression in place of the heads."
+        "regression in place of the heads, beside it the same regression fitted to permuted labels."
     ),
     source=_READ,
     takes=(CIRCUIT,),
@@ -29,7 +29,8 @@ CARD = ExperimentCard(
             shown="percent",
             meaning="How often the readout gives the right class after a layer (−1: before the first).",
             formula="mean of [argmax of (resid_post[layer] − mean) · W_V · W_O · W_U[classes] = correct class] at the "
-            "entity's last token",
+            "entity's last token; logistic: of a regression fitted on the selection half; its control: fitted there to "
+            "classes permuted among the entities, the mean over two permutations",
         ),
         StatisticCard(
             name="readout_rank",

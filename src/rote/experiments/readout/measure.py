@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Int
 
 from rote.asking import ABLATIONS, Recall
 from rote.circuit.extraction import CONDITIONS, Condition, answer_ranks, condition_edits, head_readouts, residuals
@@ -56,7 +57,8 @@ class ReadoutExperiment(Experiment):
             return
         unseen = _classes_apart(study)
         if unseen:
-            out.absent("readout_accuracy", unseen, parameters={"readout": "logistic"})
+            for readout in ("logistic", "logistic_control"):
+                out.absent("readout_accuracy", unseen, parameters=_parameters(readout, None))
         for condition in CONDITIONS:
             if condition.first_mlps_ablated and not circuit.first_mlps:
                 reason = "no MLP lies between the concatenating layers and the look-up"
@@ -108,16 +110,35 @@ def _heads(study: Study, out: Tabulator, condition: Condition, how: str | None) 
 
 
 def _logistic(study: Study, out: Tabulator, condition: Condition, how: str | None) -> None:
-    """Fitted on the selection half under the same condition (the first draw of a resample ablation)."""
+    """Fitted on the selection half under the same condition (the first draw of a resample ablation).
+
+    Of the full prompt also with control labels: what such a fit gets right where it has nothing to learn.
+    """
     recall, circuit = study.recall, study.circuit
     edits = condition_edits(recall, condition, how or "mean", circuit.attention_from, circuit.first_mlps)[0]
     layers = range(-1, read_layer(circuit.readout_heads) + 1)
     values = residuals(recall, edits, layers, name_only=condition.name_only)
-    curve = {
-        layer: logistic_correct(x.cpu().numpy(), recall.cls, recall.selection, 1.0).astype(float)
-        for layer, x in values.items()
-    }
-    _curve(out, curve, condition, _parameters("logistic", how))
+    labels = {"logistic": [recall.cls]}
+    if condition.name == "full":
+        labels["logistic_control"] = _control_labels(recall)
+    for readout, told in labels.items():
+        curve = {
+            layer: np.mean([logistic_correct(x.cpu().numpy(), cls, recall.selection, 1.0) for cls in told], axis=0)
+            for layer, x in values.items()
+        }
+        _curve(out, curve, condition, _parameters(readout, how))
+
+
+def _control_labels(recall: Recall) -> list[Int[np.ndarray, " fact"]]:
+    """The classes, permuted among the entities of the selection half; the reported half keeps its own."""
+    generator = rng(recall.settings.seed, "readout", f"{recall.relation}/control_labels")
+    names = np.argsort(recall.names, kind="stable")  # so that the order of the table decides nothing
+    chosen, dealt = names[recall.selection[names]], []
+    for _ in range(N_RANDOM):
+        cls = recall.cls.copy()
+        cls[chosen] = generator.permutation(cls[chosen])
+        dealt.append(cls)
+    return dealt
 
 
 def _ranks(study: Study, out: Tabulator) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rote.experiments.readout.card import CARD
 from rote.page.here import Blocks, Here, section_of
 from rote.page.lines import LAYER, By, lines
 from rote.page.shapes import curve, figure, pivot, table
+from rote.page.view import Measured
 
-_READOUT = By(of="readout", words={"heads": "readout through the extracting heads", "logistic": "logistic regression"})
+_READOUTS = {"heads": "readout through the extracting heads", "logistic": "logistic regression"}
 _CONDITIONS = {
     "full": "full prompt",
     "name_only": "name only",
@@ -15,7 +18,22 @@ _CONDITIONS = {
     "both": "both",
     "both_first_mlps_ablated": "both, and the MLPs before the window",
 }
-_CONDITION = By(of="condition", words=_CONDITIONS, colors=(4, 2, 1, 0, 3))
+_CONTROL, _PERMUTED = "logistic_control", ", permuted labels (control)"
+
+
+def _readout(row: Measured) -> Any:
+    """The regression's control stands beside the regression."""
+    readout = row.parameters.get("readout")
+    return "logistic" if readout == _CONTROL else readout
+
+
+def _condition(row: Measured) -> str | None:
+    return f"{row.condition}{_PERMUTED}" if row.parameters.get("readout") == _CONTROL else row.condition
+
+
+_READOUT = By(of=_readout, words=_READOUTS)
+_WORDS = {**_CONDITIONS, f"full{_PERMUTED}": f"full prompt{_PERMUTED}"}
+_CONDITION = By(of=_condition, words=_WORDS, colors=(4, 2, 1, 0, 3, 7))
 _ABLATION = By(of="ablation", words={"mean": "mean", "resample": "resample"})
 _SUBSPACES = {
     "readout_subspace": "the readout's subspace",
