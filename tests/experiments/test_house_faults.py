@@ -206,6 +206,24 @@ class TestFirstTokens:
         assert recall.prompts.classes == tuple(f"{sport} / {sport} league" for sport in plain.classes)
         assert np.array_equal(recall.cls, plain.cls) and np.array_equal(recall.prompts.class_tokens, plain.class_tokens)
 
+    def test_a_study_runs_and_says_what_is_one_to_the_circuit(self, tmp_path: Path) -> None:
+        settings = replace(TINY, known_probability=1e-6)
+        run = rote.study(
+            model(), self.TABLE, folder=tmp_path / "run", experiments=[KNOWN], controls=(), settings=settings
+        )
+        value = run.summary.query("condition != 'two_token'").set_index("statistic")["value"]
+        assert (value["n_answers"], value["n_circuit_classes"]) == (6, 3)
+        assert "Its 6 answers begin with 3 different tokens" in " ".join(lead_text(run.path).split())
+        answers = run.table("known_facts", "answers")
+        assert answers.groupby("circuit_cls")["cls"].nunique().tolist() == [2, 2, 2]
+        page = (run.path / "report.html").read_text(encoding="utf-8")
+        assert "Answers that share their first token" in page
+        first = rote.study(
+            model(), self.TABLE, folder=tmp_path / "first", experiments=[KNOWN], controls=(),
+            settings=replace(settings, answers="first_token"),
+        )  # fmt: skip
+        assert first.summary.query("statistic == 'n_answers'")["value"].tolist() == [3]
+
 
 class TestPlan:
     @pytest.fixture(autouse=True)

@@ -20,6 +20,9 @@ class CircuitFound:
     relation: str | None
     n_facts: Measured | None
     n_known: Measured | None
+    n_likely: Measured | None
+    n_answers: Measured | None
+    n_circuit_classes: Measured | None
     accuracy: Measured | None
     accuracy_cls: Measured | None
     best_guess: Measured | None
@@ -89,6 +92,9 @@ def circuit_found(view: View, relation: str | None) -> CircuitFound:
         relation=relation,
         n_facts=known("n_facts"),
         n_known=known("n_known"),
+        n_likely=known("n_known_probability"),
+        n_answers=known("n_answers"),
+        n_circuit_classes=known("n_circuit_classes"),
         accuracy=known("accuracy"),
         accuracy_cls=known("accuracy_cls"),
         best_guess=max(guesses, key=lambda g: g.value, default=None),

@@ -43,9 +43,11 @@ def lead_of(found: CircuitFound, *, of_several: bool) -> Lead:
 
 def _knows_none(found: CircuitFound, about: str) -> Lead:
     asked = f"all {found.n_facts.number} facts" if found.n_facts else "the facts"
-    sentences = [
-        f"Of {asked} that were asked, the model knows none: the right answer never gets a probability above one half."
-    ]
+    if found.n_likely is None or found.n_likely.value == 0:
+        why = "the right answer never gets a probability above one half"
+    else:
+        why = "the right answer never comes first, as the study asks for"
+    sentences = [f"Of {asked} that were asked, the model knows none: {why}."]
     if found.accuracy_cls and found.best_guess:
         sentences.append(
             f"Among the classes alone it picks the right one for {percent(found.accuracy_cls.value)}; "
@@ -85,7 +87,18 @@ def _known(found: CircuitFound) -> str:
         text += f" and gives the right answer first for {_with_interval(found.accuracy)}"
     if found.best_guess:
         text += f"; {_guess(found.best_guess)} would give {percent(found.best_guess.value)}"
-    return text + "."
+    return f"{text}.{_told_apart(found)}"
+
+
+def _told_apart(found: CircuitFound) -> str:
+    """How many answers the circuit tells apart, where that is not all of them."""
+    answers, classes = found.n_answers, found.n_circuit_classes
+    if answers is None or classes is None or classes.value == answers.value:
+        return ""
+    return (
+        f" Its {answers.number} answers begin with {classes.number} different tokens, which is all that the circuit "
+        "tells apart."
+    )
 
 
 def _guess(row: Measured) -> str:
