@@ -18,6 +18,7 @@ from rote.model import Activations, Edit, Model, Read, Recording, Site, Slope, r
 from rote.model.hooks import NonFinite
 from rote.model.memory import RowsAtOnce
 from rote.model.precision import wide
+from rote.model.sites import ATTENTION_SQUARES
 
 T = TypeVar("T")
 RowObjective = Callable[[Float[Tensor, "row cls"], Int[Tensor, " row"]], Float[Tensor, " row"]]
@@ -109,11 +110,36 @@ class PromptSet:
         return int(self.tokens.shape[0])
 
     def over(self, work: Callable[[Tensor], T]) -> Iterator[T]:
-        """`work` on the rows of one batch after the other; batches are halved where memory runs out.
+        """`work` on the rows of one batch after the other, the shortest first, so that little of a batch is padding.
 
-        MeasurementError where a single row does not fit.
+        Prompts of one length stay in their order. Batches are halved where memory runs out; MeasurementError where a
+        single row does not fit.
         """
-        return self.rows_at_once.over(len(self), lambda rows: work(torch.arange(rows.start, rows.stop)))
+        return self.rows_at_once.over(len(self), lambda rows: work(self._by_length[rows]))
+
+    @cached_property
+    def _by_length(self) -> Int[Tensor, " fact"]:
+        return torch.argsort(self.mask.sum(1), stable=True)
+
+    @cached_property
+    def _back(self) -> Int[Tensor, " fact"] | None:
+        """Where each fact stands in the order of `over`; None where that is the order of the facts."""
+        back = torch.argsort(self._by_length)
+        return None if torch.equal(back, self._by_length) and bool((back.diff() > 0).all()) else back
+
+    def _width(self, rows: Int[Tensor, " row"]) -> int:
+        """Positions of a batch: those of its longest prompt."""
+        return int(self.mask[rows].sum(1).max())
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """Values of all batches, in the order of the facts."""
+        joined = torch.cat(list(parts))
+        return joined if self._back is None else joined[self._back.to(joined.device)]
+
+    def _of_all(self, read: Sequence[Read], parts: Sequence[dict[Site, Tensor]]) -> dict[Site, Tensor]:
+        """What was read of all batches, with zeros at the positions that none of a batch's prompts has."""
+        width = self.tokens.shape[1]
+        return {r.site: self._joined([_widened(r, part[r.site], width) for part in parts]) for r in read}
 
     @cached_property
     def _keeps_recordings(self) -> bool:
@@ -121,13 +147,15 @@ class PromptSet:
 
     def recording(self, rows: Int[Tensor, " row"]) -> Recording:
         """The clean forward pass of one batch, kept where those of all batches fit the budget."""
-        key = int(rows[0]), len(rows)  # batches are ranges; after a halving the shorter ones have keys of their own
+        # batches are ranges of the order by length; after a halving the shorter ones have keys of their own
+        key = int(rows[0]), len(rows)
         found = self.kept.get(self, key)
         if found is not None:
             return found
-        recording = self.model.record(self.tokens[rows], self.mask[rows])
+        width = self._width(rows)
+        recording = self.model.record(self.tokens[rows, :width], self.mask[rows, :width])
         if self._keeps_recordings:
-            self.kept.put(self, key, recording, self.tokens[rows].numel() * self._recorded_per_position)
+            self.kept.put(self, key, recording, len(rows) * width * self._recorded_per_position)
         return recording
 
     def forward(
@@ -180,7 +208,7 @@ class PromptSet:
         parts = list(self.over(of))
         return {
             site: Slope(
-                value=torch.cat([p[site].value for p in parts]), slope=torch.cat([p[site].slope for p in parts])
+                value=self._joined([p[site].value for p in parts]), slope=self._joined([p[site].slope for p in parts])
             )
             for site in sites
         }
@@ -196,7 +224,7 @@ class PromptSet:
             return {r.site: wide(acts[r.site]) for r in read}, kept, self._score(acts.logits, rows)
 
         values, kept, parts = zip(*self.over(scored), strict=True)
-        answer, rank, classes, top = (torch.cat(list(p)) for p in zip(*parts, strict=True))
+        answer, rank, classes, top = (self._joined(p) for p in zip(*parts, strict=True))
         scores = Scores(
             answer_log_prob=answer,
             answer_rank=rank,
@@ -207,8 +235,8 @@ class PromptSet:
         )
         return Forward(
             scores=scores,
-            values={r.site: torch.cat([v[r.site] for v in values]) for r in read},
-            log_probs=torch.cat(kept) if keep_log_probs else None,
+            values=self._of_all(read, values),
+            log_probs=self._joined(kept) if keep_log_probs else None,
         )
 
     def read(self, read: Sequence[Read], edits: Sequence[Edit] = ()) -> dict[Site, Tensor]:
@@ -221,11 +249,11 @@ class PromptSet:
             acts = self._run(rows, _take(read, rows), edits)
             return {r.site: wide(acts[r.site]) for r in read}
 
-        parts = list(self.over(values))
-        return {r.site: torch.cat([part[r.site] for part in parts]) for r in read}
+        return self._of_all(read, list(self.over(values)))
 
     def _run(self, rows: Tensor, read: Sequence[Read], edits: Sequence[Edit]) -> Activations:
-        taken = [edit.take(rows) for edit in edits]
+        width = self._width(rows)
+        taken = [edit.take(rows).narrowed(width, self.tokens.shape[1]) for edit in edits]
         layers = [e.site.layer or 0 for e in taken]
         layers += [r.site.layer for r in read if r.site.layer is not None]
         if any(r.site.name == "embed" for r in read):
@@ -267,6 +295,17 @@ def _first_position(changed_or_read: Sequence[Edit | Read]) -> int:
     """The first position that has to run: none before it is edited or read."""
     positions = [x.position for x in changed_or_read]
     return min((0 if p is None else int(p.min()) for p in positions), default=0)
+
+
+def _widened(read: Read, value: Tensor, width: int) -> Tensor:
+    """A value as it is where all batches are `width` positions wide; keys stand last, other positions second."""
+    axes = [] if read.position is not None else [value.dim() - 2 if read.site.name in ATTENTION_SQUARES else 1]
+    axes += [value.dim() - 1] if read.site.name in ATTENTION_SQUARES else []
+    for axis in axes:
+        if short := width - value.shape[axis]:
+            zeros = value.new_zeros([*value.shape[:axis], short, *value.shape[axis + 1 :]])
+            value = torch.cat([value, zeros], axis)
+    return value
 
 
 def _take(read: Sequence[Read], rows: Tensor) -> list[Read]:

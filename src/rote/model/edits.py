@@ -62,13 +62,16 @@ class Edit:
             raise InputError(problems)
 
     @property
+    def _trailing(self) -> int:
+        # what one row's value has, at one position: head, query and key of a pattern; head and d_head; or d_model alone
+        trailing = 3 if self.site.name == "pattern" else 2 if self.site.name in PER_HEAD else 1
+        return trailing - int(isinstance(self.head, int) or self.neuron is not None)
+
+    @property
     def _value_has_rows(self) -> bool:
         if self.value is None or self.value.shape[:1] == (1,):  # one value for all rows, however it is written
             return False
-        # what one row's value has, at one position: head, query and key of a pattern; head and d_head; or d_model alone
-        trailing = 3 if self.site.name == "pattern" else 2 if self.site.name in PER_HEAD else 1
-        if isinstance(self.head, int) or self.neuron is not None:
-            trailing -= 1
+        trailing = self._trailing
         if self.position is None and self.site.name != "pattern":
             # broadcasting aligns from the right, so one dimension more is positions, and only two more hold rows
             return self.value.dim() > trailing + 1
@@ -82,6 +85,17 @@ class Edit:
             position=None if self.position is None else self.position[rows],
             key_position=None if self.key_position is None else self.key_position[rows],
         )
+
+    def narrowed(self, n: int, of: int) -> Edit:
+        """The same edit where only the first `n` of `of` positions are run."""
+        if self.value is None or self.position is not None or n == of:
+            return self
+        axes = (-2, -1) if self.site.name == "pattern" else (-self._trailing - 1,)
+        value = self.value
+        for axis in axes:
+            if value.dim() >= -axis and value.shape[axis] == of:
+                value = value.narrow(axis, 0, n)
+        return replace(self, value=value)
 
     def counted_from(self, first: int) -> Edit:
         """The same edit where only the positions from `first` on are run; keys are still counted from the start.
