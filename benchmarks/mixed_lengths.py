@@ -18,7 +18,7 @@ import rote
 from rote.asking.prompts import PromptSet
 from rote.model import Model
 
-N, BATCH, ROUNDS = 512, 64, 5
+N, BATCH, ROUNDS = 256, 32, 5
 
 
 def lengths_of_names(n: int, generator: np.random.Generator) -> np.ndarray:
