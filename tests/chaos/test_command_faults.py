@@ -212,7 +212,7 @@ def test_the_second_command_is_refused_by_name_before_it_loads_anything(
 def test_fresh_says_what_it_discards_and_asks(copy: Path, rote: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     before = world.tables(copy)
     code, _, err = rote(copy, "--fresh")
-    assert code == 2 and "--fresh discards what a study left in" in err and "10 records, 8 tables" in err
+    assert code == 2 and "--fresh discards what a study left in" in err and "10 records, 9 tables" in err
     assert "add --yes" in err
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda *words, **more: False)
@@ -224,7 +224,7 @@ def test_fresh_says_what_it_discards_and_asks(copy: Path, rote: Call, monkeypatc
         patch.setattr(Work, "known_facts", lambda self, shard: (_ for _ in ()).throw(KeyboardInterrupt))
         assert rote(copy, "--fresh")[0] == 130
     assert not list(copy.rglob("*.shard"))
-    assert "started over, discarded 26 files" in (copy / "log.txt").read_text(encoding="utf-8")
+    assert "started over, discarded 27 files" in (copy / "log.txt").read_text(encoding="utf-8")
 
 
 def test_quiet_says_where_the_report_is_and_nothing_else(copy: Path, rote: Call) -> None:

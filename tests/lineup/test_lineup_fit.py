@@ -86,7 +86,7 @@ def no_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_steps")
 @pytest.mark.parametrize("control", [SingleStep(), AndGates(), Parallel(), HashLookup()], ids=lambda c: c.name)
 def test_where_neurons_outnumber_names_the_closed_form_is_enough(control: Control, organism: Stack) -> None:
-    few = replace(SETTINGS, max_entities=12)  # of each half, so fewer than a layer's 80 neurons
+    few = replace(SETTINGS, max_entities=10)  # of each half, so fewer than a layer's 80 neurons
     for seed in range(3):
         built = member(control, organism, seed, few)
         assert len(built.stack.entities) < built.stack.layers[0].mlp.w_out.shape[0]
