@@ -304,9 +304,31 @@ def test_where_later_mlps_stand_in_for_the_first_all_of_them_are_the_window(
         monkeypatch.setattr(window, "window_evidence", evidence)
         return window.find_window(world.recall, world.circuit.readout_heads)
 
-    assert found(last).layers == tuple(range(1, last + 1)) and "do as well" in str(found(last).borders)
+    assert found(last).layers == tuple(range(1, last + 1)) and "not without those up to" in str(found(last).borders)
     assert found(1).layers == (1,) and found(1).borders is None  # the control: the first are needed
     assert "does not need these MLPs" in str(found(last + 1).reason)  # and where none are
+
+
+def test_where_earlier_mlps_have_done_it_all_these_are_the_window(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A beginning that its interval leaves open is taken where the model does without what lies behind it alone."""
+    begins = window._Layer(layer=3, doubt="open between 1 and 3", possible=1)
+    monkeypatch.setattr(window, "_attention", lambda *_: begins)
+    monkeypatch.setattr(window, "_plateau", lambda _, __, ___, start, ____: window._Layer(layer=start))
+
+    def found(needed: int) -> Window:
+        def evidence(_: object, __: object, start: int, stop: int) -> WindowEvidence:
+            without = 1.0 if start <= needed <= stop else 0.0
+            return made(world, model=0.0, without=without, additive=1.0, stack=0.0, noise=0.01)
+
+        monkeypatch.setattr(window, "window_evidence", evidence)
+        return window.find_window(world.recall, world.circuit.readout_heads)
+
+    assert found(1).layers == (1,) and found(1).attention_from == 1
+    assert "open between 1 and 3" in str(found(1).borders) and "does without MLPs 3 to 3" in str(found(1).borders)
+    assert found(3).layers == (3,) and found(3).borders == "open between 1 and 3"  # the control: the later is needed
+    assert "does not need these MLPs" in str(found(0).reason)
 
 
 def test_ablations_that_disagree_decide_nothing(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -123,43 +123,49 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     ends = _plateau(half, heads, attention_from, start, resamples)
     assert ends.layer is not None
     window = Window(attention_from=attention_from, start=start, stop=ends.layer)
+    doubts = [begins.doubt, ends.doubt]
     try:
         judged = judge(recall, window_evidence(recall, heads, start, window.stop))
-        spare = _spare(recall, heads, window, last) if judged.spare and window.stop < last else None
+        for other, why in _others(half, heads, window, begins.possible, resamples) if judged.spare else ():
+            instead = judge(recall, window_evidence(recall, heads, other.start, other.stop))
+            if not instead.reason:
+                window, judged, doubts = other, instead, [*doubts, why]
+                break
     except NotApplicable as error:
         untested = f"Whether MLPs {start} to {ends.layer} look the fact up could not be tested: {error.reason}."
         return replace(window, reason=untested)
-    doubts = [begins.doubt, ends.doubt]
-    if spare is not None:
-        doubts.append(_also(window, last))
-        window, judged = replace(window, stop=last), spare
     borders = " ".join(doubt for doubt in doubts if doubt) or None
     return replace(window, reason=judged.reason, doubt=judged.doubt, borders=borders)
 
 
-def _spare(recall: Recall, heads: Sequence[Head], window: Window, last: int) -> WindowVerdict | None:
-    """The verdict on the window up to where the readout reads, where later MLPs could stand in for those of a shorter.
+def _others(
+    half: Recall, heads: Sequence[Head], window: Window, possible: int | None, resamples: Bootstrap
+) -> Iterator[tuple[Window, str]]:
+    """Where else the look-up may be if the model does without a window's MLPs, each with what is said of it.
 
-    None where these are not needed either.
+    Up to where the readout reads, since later MLPs may stand in for these; and from the first layer from which
+    attention may be spared by its interval's upper end, since earlier ones may have done it all.
     """
-    judged = judge(recall, window_evidence(recall, heads, window.start, last))
-    return None if judged.reason else judged
-
-
-def _also(window: Window, last: int) -> str:
-    return (
-        f"After layer {window.stop} the readout has reached its plateau, but without MLPs {window.start} to "
-        f"{window.stop} those up to {last} do as well: all of them are taken."
-    )
+    last, these = read_layer(heads), f"MLPs {window.start} to {window.stop}"
+    if window.stop < last:
+        why = f"The model does without {these}, and not without those up to {last}: all of them are taken."
+        yield replace(window, stop=last), why
+    if possible is not None and possible < window.attention_from:
+        start = possible if half.model.parallel else max(possible - 1, 0)
+        stop = _plateau(half, heads, possible, start, resamples).layer
+        assert stop is not None
+        why = f"The model does without {these}, and not without MLPs {start} to {stop}: these are taken."
+        yield Window(attention_from=possible, start=start, stop=stop), why
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
-    """A layer chosen by intervals; `doubt` names an earlier one that they leave possible, `reason` says why none."""
+    """A layer chosen by intervals; `possible` is an earlier one that they leave open, `reason` why there is none."""
 
     layer: int | None
     doubt: str | None = None
     reason: str | None = None
+    possible: int | None = None
 
 
 def _first(shares: Mapping[int, Sequence[Estimate]], above: float) -> tuple[int | None, int | None]:
@@ -193,7 +199,7 @@ def _attention(half: Recall, last: int, resamples: Bootstrap) -> _Layer:
             f"{possible} on {_both(asked[possible])} of the loss is kept away, from layer {certain} on "
             f"{_both(asked[certain])} (more than {keep:.0%} is asked for)."
         )
-    return _Layer(layer=certain, doubt=doubt)
+    return _Layer(layer=certain, doubt=doubt, possible=possible)
 
 
 def _kept(lost: np.ndarray, total: np.ndarray, resamples: Bootstrap) -> Estimate:
