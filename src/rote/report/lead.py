@@ -133,11 +133,8 @@ def _concatenates(found: CircuitFound) -> str:
 
 def _looks_up(found: CircuitFound) -> str:
     text = f"Look up: {_span('MLP', found.start, found.stop)} at the last name token"
-    text += (
-        " turn the sum of both parts into the answer"
-        if found.start != found.stop
-        else " turns the sum of both parts into the answer"
-    )
+    turn = "may turn" if found.undecided else "turns" if found.start == found.stop else "turn"
+    text += f" {turn} the sum of both parts into the answer"
     if found.readout_before and found.readout_through:
         text += (
             "; read from the name alone, with later attention there ablated, it is right for "
