@@ -15,8 +15,8 @@ from torch import Tensor
 
 import rote
 from rote.asking import Recall
+from rote.circuit.at_name import name_ablations
 from rote.circuit.concatenation import (
-    attention_ablated,
     closed_form_difference,
     concatenating_layers,
     concatenation_r2,
@@ -73,9 +73,10 @@ def literally_ablated(world: World, layers: tuple[int, ...], draw: list[int] | N
 @pytest.mark.parametrize("layers", [(0,), (1, 2)])
 def test_accuracy_with_attention_ablated_at_the_name(world: World, layers: tuple[int, ...]) -> None:
     for how, draws in (("mean", [None]), ("resample", world.others)):
-        found = attention_ablated(world.recall, layers, how)
+        found = name_ablations(world.recall, [("attn", layer) for layer in layers], how, "subject_last")
         assert len(found) == len(draws)
-        for scores, draw in zip(found, draws, strict=True):
+        for edits, draw in zip(found, draws, strict=True):
+            scores = world.recall.full.forward(edits).scores
             assert scores.correct_cls.tolist() == literally_ablated(world, layers, draw)
 
 

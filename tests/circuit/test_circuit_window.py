@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from rote.asking import Recall
 from rote.circuit import window
 from rote.circuit.at_name import name_ablations, silenced
-from rote.circuit.evidence import ClassAnswers, WindowEvidence, names_bootstrap, shares, window_evidence
+from rote.circuit.evidence import ClassAnswers, WindowEvidence, bootstrap_of, shares, window_evidence
 from rote.circuit.window import Window, attention_curve, judge
 from rote.facts import Fact, FactTable, build_prompts
 from rote.facts.parts import NO_PART
@@ -88,27 +89,45 @@ def test_what_is_silenced_at_the_name_costs_what_hooks_say(world: World, where: 
     assert np.abs(found.increase - np.mean(draws, axis=0)).max() < 1e-5 * max(1, np.abs(draws).max())
 
 
-def test_a_shorter_names_first_token_takes_what_its_own_place_takes(world: World) -> None:
-    """Names of one to three tokens: each token by its distance from the name's end, over the names that are so long."""
+BEFORE: dict[str, Callable[[int], int]] = {"last_word": lambda n: n - 1, "first_word": lambda n: min(1, n - 1)}
+
+
+@pytest.mark.parametrize("split", BEFORE)
+def test_tokens_are_ablated_by_their_role_the_last_part_from_its_end_the_first_from_its_start(
+    world: World, split: str
+) -> None:
+    """Names of one to three words of one token each: every token takes the mean over the names that have its role."""
     words = [fact.entity.split() for fact in world.recall.prompts.facts[::3]]
     names = [f"{a} {b}" for a, b in words[:10]] + [f"{words[i][0]} {words[i + 1][0]} {words[i][1]}" for i in range(8)]
     names += [words[i][1] for i in range(3)]
     facts = tuple(Fact(entity=n, relation="sport", attribute=CLASSES[i % 3]) for i, n in enumerate(names))
-    prompts = build_prompts(
-        FactTable(name="lengths", relations=(world.prompts.relation,), facts=facts), "sport", model().tokenizer
-    )
+    table = FactTable(name="lengths", relations=(world.prompts.relation,), facts=facts)
+    prompts = build_prompts(table, "sport", model().tokenizer, split=split)
     recall = Recall.of(model(), prompts, np.ones(len(facts), dtype=bool), SETTINGS)
+
+    values: dict[tuple[str, int], list[Tensor]] = {}
+    roles: dict[tuple[int, int], tuple[str, int]] = {}  # of a fact's token, by its position
+    for fact, name in enumerate(names):
+        n, trace = len(name.split()), world.plain.run(world.ids(name))
+        start = len(world.plain.tokenizer.encode(f"Fact: {name}")) - n
+        for token in range(n):
+            before = BEFORE[split](n)
+            role = ("first", token) if token < before else ("last", n - 1 - token)
+            values.setdefault(role, []).append(trace["mlp_out", 1][start + token])
+            roles[fact, start + token] = role
+    assert len(values) == 3  # two-token parts on one side, one-token parts on the other
+
     (edits,) = name_ablations(recall, [("mlp", 1)], "mean", "name")
-    traces = [world.plain.run(world.ids(name)) for name in names]
-    last = [int(x) for x in recall.full.subject_last]
-    long = [int(n) for n in recall.prompts.n_name_tokens]
-    for back in range(3):
-        so_long = [t["mlp_out", 1][s - back] for t, s, n in zip(traces, last, long, strict=True) if n > back]
-        mean = torch.stack(so_long).mean(0)
-        for i, n in enumerate(long):
-            if n > back:
-                at = [e for e in edits if e.position is not None and int(e.position[i]) == last[i] - back]
-                assert at and all(e.value is not None and torch.allclose(e.value[i], mean, rtol=1e-5) for e in at)
+    for (fact, position), role in roles.items():
+        put = [
+            e.value[fact]
+            for e in edits
+            if e.position is not None and e.value is not None and int(e.position[fact]) == position
+        ]
+        wanted = torch.stack(values[role]).mean(0)
+        assert put and all(torch.allclose(value, wanted, rtol=1e-5, atol=1e-7) for value in put), (names[fact], role)
+    touched = {(fact, int(e.position[fact])) for e in edits if e.position is not None for fact in range(len(names))}
+    assert touched == set(roles)  # every token of every name, and nothing else
 
 
 def test_the_window_begins_where_nearly_all_of_the_loss_is_kept_away(world: World) -> None:
@@ -226,7 +245,7 @@ def evidence_of(world: World) -> WindowEvidence:
 
 def test_the_deciding_shares_are_ratios_of_mean_losses(world: World) -> None:
     found, half = evidence_of(world), ~world.recall.selection
-    resamples = names_bootstrap(world.recall, found.facts, "window_evidence")
+    resamples = bootstrap_of(world.recall, found.facts, "window_evidence")
     decided = shares(found, half, resamples)
     removable = (found.additive.loss - found.model.loss)[half].mean()
     assert decided.removable.value == pytest.approx(removable)

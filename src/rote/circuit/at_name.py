@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rote.asking.recall import Recall
@@ -34,24 +34,25 @@ def everything(recall: Recall) -> list[Part]:
 def name_ablations(recall: Recall, parts: Sequence[Part], how: str, where: str) -> list[list[Edit]]:
     """For each draw, the edits that ablate these outputs at the name.
 
-    `how`: `mean`, one draw, or `resample`, as in `Recall.ablated_values`; `where`: one of WHERE. Tokens are told apart
-    by their distance from the name's end: each takes the mean over the names that are so long, or what stands there in
-    the other name (its first token, where that is shorter).
+    `how`: `mean`, one draw, or `resample`, as in `Recall.ablated_values`; `where`: one of WHERE. Tokens of the last
+    part are told apart by their distance from its end, those of the first part by that from its start: each takes the
+    mean over the names whose part is so long, or what stands there in the other name (the part's furthest token, where
+    that is shorter; the last token, where there is no first part).
     """
     sites = [_site(recall, part) for part in parts]
     if not sites:
         return [[]]
     edits: list[list[Edit]] = [[] for _ in range(1 if how == "mean" else len(recall.others))]
     before: dict[tuple[Site, int], Tensor] = {}
-    for back, position in enumerate(_positions(recall, where)):
+    for position, there in _places(recall, where):
         clean = recall.full.read([Read(site=site, position=position) for site in sites])
-        there = recall.full.subject_last - back >= recall.full.subject_first
         for site in sites:
             for draw, value in enumerate(_values(recall, clean[site], how, there)):
-                # a shorter name has no such token: what its first one was given stands
-                kept = value if back == 0 else torch.where(there[:, None].to(value.device), value, before[site, draw])
-                before[site, draw] = kept
-                edits[draw].append(Edit(site=site, value=kept, position=position))
+                # a shorter part has no such token: what the one in its place was given stands
+                if (site, draw) in before:
+                    value = torch.where(there[:, None].to(value.device), value, before[site, draw])
+                before[site, draw] = value
+                edits[draw].append(Edit(site=site, value=value, position=position))
     return edits
 
 
@@ -60,11 +61,18 @@ def _site(recall: Recall, part: Part) -> Site:
     return Site(name, part[1])
 
 
-def _positions(recall: Recall, where: str) -> list[Int[Tensor, " fact"]]:
-    """The name's last token, then the one before, …; the first token of a name that is not so long."""
-    last, first = recall.full.subject_last, recall.full.subject_first
-    n = 1 if where == "subject_last" else int((last - first).max()) + 1
-    return [torch.maximum(last - back, first) for back in range(n)]
+def _places(recall: Recall, where: str) -> Iterator[tuple[Int[Tensor, " fact"], Bool[Tensor, " fact"]]]:
+    """(position, whether a name has it): the last part from its end, then the first part from its start.
+
+    Where a name has no such token its position is that of the place before.
+    """
+    first, last = recall.full.subject_first, recall.full.subject_last
+    cut = torch.as_tensor(recall.prompts.cut)
+    n_last = last - first + 1 - cut
+    for k in range(1 if where == "subject_last" else int(n_last.max())):
+        yield last - n_last.sub(1).clamp_max(k), n_last > k
+    for k in range(0 if where == "subject_last" else int(cut.max())):
+        yield first + cut.sub(1).clamp_max(k).clamp_min(0), cut > k
 
 
 def _values(

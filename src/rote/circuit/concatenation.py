@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rote.asking.prompts import Scores
 from rote.asking.recall import Recall, class_difference
+from rote.circuit.at_name import silenced
 from rote.circuit.patterns import frozen_patterns, mean_patterns
 from rote.circuit.product import Product, in_tables, main_effects, read_names
 from rote.errors import NotApplicable
@@ -55,25 +56,6 @@ def total_effects_first_order(recall: Recall, n_layers: int) -> Float[np.ndarray
     return np.asarray(torch.stack(drops, 1).double().cpu().numpy())
 
 
-def attention_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
-    """The model's answers with the attention output of some layers ablated at subject_last, per draw.
-
-    `how`: `mean`, one draw, or `resample`, as in `Recall.ablated_values`.
-    """
-    return _ablated(recall, "attn", layers, how)
-
-
-def mlps_ablated(recall: Recall, layers: Sequence[int], how: str) -> list[Scores]:
-    """The model's answers with the MLP output of some layers ablated at subject_last, per draw."""
-    return _ablated(recall, "mlp", layers, how)
-
-
-def _ablated(recall: Recall, part: str, layers: Sequence[int], how: str) -> list[Scores]:
-    clean = recall.contributions(part, tuple(layers))
-    draws = recall.ablations(clean, how, recall.full.subject_last)
-    return [recall.full.forward(edits).scores for edits in draws]
-
-
 def concatenating_layers(recall: Recall, attention_from: int) -> tuple[int, ...]:
     """Layers below `attention_from` whose attention at subject_last the answer cannot do without.
 
@@ -83,8 +65,8 @@ def concatenating_layers(recall: Recall, attention_from: int) -> tuple[int, ...]
     clean = recall.clean.scores.correct_cls.cpu().numpy()[use].mean()
     found = []
     for layer in range(attention_from):
-        (scores,) = attention_ablated(recall, (layer,), "mean")
-        if scores.correct_cls.cpu().numpy()[use].mean() < recall.settings.window_keep * clean:
+        right = silenced(recall, [("attn", layer)], "mean", "subject_last").correct
+        if right[use].mean() < recall.settings.window_keep * clean:
             found.append(layer)
     return tuple(found)
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from rote.asking.prompts import Scores
 from rote.asking.recall import ABLATIONS, Recall
+from rote.asking.resampling import names_bootstrap
 from rote.circuit.at_name import mlps, name_ablations
 from rote.circuit.effective import effective_model, exact_run
 from rote.circuit.extraction import head_readouts
 from rote.circuit.top_heads import Head
 from rote.errors import NotApplicable
-from rote.statistics import Bootstrap, Estimate, PigeonholeBootstrap, rng
+from rote.statistics import Bootstrap, Estimate, rng
 from rote.statistics.probes import best_strength, logistic_answers
 from rote.statistics.weighted import ratio
 
@@ -65,6 +66,7 @@ def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int
         stack = effective_model(recall, heads, start, stop)
         run, readout = stack.run_entities(), stack.readouts[recall.relation]
     cls, selection = recall.cls[facts], recall.selection[facts]
+    read = recall.at_subject("resid_pre", (heads[0][0],))[heads[0][0]]
     without = {how: _mean([_of(s, facts) for s in _without(recall, (start, stop), how)]) for how in ABLATIONS}
     return WindowEvidence(
         facts=facts,
@@ -73,7 +75,7 @@ def window_evidence(recall: Recall, heads: Sequence[Head], start: int, stop: int
         without=without,
         additive=_additive(recall, heads, run.resid[0], cls, selection),
         stack=_by(readout.log_probs(run.output), cls),
-        readable=_read(recall, heads, recall.at_subject("resid_pre", (heads[0][0],))[heads[0][0]], facts),
+        readable=_calibrated(recall, heads, read[torch.as_tensor(facts)], cls, selection),
     )
 
 
@@ -108,12 +110,6 @@ def _additive(
         with suppress(NotApplicable):  # classes repeat, but not in every fold
             return additive_answers(x.cpu().numpy(), cls, selection, len(recall.prompts.classes))
     return _calibrated(recall, heads, x, cls, selection)
-
-
-def _read(
-    recall: Recall, heads: Sequence[Head], x: Float[Tensor, "fact d_model"], facts: Int[np.ndarray, " some"]
-) -> ClassAnswers:
-    return _calibrated(recall, heads, x[torch.as_tensor(facts)], recall.cls[facts], recall.selection[facts])
 
 
 def _calibrated(
@@ -176,13 +172,7 @@ def shares(evidence: WindowEvidence, half: Bool[np.ndarray, " some"], bootstrap:
     )
 
 
-def names_bootstrap(recall: Recall, facts: Int[np.ndarray, " some"], item: str) -> Bootstrap:
+def bootstrap_of(recall: Recall, facts: Int[np.ndarray, " some"], item: str) -> Bootstrap:
     """Resamples over the parts of some facts' names."""
-    prompts = recall.prompts.take(facts)
-    return PigeonholeBootstrap(
-        prompts.first,
-        prompts.last,
-        has_first=prompts.has_first,
-        n_resamples=recall.settings.n_bootstrap,
-        generator=rng(recall.settings.seed, item, recall.relation),
-    )
+    settings = recall.settings
+    return names_bootstrap(recall.prompts.take(facts), settings, rng(settings.seed, item, recall.relation))

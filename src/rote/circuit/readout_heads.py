@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rote.asking.recall import Recall
+from rote.asking.resampling import names_bootstrap
 from rote.circuit.extraction import head_readouts
 from rote.circuit.flips import (
     Basis,
@@ -24,7 +25,7 @@ from rote.circuit.flips import (
 from rote.circuit.source_effects import source_effects
 from rote.circuit.top_heads import Head
 from rote.errors import NotApplicable
-from rote.statistics import Estimate, PigeonholeBootstrap, rng
+from rote.statistics import rng
 
 N_RANDOM = 2  # random subspaces beside a readout's
 
@@ -138,13 +139,7 @@ def _generator(half: Recall, item: str) -> np.random.Generator:
 def _unconvincing(trial: _Trial) -> str | None:
     """Why these heads' readout is no readout, with the figures; None where it beats every control that is one."""
     half = trial.half
-    resamples = PigeonholeBootstrap(
-        half.prompts.first,
-        half.prompts.last,
-        has_first=half.prompts.has_first,
-        n_resamples=half.settings.n_bootstrap,
-        generator=_generator(half, "interval"),
-    )
+    resamples = names_bootstrap(half.prompts, half.settings, _generator(half, "interval"))
     places = {"in the whole residual stream": trial.anywhere}
     if trial.room:
         places = {"within what such heads can see": trial.within, **places}
@@ -152,7 +147,7 @@ def _unconvincing(trial: _Trial) -> str | None:
     if all(e.ci_low is not None and e.ci_low > 0 for e in excess):
         return None
     random = ", ".join(
-        f"{place} {flipped.mean():.1%} (difference {_interval(e)})"
+        f"{place} {flipped.mean():.1%} (difference {e.written('.1%')})"
         for (place, flipped), e in zip(places.items(), excess, strict=True)
     )
     names = ", ".join(f"L{layer}H{head}" for layer, head in trial.heads)
@@ -171,9 +166,3 @@ def no_room(span: Basis, rank: int) -> str:
         f"within what the candidate heads' values can see: it has {span.shape[1]} dimensions and the readout {rank} of "
         "them, so that a random subspace of it holds more than half of the readout"
     )
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return f"{estimate.value:.1%}"
-    return f"{estimate.value:.1%} [{estimate.ci_low:.1%}, {estimate.ci_high:.1%}]"

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from rote.asking.recall import ABLATIONS, Recall
 from rote.circuit.at_name import attention_from as attention_from_layer
 from rote.circuit.at_name import everything, silenced
-from rote.circuit.evidence import Shares, WindowEvidence, names_bootstrap, shares, window_evidence
+from rote.circuit.evidence import Shares, WindowEvidence, bootstrap_of, shares, window_evidence
 from rote.circuit.extraction import Condition, condition_edits, head_readouts, residuals
 from rote.circuit.top_heads import Head
 from rote.errors import NotApplicable
@@ -106,7 +106,7 @@ def find_window(recall: Recall, heads: Sequence[Head]) -> Window:
     losses and intervals.
     """
     half = recall.take(np.flatnonzero(recall.selection))
-    resamples, last = names_bootstrap(half, np.arange(len(half)), "window"), read_layer(heads)
+    resamples, last = bootstrap_of(half, np.arange(len(half)), "window"), read_layer(heads)
     if reason := _unreadable(half, heads, resamples):
         return Window(attention_from=last + 1, start=last + 1, stop=last, reason=reason)
     begins = _attention(half, last, resamples)
@@ -209,7 +209,7 @@ def _kept(lost: np.ndarray, total: np.ndarray, resamples: Bootstrap) -> Estimate
 def _not_at_the_name(rise: Estimate, how: str) -> str:
     return (
         "the answer does not hang on the name's last token. Without all attention and MLPs there the loss rises by "
-        f"{rise.value:.2f} nats {_interval(rise, '.2f')} ({how} ablation)."
+        f"{rise.written('.2f', ' nats')} ({how} ablation)."
     )
 
 
@@ -263,7 +263,7 @@ def _unreadable(half: Recall, heads: Sequence[Head], resamples: Bootstrap) -> st
         return None
     return (
         f"There is no MLP window: the attribute can hardly be read at the name's last token; the readout there is "
-        f"right for {read.value:.1%} {_interval(read, '.1%')}, the model for {model:.1%}, the commonest class would be "
+        f"right for {read.written('.1%')}, the model for {model:.1%}, the commonest class would be "
         f"for {chance:.1%}."
     )
 
@@ -272,7 +272,7 @@ def judge(recall: Recall, evidence: WindowEvidence) -> WindowVerdict:
     """Whether the window is there, on the selection half, by the ends of intervals; mean and resample have to agree."""
     facts = evidence.facts
     half, settings = recall.selection[facts], recall.settings
-    found = shares(evidence, half, names_bootstrap(recall, facts, "window_evidence"))
+    found = shares(evidence, half, bootstrap_of(recall, facts, "window_evidence"))
     share, figures = settings.window_drop, _figures(found, evidence.exact, settings.window_drop)
     if _below([found.removable], settings.window_least):
         return WindowVerdict(reason=f"There is no MLP window: next to nothing is left to look up. {figures}")
@@ -312,20 +312,14 @@ def _above(found: Iterable[Estimate], threshold: float) -> bool:
 
 def _figures(found: Shares, exact: bool, share: float) -> str:
     what = "a linear model on what stands at the name" if exact else "a linear model on the two parts of the name"
-    needed = ", ".join(f"{e.value:.0%} {_interval(e, '.0%')} ({how} ablation)" for how, e in found.needed.items())
+    needed = ", ".join(f"{e.written('.0%')} ({how} ablation)" for how, e in found.needed.items())
     return (
-        f"{what[0].upper()}{what[1:]} loses {found.removable.value:.2f} nats {_interval(found.removable, '.2f')} more "
+        f"{what[0].upper()}{what[1:]} loses {found.removable.written('.2f', ' nats')} more "
         f"than the model; without these MLPs the model loses {needed} of that, and the effective model wins back "
-        f"{found.found.value:.0%} {_interval(found.found, '.0%')} of what the readout wins in the whole model; "
+        f"{found.found.written('.0%')} of what the readout wins in the whole model; "
         f"{share:.0%} is asked for."
     )
 
 
 def _both(found: Sequence[Estimate]) -> str:
-    return " and ".join(f"{e.value:.0%} {_interval(e, '.0%')}" for e in found)
-
-
-def _interval(estimate: Estimate, form: str) -> str:
-    if estimate.ci_low is None or estimate.ci_high is None:
-        return "[no interval]"
-    return f"[{estimate.ci_low:{form}}, {estimate.ci_high:{form}}]"
+    return " and ".join(e.written(".0%") for e in found)

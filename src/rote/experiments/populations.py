@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
+from rote.asking.resampling import names_bootstrap
 from rote.experiments.tabulator import Population
 from rote.facts import RelationPrompts
 from rote.settings import Settings
@@ -17,20 +18,13 @@ def resampled(prompts: RelationPrompts, settings: Settings, item: str) -> Pigeon
 
     ValueError for no names at all.
     """
-    return bootstrap(prompts.first, prompts.last, settings, item, has_first=prompts.has_first)
+    return names_bootstrap(prompts, settings, rng(settings.seed, "bootstrap", item))
 
 
-def bootstrap(
-    first: np.ndarray,
-    last: np.ndarray | None,
-    settings: Settings,
-    item: str,
-    *,
-    has_first: Bool[np.ndarray, " entity"] | None = None,
-) -> PigeonholeBootstrap:
+def bootstrap(first: np.ndarray, last: np.ndarray | None, settings: Settings, item: str) -> PigeonholeBootstrap:
     """Resamples over any two labels, or over one; the same for the same labels and item."""
     generator = rng(settings.seed, "bootstrap", item)
-    return PigeonholeBootstrap(first, last, has_first=has_first, n_resamples=settings.n_bootstrap, generator=generator)
+    return PigeonholeBootstrap(first, last, n_resamples=settings.n_bootstrap, generator=generator)
 
 
 def entities_of(stack: Stack, settings: Settings) -> Population:

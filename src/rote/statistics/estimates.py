@@ -29,6 +29,13 @@ class Estimate:
     n: int | None = None
     dropped: int = 0
 
+    def written(self, form: str, unit: str = "") -> str:
+        """The value and its interval, where there is one, in a format such as `.1%`: `12.0% [8.0%, 16.0%]`."""
+        value = f"{self.value:{form}}{unit}"
+        if self.ci_low is None or self.ci_high is None:
+            return value
+        return f"{value} [{self.ci_low:{form}}, {self.ci_high:{form}}]"
+
     @property
     def fields(self) -> EstimateFields:
         """For a row of the summary: `Row(..., **estimate.fields)`."""

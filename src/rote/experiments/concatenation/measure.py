@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from rote.asking import ABLATIONS, Recall
+from rote.circuit.at_name import silenced
 from rote.circuit.concatenation import (
-    attention_ablated,
     closed_form_difference,
     concatenation_r2,
     frozen_layers,
@@ -102,8 +102,7 @@ def _first_order(study: Study, n_layers: int) -> bool:
 def _ablated(study: Study, out: Tabulator) -> None:
     for layer in range(study.circuit.require_readout()[0][0]):
         for how in ABLATIONS:
-            draws = attention_ablated(study.recall, (layer,), how)
-            correct = np.mean([scores.correct_cls.cpu().numpy() for scores in draws], axis=0)
+            correct = silenced(study.recall, [("attn", layer)], how, "subject_last").correct
             key = {"layer": layer, "position": "subject_last", "site": "attn_out"}
             out.mean("attention_ablated_accuracy", correct, condition=how, **key)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from rote.asking import ABLATIONS
 from rote.circuit.at_name import WHERE, Silenced, attention_from, everything, mlps, silenced
-from rote.circuit.evidence import ClassAnswers, names_bootstrap, shares, window_evidence
+from rote.circuit.evidence import ClassAnswers, bootstrap_of, shares, window_evidence
 from rote.circuit.window import attention_curve, read_layer
 from rote.errors import NotApplicable
 from rote.experiments.base import Experiment, Study
@@ -108,7 +108,7 @@ def _evidence(study: Study, out: Tabulator) -> None:
         spread[evidence.facts] = values
         out.mean(statistic, spread, where=study.report & there)
     half = ~recall.selection[evidence.facts]
-    found = shares(evidence, half, names_bootstrap(recall, evidence.facts, "window_evidence"))
+    found = shares(evidence, half, bootstrap_of(recall, evidence.facts, "window_evidence"))
     out.estimate("removable_nats", found.removable)
     for how, share in found.needed.items():
         out.estimate("needed_share", share, condition=how, position="subject_last")
