@@ -117,6 +117,16 @@ def test_the_command_writes_its_table_and_nothing_else(
     assert {p.name for p in tmp_path.iterdir()} == {"small.csv", f"found.{kind}"}
 
 
+def test_no_file_is_overwritten_least_of_all_the_facts(
+    small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is asked: an answer that could not be stored would be lost."""
+    monkeypatch.chdir(tmp_path)
+    before = Path(small).read_bytes()
+    assert command(monkeypatch, small, "--out", "small.csv") == 2
+    assert "small.csv exists" in capsys.readouterr().err and Path(small).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -167,13 +168,17 @@ def out_problems(out: Path) -> list[str]:
     """The sentence about a file that the table cannot be written to."""
     if out.suffix.lower() not in WRITERS:
         return [f"{out} has the suffix {out.suffix!r}; expected one of {', '.join(WRITERS)}"]
-    if out.is_dir() or not out.absolute().parent.is_dir():
+    if os.path.lexists(out):
+        return [f"{out} exists; choose another file, since nothing is overwritten"]
+    if not out.absolute().parent.is_dir():
         return [f"{out} cannot be written: expected a file in a folder that exists"]
     return []
 
 
 def write(frame: pd.DataFrame, out: Path) -> None:
-    """The table as a file, by its suffix; InputError where it cannot be written."""
+    """The table as a new file, by its suffix; InputError where it cannot be written, or where there is one by now."""
+    if problems := out_problems(out):
+        raise InputError(problems)
     try:
         WRITERS[out.suffix.lower()](frame, out)
     except OSError as error:
