@@ -95,6 +95,20 @@ def test_without_a_readout_nothing_is_said_to_carry_the_answer(texts: dict[str, 
     assert "Extract" not in lead and "to the end of the prompt" not in lead
 
 
+def test_the_drawing_claims_nothing_of_what_was_not_asked_for(view: View) -> None:
+    """Without the experiments that find heads and layers their stages have no more than their names."""
+
+    def titles(view: View) -> list[str]:
+        diagram = lead_of(circuit_found(view, "sport"), of_several=False).diagram
+        assert diagram is not None
+        return [stage.title for stage in diagram.stages]
+
+    asked = ~view.summary["experiment"].isin(["direct_effects", "concatenation"])
+    less = titles(replace(view, summary=view.summary[asked]))
+    assert "Extract" in less and "Concatenate" in less
+    assert "Extract: L4H2" in titles(view)[3] and titles(view)[1] == "Concatenate: layer 0"
+
+
 def test_the_drawing_names_the_layers_and_heads_with_their_accuracies(view: View, texts: dict[str, str]) -> None:
     drawing = texts["full"].split("[The circuit found")[1].split(TITLES["known_facts"])[0]
     stages = ["Name:", "Concatenate: layer 0", "Look up: MLPs 1 to 3", "Extract: L4H2", "Answer:"]

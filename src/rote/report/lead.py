@@ -208,12 +208,14 @@ def _detail(row: Measured) -> str:
 
 def _diagram(found: CircuitFound) -> Diagram:
     tokens = found.example[:2] if found.example else ("First", "Last")
-    layers = _span("layer", *(r.layer for r in found.concatenating)) if found.concatenating else "early layers"
+    # of what nobody asked for, or found, a stage has its name alone
+    layers = f": {_span('layer', *(r.layer for r in found.concatenating))}" if found.concatenating else ""
+    heads = f": {_listed([r.name for r in found.heads[:3]])}" if found.heads else ""
     stages = [
         Stage(kind="tokens", title="Name", chips=tokens),
         Stage(
             kind="concatenate",
-            title=f"Concatenate: {layers}",
+            title=f"Concatenate{layers}",
             lines=(f"heads {', '.join(r.name for r in found.concatenating_heads)}",)
             if found.concatenating_heads
             else (),
@@ -233,7 +235,7 @@ def _diagram(found: CircuitFound) -> Diagram:
         ),
         Stage(
             kind="extract",
-            title=f"Extract: {_listed([r.name for r in found.heads[:3]])}" + (" …" if len(found.heads) > 3 else ""),
+            title=f"Extract{heads}" + (" …" if len(found.heads) > 3 else ""),
             lines=("from the last name token to the end",),
             gauges=(_gauge("share of attention", found.head_attention),) if found.head_attention else (),
             arrow="the answer, readable by a linear map",
@@ -286,4 +288,4 @@ def _span(word: str, *layers: int | None) -> str:
 
 
 def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "no head"
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
